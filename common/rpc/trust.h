@@ -1,0 +1,50 @@
+#pragma once
+/* Trust: the cloud's CA, one ECDSA P-256 key per daemon, joining by one-time token, renewal.
+ * Files in <state_dir>/trust: ca.pem, certificate.pem, key.pem (0600), peer.conf (our id, role, zone,
+ * the CLC's URL). The CLC also holds ca.key, and the storage CA beside it. */
+#include "auth/wsse.h"
+#include "run/conf.h"
+
+#define TRUST_DAYS 90 /* of a daemon's certificate; renewed after two thirds */
+struct trust_ca {
+	EVP_PKEY *key;
+	X509 *certificate;
+};
+int trust_ca_create(const char *directory, const char *name, struct err *e); /* ca.key, ca.pem; 20 years */
+int trust_ca_load(const char *directory, struct trust_ca *ret, struct err *e);
+void trust_ca_done(struct trust_ca *ca);
+bool trust_ca_fingerprint(const char *ca_path, char out[65]);
+/* PEM in, PEM out. Subject: O=Mallee, OU=<role>, CN=<peer id>; serverAuth and clientAuth. */
+int trust_sign(const struct trust_ca *ca, const char *csr_pem, const char *peer_id, const char *role,
+    unsigned days, struct strbuf *ret_pem, struct err *e);
+int trust_key_create(const char *key_path, struct err *e);
+int trust_csr(const char *key_path, struct strbuf *ret_pem, struct err *e);
+
+/* "id.secret.sha256(CA)": made by the CLC, used once within 15 minutes. */
+#define TRUST_TOKEN_MAX 160
+struct trust_token {
+	char id[20];
+	char secret[44];
+	char ca_fingerprint[65];
+};
+bool trust_token_parse(const char *text, struct trust_token *ret);
+void trust_token_format(const struct trust_token *t, char out[TRUST_TOKEN_MAX]);
+
+struct trust_peer { /* peer.conf */
+	char *peer_id, *role, *zone, *clc_url;
+};
+int trust_peer_load(const char *state_dir, struct trust_peer *ret, struct err *e);
+void trust_peer_done(struct trust_peer *p);
+int trust_peer_write(const char *state_dir, const struct trust_peer *p, struct err *e);
+
+/* The command `join URL TOKEN` of every daemon but the CLC (a row for daemon_spec.commands calls it):
+ * makes key and CSR, POSTs them to URL/join over TLS whose chain must end in the CA of the token,
+ * stores the certificate. `advertise` is the URL at which others will reach this daemon. Then waits
+ * until the CLC says that it is in service (at most wait_s), prints "in service", or one sentence of
+ * what is missing, exit status 1. */
+int trust_join(const char *role, const char *state_dir, const char *advertise, const char *clc_url,
+    const char *token, unsigned wait_s);
+/* Renewal: a reconciler body; POSTs a new CSR to the CLC's internal service over mutual TLS when two
+ * thirds of the life are over. *ret_renewed tells that files changed and rpc_reload is due. */
+struct rpc;
+int trust_renew(struct rpc *r, const char *state_dir, bool *ret_renewed, struct err *e);

@@ -1,0 +1,81 @@
+#pragma once
+/* The only way to durable state. SQLite (WAL, synchronous=FULL) behind an interface that PostgreSQL
+ * fits as well: statements in one catalogue per daemon, in the subset both engines run.
+ *
+ * Writes are closures that run on one writer thread; what is queued commits together (group commit)
+ * and store_write returns after the commit is durable. A closure may run again, so it is pure on its
+ * argument: it resets what it fills. Each closure has a savepoint of its own: one that fails does not
+ * sink its batch. Reads run on the caller's thread in a snapshot. */
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/str.h"
+#include "run/log.h"
+
+struct store;
+struct store_tx;
+struct store_rows;
+
+/* A statement: text with $1..$n, `types` one letter per parameter: s text, i integer, b blob.
+ * `postgres` overrides the text there (NULL: the same). Rows of a daemon's queries.def:
+ *   QUERY(INSTANCE_BY_ID, "s", "SELECT ... WHERE instance_id = $1", NULL) */
+struct store_query {
+	const char *name;
+	const char *types;
+	const char *text;
+	const char *postgres;
+};
+/* One forward-only step; `sql` holds statements separated by ';', with BLOB_TYPE, BIGINT and TEXT as
+ * the only types ("BLOB_TYPE" becomes BLOB or BYTEA). Tables are STRICT in SQLite: write
+ * "CREATE TABLE x (...) TABLE_OPTIONS". */
+struct store_migration {
+	uint32_t version; /* 1, 2, 3 ... */
+	const char *name;
+	const char *sql;
+};
+struct store_schema {
+	const char *daemon;
+	const struct store_query *queries;
+	unsigned query_count;
+	const struct store_migration *migrations;
+	unsigned migration_count;
+};
+
+/* url: "sqlite:/var/lib/mallee/clc/clc.db". Creates, migrates (backing the file up before the first
+ * step), refuses a newer schema (ERR_UNSUPPORTED), a damaged file (ERR_CORRUPT), a file in use
+ * (ERR_EXISTS). The base tables (lease, outbox, audit, meta) belong to every store. */
+int store_open(const char *url, const struct store_schema *schema, const struct log *log,
+    struct store **ret, struct err *e);
+void store_close(struct store *s);
+DEFINE_CLEANUP(struct store *, store_close)
+
+typedef int (*store_fn)(struct store_tx *tx, void *arg, struct err *e);
+/* Blocks until durable. A negative return of fn rolls its savepoint back and is passed on. ERR_NO_SPACE
+ * when the disk is full: nothing is lost, later writes work again. Never from the loop thread. */
+int store_write(struct store *s, store_fn fn, void *arg, struct err *e);
+int store_read(struct store *s, store_fn fn, void *arg, struct err *e);
+/* Writes a heartbeat row every half second and keeps health condition "store" (ready: the last one
+ * was durable within 1 s). Started by store_open; stops with the store. */
+
+/* Runs a statement that returns no rows. *ret_changed (may be NULL) counts rows: compare-and-set is
+ * "UPDATE ... WHERE id = $1 AND revision = $2" and a count of 0. Variadic arguments by type letter:
+ * s const char * (NULL is SQL NULL), i int64_t (exactly: cast!), b struct str (p NULL is SQL NULL). */
+int store_exec(struct store_tx *tx, unsigned query, int64_t *ret_changed, struct err *e, ...);
+/* Opens a result; step with store_next: 1 a row, 0 the end, negative an error. Columns are borrowed
+ * until the next step. Free before the closure returns. */
+int store_query(struct store_tx *tx, unsigned query, struct store_rows **ret, struct err *e, ...);
+int store_next(struct store_rows *rows, struct err *e);
+void store_rows_free(struct store_rows *rows);
+DEFINE_CLEANUP(struct store_rows *, store_rows_free)
+const char *store_text(struct store_rows *rows, unsigned column); /* NULL for SQL NULL */
+int64_t store_int(struct store_rows *rows, unsigned column);      /* 0 for SQL NULL */
+bool store_is_null(struct store_rows *rows, unsigned column);
+struct str store_blob(struct store_rows *rows, unsigned column);
+/* One row: opens, steps once; ERR_NOT_FOUND with `what` in the text when there is none. */
+int store_query_one(struct store_tx *tx, unsigned query, struct store_rows **ret, const char *what,
+    struct err *e, ...);
+
+int64_t store_now_us(struct store_tx *tx); /* the same within one closure */
+/* The engine's own: a copy of the whole store while it is in use. */
+int store_backup(struct store *s, const char *path, struct err *e);
+uint64_t store_epoch(struct store *s); /* made when the file was made or restored; never 0 */
