@@ -1,0 +1,1 @@
+# Depends on nothing but the C library.

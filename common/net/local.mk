@@ -1,0 +1,1 @@
+net_pkgs = openssl curl wslay

@@ -1,0 +1,1 @@
+rpc_pkgs = openssl libxml curl

@@ -1,0 +1,1 @@
+# Depends on nothing but base and the C library.

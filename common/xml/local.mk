@@ -1,0 +1,1 @@
+xml_pkgs = libxml openssl

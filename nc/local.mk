@@ -1,0 +1,1 @@
+nc_pkgs = libvirt libvirt-qemu mnl nftnl

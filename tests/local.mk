@@ -1,0 +1,43 @@
+# Unit tests: tests/unit/DIR/test_*.c is a cmocka program each, linked with libcommon.a and, where DIR
+# is a daemon, with its lib. Fuzz targets: tests/fuzz/fuzz_*.c, linked here with a driver that replays
+# the corpus tests/data/fuzz/NAME/, and by `make fuzz` with libFuzzer. tests/lib/*.c is for all of them.
+# Programs run in the top directory with MALLEE_BUILD set to the build directory.
+
+UNIT_SOURCES := $(sort $(wildcard tests/unit/*/test_*.c))
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+TEST_LIB_SOURCES := $(sort $(wildcard tests/lib/*.c))
+UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
+FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(BUILD)/%)
+TEST_OBJECTS := $(call objects,$(UNIT_SOURCES) $(FUZZ_SOURCES) $(TEST_LIB_SOURCES))
+TEST_LIB := $(BUILD)/libtest.a
+all_pkgs := $(common_pkgs) $(foreach d,$(DAEMONS),$($(d)_pkgs))
+
+$(TEST_LIB): $(call objects,$(TEST_LIB_SOURCES))
+
+test_dir = $(word 3,$(subst /, ,$(1)))
+define unit_rules
+$(BUILD)/$(1): $(BUILD)/obj/$(1).o $$($(2)_lib) $(TEST_LIB) $(BUILD)/libcommon.a
+	$$(call link,cmocka $$($(2)_pkgs) $$(common_pkgs))
+$(BUILD)/obj/$(1).o: EXTRA_CFLAGS := $(CFLAGS_cmocka) $$(call owner_flags,$(2))
+endef
+$(foreach t,$(UNIT_SOURCES:.c=),$(eval $(call unit_rules,$(t),$(call test_dir,$(t)))))
+
+$(BUILD)/obj/tests/%.o: EXTRA_CFLAGS ?= $(CFLAGS_cmocka) $(call pkg_cflags,$(all_pkgs))
+
+$(FUZZ_PROGRAMS): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(DAEMON_LIBS) $(TEST_LIB) $(BUILD)/libcommon.a
+	$(call link,$(all_pkgs))
+
+SELECTED := $(strip $(if $(T),$(foreach p,$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS),$(if $(findstring $(T),$(p)),$(p))),$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)))
+check: $(SELECTED) $(BUILD)/includes.ok $(if $(T),,all)
+	@MALLEE_BUILD=$(BUILD) $(PYTHON) tools/run-unit $(SELECTED)
+
+# libFuzzer: everything is compiled anew with coverage, in build/fuzz; findings land beside the corpus.
+SECONDS ?= 60
+FUZZ_SANITIZE := address,undefined
+fuzz:
+	@test -f tests/fuzz/fuzz_$(F).c || { echo 'usage: make fuzz F=NAME [SECONDS=60]; names: $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%)' >&2; exit 2; }
+	@$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SANITIZE=fuzzer-no-link,$(FUZZ_SANITIZE) build/fuzz/fuzzer/$(F)
+	@mkdir -p build/fuzz/corpus/$(F) build/fuzz/findings
+	build/fuzz/fuzzer/$(F) -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/findings/$(F)- build/fuzz/corpus/$(F) $(wildcard tests/data/fuzz/$(F))
+$(BUILD)/fuzzer/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DAEMON_LIBS) $(BUILD)/libcommon.a
+	$(call link,$(all_pkgs)) -fsanitize=fuzzer,$(FUZZ_SANITIZE)
