@@ -66,7 +66,8 @@ is_main = $(filter %/main.c %_main.c,$(1))
 # Directory of a source: "common/net/http.c" and "nc/dhcp/reply.c" -> "net" and "nc".
 owner = $(if $(filter common/% gen/rpc/%,$(1)),common,$(if $(filter gen/%,$(1)),$(word 2,$(subst /, ,$(1))),$(firstword $(subst /, ,$(1)))))
 
-COMMON_API := $(wildcard common/rpc/*.api)
+APIGEN := $(wildcard tools/apigen tools/apigen_*.py)
+COMMON_API := $(if $(APIGEN),$(wildcard common/rpc/*.api))
 COMMON_GEN := $(COMMON_API:common/rpc/%.api=$(BUILD)/gen/rpc/%.api.c)
 COMMON_SOURCES := $(sort $(wildcard common/*/*.c)) $(COMMON_GEN)
 common_pkgs := $(foreach l,$(LAYERS),$($(l)_pkgs))
@@ -75,7 +76,7 @@ GEN_SOURCES := $(COMMON_GEN)
 
 define daemon_rules
 $(1)_sources := $$(sort $$(wildcard $(1)/*.c $(1)/*/*.c))
-$(1)_gen := $$(patsubst $(1)/api/%.api,$(BUILD)/gen/$(1)/%.api.c,$$(wildcard $(1)/api/*.api))
+$(1)_gen := $$(patsubst $(1)/api/%.api,$(BUILD)/gen/$(1)/%.api.c,$$(if $(APIGEN),$$(wildcard $(1)/api/*.api)))
 GEN_SOURCES += $$($(1)_gen)
 $(1)_mains := $$(call is_main,$$($(1)_sources))
 $(1)_objects := $$(call objects,$$(filter-out $$($(1)_mains),$$($(1)_sources)) $$($(1)_gen))
@@ -124,7 +125,6 @@ $(BUILD)/obj/%.o: %.c config.mk Makefile | $(GEN_HEADERS)
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(call owner_flags,$(call owner,$*)) $(EXTRA_CFLAGS) -MMD -MP -c -o $@ $<
 
 # tools/apigen --out DIRECTORY FILE.api writes DIRECTORY/FILE.api.h and DIRECTORY/FILE.api.c.
-APIGEN := tools/apigen $(wildcard tools/apigen_*.py)
 apigen = $(call say,API,$<) mkdir -p $(@D) && $(PYTHON) tools/apigen --out $(@D) $<
 $(BUILD)/gen/rpc/%.api.c $(BUILD)/gen/rpc/%.api.h &: common/rpc/%.api $(APIGEN)
 	$(apigen)
