@@ -22,7 +22,8 @@ struct soap_addressing { /* all strings borrowed */
 	uint64_t sender_epoch;
 	uint32_t version;       /* of the message set */
 };
-/* A fault as the Body's only child. */
+/* A fault as the Body's only child; the prefix soap: must be in scope. */
 void soap_fault_write(struct xml_writer *w, const struct err *e);
-/* True when body holds a fault: fills *e from it (code by name; unknown codes read as INTERNAL). */
+/* True when `body` (the Body or its child) is a fault: fills *e from it (code by name; unknown codes
+ * read as INTERNAL). */
 bool soap_fault_read(xmlNode *body, struct err *e);
