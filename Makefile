@@ -124,12 +124,13 @@ $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c config.mk Makefile | $(GEN_HEADERS)
 $(BUILD)/obj/%.o: %.c config.mk Makefile | $(GEN_HEADERS)
 	$(call say,CC,$<) mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(call owner_flags,$(call owner,$*)) $(EXTRA_CFLAGS) -MMD -MP -c -o $@ $<
 
-# tools/apigen --out DIRECTORY FILE.api writes DIRECTORY/FILE.api.h and DIRECTORY/FILE.api.c.
+# tools/apigen --out DIRECTORY FILE.api writes DIRECTORY/FILE.api.h, FILE.api.c and, for a service,
+# FILE.handlers.h. A definition may include its neighbours: each depends on all of its directory.
 apigen = $(call say,API,$<) mkdir -p $(@D) && $(PYTHON) tools/apigen --out $(@D) $<
-$(BUILD)/gen/rpc/%.api.c $(BUILD)/gen/rpc/%.api.h &: common/rpc/%.api $(APIGEN)
+$(BUILD)/gen/rpc/%.api.c $(BUILD)/gen/rpc/%.api.h &: common/rpc/%.api $(COMMON_API) $(APIGEN)
 	$(apigen)
 define daemon_api_rules
-$(BUILD)/gen/$(1)/%.api.c $(BUILD)/gen/$(1)/%.api.h &: $(1)/api/%.api $(APIGEN)
+$(BUILD)/gen/$(1)/%.api.c $(BUILD)/gen/$(1)/%.api.h &: $(1)/api/%.api $(wildcard $(1)/api/*.api) $(APIGEN)
 	$$(apigen)
 endef
 $(foreach d,$(DAEMONS),$(eval $(call daemon_api_rules,$(d))))

@@ -32,6 +32,7 @@ struct field {
 	const struct shape *shape; /* FIELD_STRUCT */
 	int64_t min, max;   /* numbers; length of strings, count of lists: max 0 is the default limit */
 	const char *choices; /* "a|b|c" or NULL */
+	uint32_t since;      /* first message version that knows it; 0: all */
 };
 struct shape {
 	const char *name;
@@ -57,6 +58,7 @@ void codec_to_log(const struct shape *shape, const void *in, struct strbuf *out)
 void codec_copy(const struct shape *shape, const void *in, struct arena *arena, void *out);
 
 /* An operation: one row of a service. `handler` has the service's own signature, cast by its server. */
+struct service;
 struct operation {
 	const char *name; /* "RunInstances", "PutInstance" */
 	const struct shape *in, *out;
@@ -66,6 +68,7 @@ struct operation {
 	const char *peers;     /* roles that may call it: "clc", "cc" */
 	bool mutates;
 	bool waits;            /* may be deferred: long polls */
+	const struct service *service;
 };
 struct service {
 	const char *name;       /* "ec2", "nc" */
