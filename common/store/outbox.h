@@ -2,6 +2,7 @@
 /* Every mutation writes, in its own transaction, an audit record and an event. The outbox is what
  * Changes, notifications, metrics and billing read: revisions rise, never repeat, never go back
  * unseen (a restored store has another epoch). */
+#include "base/arena.h"
 #include "store/store.h"
 
 /* `kind` "instance", "node", "image" ...; `id` the resource; `detail` free text or NULL. */
@@ -25,4 +26,13 @@ struct audit_record {
 	const char *request_id, *account_id, *user_name, *source_address, *user_agent;
 	const char *service, *action, *resource, *parameters /* text, secrets removed */, *error_code;
 };
+/* Nothing but the fields given; NULL is an empty text. */
 int audit_add(struct store_tx *tx, const struct audit_record *record, struct err *e);
+struct audit_entry {
+	int64_t at_us;
+	struct audit_record record; /* texts from the arena */
+};
+/* Newest first, at most `limit`. */
+int audit_read(struct store_tx *tx, const char *account_id, unsigned limit, struct arena *arena,
+    struct audit_entry **ret_entries, size_t *ret_count, struct err *e);
+int audit_trim(struct store_tx *tx, int64_t before_us, struct err *e); /* forgets what is older */

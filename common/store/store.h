@@ -8,6 +8,7 @@
  * sink its batch. Reads run on the caller's thread in a snapshot. */
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/alloc.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "run/log.h"
@@ -27,12 +28,40 @@ struct store_query {
 };
 /* One forward-only step; `sql` holds statements separated by ';', with BLOB_TYPE, BIGINT and TEXT as
  * the only types ("BLOB_TYPE" becomes BLOB or BYTEA). Tables are STRICT in SQLite: write
- * "CREATE TABLE x (...) TABLE_OPTIONS". */
+ * "CREATE TABLE x (...) TABLE_OPTIONS"; TABLE_OPTIONS_CLUSTERED where rows are small and read in the
+ * order of the primary key (SQLite keeps them in that order, PostgreSQL does not care). A step that
+ * was ever released never changes: its SHA-256 is recorded and compared. */
 struct store_migration {
 	uint32_t version; /* 1, 2, 3 ... */
 	const char *name;
 	const char *sql;
 };
+/* A catalogue is two tables written once each. In the directory of a daemon:
+ *
+ *   queries.def     QUERY(INSTANCE_BY_ID, "s", "SELECT ... WHERE instance_id = $1", NULL)
+ *   migrations.def  MIGRATION(1, "instances", "CREATE TABLE instance (...) TABLE_OPTIONS")
+ *   schema.h        enum clc_query {
+ *                   #define QUERY(name, types, text, postgres) CLC_##name,
+ *                   #include "clc/queries.def"
+ *                   #undef QUERY
+ *                   };
+ *                   extern const struct store_schema clc_schema;
+ *   schema.c        #define QUERY STORE_QUERY_ROW
+ *                   static const struct store_query queries[] = {
+ *                   #include "clc/queries.def"
+ *                   };
+ *                   #define MIGRATION STORE_MIGRATION_ROW
+ *                   static const struct store_migration migrations[] = {
+ *                   #include "clc/migrations.def"
+ *                   };
+ *                   const struct store_schema clc_schema = STORE_SCHEMA("clc", queries, migrations);
+ *
+ * and `make check-postgres` runs every statement of it on both engines. */
+#define STORE_QUERY_ROW(name, types, text, postgres) { #name, types, text, postgres },
+#define STORE_MIGRATION_ROW(version, name, sql) { version, name, sql },
+#define STORE_SCHEMA(daemon, queries, migrations)                                                  \
+	{ daemon, queries, ARRAY_SIZE(queries), migrations, ARRAY_SIZE(migrations) }
+#define STORE_PARAMETERS_MAX 48 /* $1..$48 in one statement */
 struct store_schema {
 	const char *daemon;
 	const struct store_query *queries;
@@ -50,9 +79,17 @@ void store_close(struct store *s);
 DEFINE_CLEANUP(struct store *, store_close)
 
 typedef int (*store_fn)(struct store_tx *tx, void *arg, struct err *e);
-/* Blocks until durable. A negative return of fn rolls its savepoint back and is passed on. ERR_NO_SPACE
- * when the disk is full: nothing is lost, later writes work again. Never from the loop thread. */
+/* Blocks until durable. A negative return of fn rolls its savepoint back and is passed on (other
+ * returns are passed on as well). ERR_NO_SPACE when the disk is full: nothing is lost, later writes
+ * work again. Never from the loop thread. An I/O error while writing aborts the process: what the
+ * disk holds is then read again by the next start, never guessed from memory.
+ *
+ * Statements fail with ERR_EXISTS (a key that is there already), ERR_CONFLICT (a foreign key),
+ * ERR_NO_SPACE, ERR_CORRUPT, ERR_IO. After such an error the closure has failed, as in PostgreSQL:
+ * every further statement returns the same code and the savepoint is rolled back whatever fn
+ * returns. Where a duplicate is expected write ON CONFLICT DO NOTHING and look at *ret_changed. */
 int store_write(struct store *s, store_fn fn, void *arg, struct err *e);
+/* A snapshot: all statements of one closure see the same state. Writes are refused. Do not nest. */
 int store_read(struct store *s, store_fn fn, void *arg, struct err *e);
 /* Writes a heartbeat row every half second and keeps health condition "store" (ready: the last one
  * was durable within 1 s). Started by store_open; stops with the store. */
@@ -76,6 +113,7 @@ int store_query_one(struct store_tx *tx, unsigned query, struct store_rows **ret
     struct err *e, ...);
 
 int64_t store_now_us(struct store_tx *tx); /* the same within one closure */
-/* The engine's own: a copy of the whole store while it is in use. */
+/* The engine's own: a copy of the whole store while it is in use, durable at return. The copy has no
+ * epoch: whoever opens it gets a new one. */
 int store_backup(struct store *s, const char *path, struct err *e);
 uint64_t store_epoch(struct store *s); /* made when the file was made or restored; never 0 */

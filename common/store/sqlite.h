@@ -1,0 +1,122 @@
+#pragma once
+/* Inside of the SQLite driver: a connection with its statements, the writer, the store. */
+#include <sqlite3.h>
+#include "base/list.h"
+#include "run/lock.h"
+#include "run/metrics.h"
+#include "store/schema.h"
+
+#define READERS_MAX 16 /* connections that read at the same time; more callers wait */
+#define BATCH_MAX 256  /* closures in one commit */
+#define HEARTBEAT_MS 500
+#define HEARTBEAT_LATE_MS 1000 /* past it the store is not ready */
+#define BUSY_TIMEOUT_MS 5000   /* only a stranger (sqlite3 on the command line) can make us wait */
+#define CHECKPOINT_PAGES 4096  /* 16 MiB of log: the keeper copies it into the file */
+#define CHECKPOINT_FORCED_PAGES                                                                    \
+	16384 /* 64 MiB: the writer does so itself, before it accepts more */
+#define CHECK_AT_OPEN_BYTES                                                                        \
+	(256 << 20) /* larger files are checked by the keeper, after the start */
+
+struct store_rows {
+	struct store_tx *tx;
+	const struct store_query *query;
+	sqlite3_stmt *stmt;
+	bool is_open;
+	bool
+	    is_extra; /* the catalogue's own statement was in use: finalized and freed at the end */
+};
+
+struct statement {
+	sqlite3_stmt *stmt;                   /* NULL until first used */
+	int parameters[STORE_PARAMETERS_MAX]; /* SQLite's number of $1, $2, ... */
+	struct store_rows rows;
+};
+
+struct conn {
+	struct store *store;
+	sqlite3 *db;
+	bool is_writer;
+	struct statement *statements; /* the daemon's, then the base catalogue's */
+	struct conn *next;            /* in the pool */
+};
+
+struct store_tx {
+	struct store *store;
+	struct conn *conn;
+	int64_t now_us;
+	unsigned open_rows;
+	int failed;             /* the first engine error: the closure has failed */
+	uint64_t last_revision; /* of the events this closure added, or 0 */
+};
+
+/* One call of store_write, on the caller's stack until `is_done`. */
+struct job {
+	struct list link;
+	store_fn fn;
+	void *arg;
+	struct err *e;
+	int r;
+	uint64_t revision;
+	bool is_done;
+	pthread_cond_t done;
+};
+
+struct store {
+	char *path;
+	struct store_schema schema;
+	struct log log;
+	char *log_daemon;
+	int lock_fd;
+	uint64_t epoch;
+	bool is_running; /* from the end of store_open: I/O errors of the writer end the process */
+
+	struct lock readers_lock;
+	pthread_cond_t reader_freed;
+	struct conn *idle_readers; /* under readers_lock */
+	unsigned reader_count;     /* under readers_lock */
+
+	struct lock writer_lock;
+	pthread_cond_t work;                             /* the writer has something to do */
+	pthread_cond_t keep;                             /* the keeper has */
+	struct list queue;                               /* of struct job, under writer_lock */
+	unsigned queue_length;                           /* under writer_lock */
+	bool is_stopping;                                /* under writer_lock */
+	bool is_checkpoint_wanted;                       /* under writer_lock */
+	void (*on_events)(void *arg, uint64_t revision); /* under writer_lock */
+	void *on_events_arg;
+	pthread_t writer_thread, keeper_thread;
+	bool has_writer_thread, has_keeper_thread;
+
+	struct conn *writer; /* the writer thread's own, before it starts the opener's */
+	int wal_pages;       /* the writer thread's own */
+	struct conn *keeper; /* the keeper thread's own */
+	bool is_check_due;   /* written before the keeper starts */
+
+	struct metric *commits, *writes, *failures, *commit_seconds, *queued, *wal_bytes;
+	struct metric *checkpoint_seconds;
+};
+
+/* sqlite_conn.c */
+int conn_new(struct store *s, const char *path, bool is_writer, struct conn **ret, struct err *e);
+void conn_free(struct conn *c);
+DEFINE_CLEANUP(struct conn *, conn_free)
+int conn_prepare_all(struct conn *c, struct err *e);          /* finds a wrong statement at start */
+int conn_run(struct conn *c, const char *sql, struct err *e); /* constant text, no rows wanted */
+/* SQLite's last error on this connection in our codes. On the running writer an I/O error does not
+ * return. */
+int conn_error(struct conn *c, int rc, struct err *e, const char *what);
+void tx_init(struct store_tx *tx, struct conn *c);
+/* Asserts that the closure closed its results. */
+void tx_done(struct store_tx *tx);
+
+/* sqlite_migrate.c */
+int migrate(struct store *s, struct err *e); /* checks the versions, applies what is missing */
+
+/* sqlite_writer.c */
+int writer_start(struct store *s, struct err *e);
+void writer_stop(struct store *s); /* finishes the queue */
+
+/* sqlite_keeper.c */
+int keeper_start(struct store *s, struct err *e);
+void keeper_stop(struct store *s);
+int conn_quick_check(struct conn *c, struct err *e); /* ERR_CORRUPT says what is wrong */

@@ -1,0 +1,264 @@
+/* The writer: one thread that runs the closures of store_write, and group commit. Whatever is
+ * queued when a commit ends becomes the next transaction, each closure in a savepoint of its own,
+ * and the callers wake after COMMIT has reached the disk; the fsync that makes commits slow is
+ * shared by all who wait for it, and nobody waits for company.
+ *
+ * A transaction that fails as a whole (a full disk) takes nobody down with it: its closures run
+ * again one by one, so that a small one still finds the room that a big one did not. That is why
+ * closures must bear to run twice.
+ *
+ * The thread also writes the heartbeat. It goes the way of any write, so when it arrives, writes
+ * do. */
+#include "store/sqlite.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "run/health.h"
+
+static bool
+transaction_is_lost(struct store *s)
+{
+	return sqlite3_get_autocommit(s->writer->db) != 0;
+}
+
+/* Runs one closure in its savepoint. Negative: the whole transaction has failed. */
+static int
+job_run(struct store *s, struct job *job, struct err *e)
+{
+	struct store_tx tx;
+	int r;
+
+	err_clear(job->e);
+	job->revision = 0;
+	r = conn_run(s->writer, "SAVEPOINT closure", e);
+	if (r < 0)
+		return r;
+	tx_init(&tx, s->writer);
+	job->r = job->fn(&tx, job->arg, job->e);
+	tx_done(&tx);
+	if (tx.failed && job->r >= 0) /* fn looked away */
+		job->r = err_set(job->e, tx.failed, "a statement of the transaction failed");
+	if (transaction_is_lost(s))
+		return err_set(
+		    e, tx.failed ? tx.failed : ERR_IO, "the transaction was rolled back");
+	if (job->r < 0) {
+		r = conn_run(s->writer, "ROLLBACK TO closure", e);
+		if (r < 0)
+			return r;
+	} else {
+		job->revision = tx.last_revision;
+	}
+	return conn_run(s->writer, "RELEASE closure", e);
+}
+
+static int
+jobs_commit(struct store *s, struct job **jobs, size_t count, struct err *e)
+{
+	uint64_t start_us;
+	int r;
+
+	r = conn_run(s->writer, "BEGIN IMMEDIATE", e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < count && r >= 0; i++)
+		r = job_run(s, jobs[i], e);
+	if (r >= 0) {
+		start_us = clock_monotonic_us();
+		r = conn_run(s->writer, "COMMIT", e);
+		metric_observe(s->commit_seconds, (double)(clock_monotonic_us() - start_us) / 1e6);
+	}
+	if (r < 0 && !transaction_is_lost(s))
+		(void)conn_run(s->writer, "ROLLBACK", NULL); /* r has the reason */
+	return r;
+}
+
+/* Leaves each job with its result. */
+static void
+jobs_run(struct store *s, struct job **jobs, size_t count)
+{
+	struct err e = { 0 };
+	int r = jobs_commit(s, jobs, count, &e);
+
+	if (r >= 0) {
+		metric_add(s->commits, 1);
+		return;
+	}
+	metric_add(s->failures, 1);
+	if (count == 1) {
+		/* What the closure itself found wrong says more than the lost transaction. */
+		if (jobs[0]->r >= 0 || e.code == 0) {
+			jobs[0]->r = r;
+			if (jobs[0]->e)
+				*jobs[0]->e = e;
+		}
+		jobs[0]->revision = 0;
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		jobs[i]->r = 0;
+		jobs_run(s, &jobs[i], 1);
+	}
+}
+
+static int
+heartbeat(struct store_tx *tx, void *arg, struct err *e)
+{
+	char value[24];
+
+	(void)arg;
+	snprintf(value, sizeof(value), "%lld", (long long)store_now_us(tx));
+	return store_exec(tx, BASE_META_SET, NULL, e, "heartbeat", value);
+}
+
+/* Waits for work or the next heartbeat; takes the queue. False when the store closes. */
+static bool
+queue_take(struct store *s, uint64_t heartbeat_ms, struct job **jobs, size_t *ret_count)
+{
+	LOCK_SCOPE(&s->writer_lock);
+
+	while (list_is_empty(&s->queue)) {
+		uint64_t now_ms = clock_monotonic_ms();
+
+		if (s->is_stopping)
+			return false;
+		if (now_ms >= heartbeat_ms)
+			break;
+		(void)lock_wait(&s->writer_lock, &s->work, (int)(heartbeat_ms - now_ms));
+	}
+	for (*ret_count = 0; *ret_count < BATCH_MAX && !list_is_empty(&s->queue); (*ret_count)++) {
+		struct job *job = CONTAINER_OF(s->queue.next, struct job, link);
+
+		list_remove(&job->link);
+		jobs[*ret_count] = job;
+	}
+	s->queue_length -= (unsigned)*ret_count;
+	metric_set(s->queued, s->queue_length);
+	return true;
+}
+
+/* Wakes the callers; tells of new events. */
+static void
+jobs_finish(struct store *s, struct job **jobs, size_t count)
+{
+	void (*on_events)(void *, uint64_t);
+	void *arg;
+	uint64_t revision = 0;
+
+	lock_take(&s->writer_lock);
+	on_events = s->on_events;
+	arg = s->on_events_arg;
+	for (size_t i = 0; i < count; i++) {
+		if (jobs[i]->revision > revision)
+			revision = jobs[i]->revision;
+		jobs[i]->is_done = true;
+		pthread_cond_signal(&jobs[i]->done); /* the job is gone once the lock is */
+	}
+	if (s->wal_pages >= CHECKPOINT_PAGES && !s->is_checkpoint_wanted) {
+		s->is_checkpoint_wanted = true;
+		pthread_cond_signal(&s->keep);
+	}
+	lock_release(&s->writer_lock);
+	if (revision && on_events)
+		on_events(arg, revision);
+}
+
+static int
+on_wal(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct store *s = arg;
+	sqlite3_int64 size = 4096;
+
+	(void)db;
+	(void)name;
+	s->wal_pages = pages;
+	metric_set(s->wal_bytes, (double)(pages * size));
+	return SQLITE_OK;
+}
+
+static void *
+writer_main(void *arg)
+{
+	struct store *s = arg;
+	struct job *jobs[BATCH_MAX + 1];
+	uint64_t heartbeat_ms = clock_monotonic_ms();
+	size_t count;
+
+	while (queue_take(s, heartbeat_ms, jobs, &count)) {
+		struct err e = { 0 };
+		struct job beat = { .fn = heartbeat, .e = &e };
+		size_t queued = count;
+
+		if (clock_monotonic_ms() >= heartbeat_ms) {
+			heartbeat_ms = clock_monotonic_ms() + HEARTBEAT_MS;
+			jobs[count++] = &beat;
+		}
+		jobs_run(s, jobs, count);
+		metric_add(s->writes, (double)queued);
+		jobs_finish(s, jobs, queued);
+		if (count > queued) {
+			if (beat.r < 0)
+				log_warn(&s->log, "store.heartbeat_failed", "error=\"%s\"", e.text);
+			health_set("store", beat.r >= 0, "%s", e.text);
+		}
+		/* The keeper works while we write and may never catch up with a writer that never
+		 * rests; and the log must not grow for ever. */
+		if (s->wal_pages >= CHECKPOINT_FORCED_PAGES)
+			(void)sqlite3_wal_checkpoint_v2(s->writer->db, NULL,
+			    SQLITE_CHECKPOINT_PASSIVE, NULL,
+			    NULL); /* tried again after the next batch */
+	}
+	return NULL;
+}
+
+int
+writer_start(struct store *s, struct err *e)
+{
+	int number;
+
+	(void)sqlite3_wal_hook(
+	    s->writer->db, on_wal, s); /* returns the argument of an earlier hook */
+	health_expect("store", HEARTBEAT_LATE_MS);
+	health_set("store", false, "starting");
+	number = pthread_create(&s->writer_thread, NULL, writer_main, s);
+	if (number)
+		return err_set_errno(e, number, "cannot start the store's writer");
+	s->has_writer_thread = true;
+	return 0;
+}
+
+void
+writer_stop(struct store *s)
+{
+	if (!s->has_writer_thread)
+		return;
+	lock_take(&s->writer_lock);
+	s->is_stopping = true;
+	pthread_cond_signal(&s->work);
+	lock_release(&s->writer_lock);
+	pthread_join(s->writer_thread, NULL);
+	s->has_writer_thread = false;
+	health_set("store", false, "closed");
+}
+
+int
+store_write(struct store *s, store_fn fn, void *arg, struct err *e)
+{
+	struct job job = { .fn = fn, .arg = arg, .e = e };
+
+	assert(!pthread_equal(
+	    pthread_self(), s->writer_thread)); /* a write within a write: never ends */
+	pthread_cond_init(&job.done, NULL);
+	lock_take(&s->writer_lock);
+	assert(!s->is_stopping);
+	list_add_tail(&s->queue, &job.link);
+	s->queue_length++;
+	if (s->queue_length == 1)
+		pthread_cond_signal(&s->work);
+	while (!job.is_done)
+		(void)lock_wait(&s->writer_lock, &job.done, -1);
+	lock_release(&s->writer_lock);
+	pthread_cond_destroy(&job.done);
+	return job.r;
+}
