@@ -50,8 +50,12 @@ int codec_from_query(const struct shape *shape, const struct form *form, const c
 /* Children of `node` by local name; unknown ones are refused (ERR_INVALID). */
 int codec_from_xml(const struct shape *shape, xmlNode *node, struct arena *arena, void *out,
     struct err *e);
-/* The fields as child elements of what is open now. */
+/* The fields as child elements of what is open now. A number, bool or time that is not 0 is written
+ * even when its has_x is false. */
 void codec_to_xml(const struct shape *shape, const void *in, struct xml_writer *w);
+/* The same without what messages of `version` do not know. */
+void codec_to_xml_version(const struct shape *shape, const void *in, uint32_t version,
+    struct xml_writer *w);
 /* "image_id=ami-1 min_count=1": no secrets, values cut at 64 bytes. */
 void codec_to_log(const struct shape *shape, const void *in, struct strbuf *out);
 /* Deep copy into an arena. */
