@@ -1,0 +1,1 @@
+"""The test bed: many hosts of one cloud on one machine. See tools/README.md."""
