@@ -179,6 +179,15 @@ xml_text(struct xml_writer *w, struct str text)
 }
 
 void
+xml_raw(struct xml_writer *w, struct str xml)
+{
+	if (xml.n == 0)
+		return;
+	finish_tag(w);
+	strbuf_addstr(w->out, xml);
+}
+
+void
 xml_element(struct xml_writer *w, const char *name, const char *text)
 {
 	if (!text)
