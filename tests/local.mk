@@ -12,7 +12,14 @@ TEST_OBJECTS := $(call objects,$(UNIT_SOURCES) $(FUZZ_SOURCES) $(TEST_LIB_SOURCE
 TEST_LIB := $(BUILD)/libtest.a
 all_pkgs := $(common_pkgs) $(foreach d,$(DAEMONS),$($(d)_pkgs))
 
-$(TEST_LIB): $(call objects,$(TEST_LIB_SOURCES))
+# Message sets and APIs made for tests: "test_api/test.api.h", "test_api/test.handlers.h" ...
+TEST_API := $(if $(APIGEN),$(wildcard tests/data/api/*.api))
+TEST_GEN := $(TEST_API:tests/data/api/%.api=$(BUILD)/gen/test_api/%.api.c)
+GEN_SOURCES += $(TEST_GEN)
+$(BUILD)/gen/test_api/%.api.c $(BUILD)/gen/test_api/%.api.h &: tests/data/api/%.api $(TEST_API) $(COMMON_API) $(APIGEN)
+	$(apigen)
+
+$(TEST_LIB): $(call objects,$(TEST_LIB_SOURCES) $(TEST_GEN))
 
 test_dir = $(word 3,$(subst /, ,$(1)))
 define unit_rules

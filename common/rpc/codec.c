@@ -105,9 +105,11 @@ check_length(const struct field *f, size_t n, size_t limit, const char *unit, st
 	if (f->max)
 		limit = (size_t)f->max;
 	if (n > limit)
-		return refuse(why, "Expecting at most %zu %s.", limit, unit);
+		return refuse(
+		    why, "Expecting at most %zu %s%s.", limit, unit, limit == 1 ? "" : "s");
 	if (f->min > 0 && n < (size_t)f->min)
-		return refuse(why, "Expecting at least %zu %s.", (size_t)f->min, unit);
+		return refuse(why, "Expecting at least %zu %s%s.", (size_t)f->min, unit,
+		    f->min == 1 ? "" : "s");
 	return true;
 }
 
@@ -128,7 +130,7 @@ parse_string(const struct field *f, struct str text, struct arena *arena, const 
 {
 	char *copy;
 
-	if (!check_length(f, text.n, CODEC_STRING_MAX, "characters", why))
+	if (!check_length(f, text.n, CODEC_STRING_MAX, "character", why))
 		return false;
 	if (!is_utf8(text))
 		return refuse(why, "Expecting UTF-8 text.");
@@ -159,7 +161,7 @@ parse_bytes(const struct field *f, struct str text, struct arena *arena, struct 
 
 	if (!base64_decode(text, &bytes, &n))
 		return refuse(why, "Expecting base64.");
-	if (!check_length(f, n, CODEC_BYTES_MAX, "bytes", why))
+	if (!check_length(f, n, CODEC_BYTES_MAX, "byte", why))
 		return false;
 	copy = arena_try(arena, n + 1);
 	if (!copy)
@@ -216,6 +218,12 @@ bool
 codec_parse_value(
     const struct field *f, struct str text, struct arena *arena, void *slot, struct codec_why *why)
 {
+	struct field item;
+
+	if (f->flags & FIELD_LIST) {
+		item = without_limits(f);
+		f = &item;
+	}
 	switch (f->type) {
 	case FIELD_STRING:
 		return parse_string(f, text, arena, slot, why);
