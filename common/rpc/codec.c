@@ -214,6 +214,18 @@ parse_number(const struct field *f, struct str text, void *slot, struct codec_wh
 	return true;
 }
 
+/* A list's min and max are of its count, not of each item. */
+static struct field
+without_limits(const struct field *f)
+{
+	struct field one = *f;
+
+	one.flags &= ~(unsigned)FIELD_LIST;
+	one.min = INT64_MIN;
+	one.max = 0;
+	return one;
+}
+
 bool
 codec_parse_value(
     const struct field *f, struct str text, struct arena *arena, void *slot, struct codec_why *why)

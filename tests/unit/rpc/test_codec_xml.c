@@ -87,7 +87,7 @@ refuses(void **state)
 	} cases[] = {
 		{ "<r/>", "element 'text' of 'everything_in' is missing" },
 		{ "<r><text/></r>", "element 'text' of 'everything_in' is invalid. Expecting at "
-				    "least 1 characters." },
+				    "least 1 character." },
 		{ "<r><text>a</text><text>a</text></r>",
 		    "element 'text' of 'everything_in' is invalid. It is given more than once." },
 		{ "<r><text>a</text><x/></r>", "unknown element 'x' in 'everything_in'" },
