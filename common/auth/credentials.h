@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/id.h"
 #include "base/str.h"
+#include "net/http.h"
 
 struct auth_key {
 	char access_key_id[ACCESS_KEY_ID_SIZE];
@@ -17,18 +18,21 @@ struct auth_key {
 typedef bool (*auth_lookup_fn)(void *arg, const char *access_key_id, struct auth_key *ret);
 
 /* The request as a verifier sees it: raw bytes. */
-struct auth_header {
-	struct str name, value;
-};
 struct auth_request {
 	struct str method;
 	struct str path;  /* raw, as sent */
 	struct str query; /* raw, without '?' */
 	struct str host;  /* Host header as sent */
-	const struct auth_header *headers; /* same shape as struct http_header */
+	const struct http_header *headers;
 	unsigned header_count;
 	struct str body;       /* Query API: the form body; S3: unused */
 	const char *payload_hash; /* hex SHA-256 of the body when known, else NULL */
-	uint16_t port;         /* the listener's, for Host with and without port */
+	uint16_t port;         /* the listener's, for Host with and without port; 0: unknown */
 };
-enum auth_service { AUTH_QUERY, AUTH_S3 }; /* S3: path not encoded twice, other error codes */
+/* What the service's clients expect: S3 does not encode the path twice; error codes differ. */
+enum auth_service {
+	AUTH_QUERY, /* EC2 and what behaves like it */
+	AUTH_S3,
+	AUTH_IAM, /* Query too, with the codes of IAM and STS */
+	AUTH_SERVICE_MAX
+};
