@@ -48,3 +48,5 @@ fuzz:
 	build/fuzz/fuzzer/$(F) -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/findings/$(F)- build/fuzz/corpus/$(F) $(wildcard tests/data/fuzz/$(F))
 $(BUILD)/fuzzer/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DAEMON_LIBS) $(BUILD)/libcommon.a
 	$(call link,$(all_pkgs)) -fsanitize=fuzzer,$(FUZZ_SANITIZE)
+
+include $(wildcard tests/*/local.mk)
