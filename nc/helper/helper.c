@@ -1,0 +1,593 @@
+/* The root helper's core: connections from the one user that may ask, dispatch, events, health.
+ *
+ * A request is read whole (bounded), checked by helper_payload_check, and only then looked at.
+ * Network verbs run at once; guest verbs become jobs (guest_jobs.c). Either program may be killed:
+ * nc connects again and asks what there is, the helper begins by looking at what libvirt and the
+ * kernel hold. */
+#include "helper/helper.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "helper/probe.h"
+#include "run/fd.h"
+#include "run/fs.h"
+
+#define SEND_TIMEOUT_MS 2000
+#define BEAT_MS 10000
+#define BEAT_DEGRADED_MS 2000
+#define HELPER_WORKERS 8
+#define HELPER_TASKS_MAX 1024
+
+struct connection {
+	struct list link;
+	struct helper *helper;
+	uint64_t number;
+	int fd;
+	struct loop_watch *watch;
+	struct helper_header header;
+	size_t header_filled;
+	char *payload; /* malloc'ed: aligned for any struct */
+	size_t payload_filled;
+};
+
+static void
+connection_close(struct connection *c)
+{
+	loop_watch_free(c->watch);
+	list_remove(&c->link);
+	c->helper->connection_count--;
+	log_info(c->helper->log, "helper.disconnected", "connection=%llu",
+	    (unsigned long long)c->number);
+	fd_close(c->fd);
+	free(c->payload);
+	free(c);
+}
+
+/* -- answers -- */
+
+static void
+send_frame(struct connection *c, const struct ticket *t, bool is_error, const void *payload,
+    size_t n, const int *fds, size_t fd_count)
+{
+	const struct helper_header header = { .magic = HELPER_MAGIC,
+		.version = HELPER_VERSION,
+		.verb = t->verb,
+		.serial = t->serial,
+		.length = (uint32_t)n,
+		.is_error = is_error };
+	struct err e = { 0 };
+
+	if (helper_frame_send(c->fd, &header, (struct str){ payload, n }, fds, fd_count,
+		SEND_TIMEOUT_MS, &e) < 0) {
+		log_warn(c->helper->log, "helper.send", "connection=%llu error=\"%s\"",
+		    (unsigned long long)c->number, e.text);
+		/* The reader sees the end and frees the connection; we may be inside its callback.
+		 */
+		(void)shutdown(c->fd, SHUT_RDWR);
+	}
+}
+
+static struct connection *
+find_connection(struct helper *h, uint64_t number)
+{
+	struct connection *c, *following;
+
+	LIST_FOREACH (&h->connections, c, following, link)
+		if (c->number == number)
+			return c;
+	return NULL;
+}
+
+void
+helper_reply(struct helper *h, const struct ticket *t, const void *payload, size_t n,
+    const int *fds, size_t fd_count)
+{
+	struct connection *c = find_connection(h, t->connection);
+
+	if (c)
+		send_frame(c, t, false, payload, n, fds, fd_count);
+}
+
+/* Messages may reach a guest's owner by way of libvirt: only what helper_payload_check lets pass.
+ */
+static void
+copy_printable(char *out, size_t size, const char *in)
+{
+	size_t n = 0;
+
+	for (; *in && n + 1 < size; in++)
+		out[n++] = *in >= ' ' && *in <= '~' ? *in : '?';
+	memset(out + n, 0, size - n);
+}
+
+void
+helper_reply_error(struct helper *h, const struct ticket *t, const struct err *e)
+{
+	struct connection *c = find_connection(h, t->connection);
+	struct helper_error out = { 0 };
+
+	log_warn(h->log, "helper.refused", "verb=%s code=%s error=\"%s\"",
+	    helper_verb_name(t->verb), fault_name(e->code), e->text);
+	if (!c)
+		return;
+	copy_printable(out.fault, sizeof(out.fault), fault_name(e->code));
+	copy_printable(out.text, sizeof(out.text), e->text);
+	send_frame(c, t, true, &out, sizeof(out), NULL, 0);
+}
+
+void
+helper_event(struct helper *h, enum helper_verb verb, const void *payload, size_t n)
+{
+	const struct ticket t = { .verb = (uint16_t)verb };
+	struct connection *c, *following;
+
+	LIST_FOREACH (&h->connections, c, following, link)
+		send_frame(c, &t, false, payload, n, NULL, 0);
+}
+
+void
+helper_set_health(struct helper *h, bool degraded, const char *hypervisor, const char *reason)
+{
+	struct helper_health new = h->health;
+
+	new.degraded = degraded;
+	if (hypervisor)
+		copy_printable(new.hypervisor, sizeof(new.hypervisor), hypervisor);
+	copy_printable(new.reason, sizeof(new.reason), degraded ? reason : "");
+	if (memcmp(&new, &h->health, sizeof(new)) == 0)
+		return;
+	h->health = new;
+	if (degraded)
+		log_warn(h->log, "helper.degraded", "reason=\"%s\"", new.reason);
+	else
+		log_info(h->log, "helper.healthy", "hypervisor=%s", new.hypervisor);
+	helper_event(h, HELPER_EVENT_HEALTH, &h->health, sizeof(h->health));
+}
+
+/* -- requests -- */
+
+static void
+dispatch(struct helper *h, const struct ticket *t, struct str payload)
+{
+	struct err e = { 0 };
+
+	if (helper_payload_check(t->verb, false, payload, &e) < 0 || t->verb >= HELPER_VERB_MAX) {
+		helper_reply_error(h, t, &e);
+		return;
+	}
+	switch (t->verb) {
+	case HELPER_HELLO:
+	case HELPER_PROBE:
+		helper_reply(h, t, &h->health, sizeof(h->health), NULL, 0);
+		break;
+	case HELPER_CONSOLE:
+		console_verb(h, t, payload);
+		break;
+	case HELPER_GUEST_START:
+	case HELPER_GUEST_STOP:
+	case HELPER_GUEST_REBOOT:
+	case HELPER_GUEST_RESUME:
+	case HELPER_GUEST_FORGET:
+	case HELPER_GUEST_LIST:
+		guest_verb(h, t, payload);
+		break;
+	default:
+		net_verb(h, t, payload);
+		break;
+	}
+}
+
+/* Reads what is there: 1 when a whole request is, 0 when more is needed, negative at the end.
+ * Requests carry no descriptors: MSG_CTRUNC closes what comes. */
+static int
+connection_read(struct connection *c, struct err *e)
+{
+	for (;;) {
+		bool in_header = c->header_filled < sizeof(c->header);
+		char *to = in_header ? (char *)&c->header + c->header_filled
+				     : c->payload + c->payload_filled;
+		size_t want = in_header ? sizeof(c->header) - c->header_filled
+					: c->header.length - c->payload_filled;
+		ssize_t n;
+		int r;
+
+		if (!in_header && want == 0)
+			return 1;
+		n = recv(c->fd, to, want, MSG_DONTWAIT);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n < 0)
+			return err_set_errno(e, errno, "cannot read");
+		if (n == 0)
+			return err_set(e, ERR_CANCELLED, "closed");
+		if (!in_header) {
+			c->payload_filled += (size_t)n;
+			continue;
+		}
+		c->header_filled += (size_t)n;
+		if (c->header_filled < sizeof(c->header))
+			continue;
+		r = helper_header_check(&c->header, e);
+		if (r < 0)
+			return r;
+		c->payload = xcalloc(1, c->header.length + 1);
+		c->payload_filled = 0;
+	}
+}
+
+static void
+connection_ready(void *arg, uint32_t events)
+{
+	struct connection *c = arg;
+	struct err e = { 0 };
+	int r;
+
+	/* One request per turn, so that several connections and timers get theirs. */
+	r = connection_read(c, &e);
+	if (r < 0) {
+		if (r != ERR_CANCELLED)
+			log_warn(c->helper->log, "helper.protocol", "connection=%llu error=\"%s\"",
+			    (unsigned long long)c->number, e.text);
+		connection_close(c);
+	} else if (r > 0) {
+		_cleanup_free_ char *payload = TAKE(c->payload);
+		const struct ticket t = { c->number, c->header.serial, c->header.verb };
+
+		c->header_filled = 0;
+		dispatch(c->helper, &t, (struct str){ payload, c->header.length });
+	}
+}
+
+static void
+accept_ready(void *arg, uint32_t events)
+{
+	struct helper *h = arg;
+
+	for (size_t i = 0; i < h->listener_count; i++) {
+		_cleanup_close_ int fd =
+		    accept4(h->listener_fds[i], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct ucred peer = { 0 };
+		socklen_t n = sizeof(peer);
+		struct connection *c;
+
+		if (fd < 0)
+			continue;
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0 ||
+		    peer.uid != h->client_uid) {
+			log_warn(h->log, "helper.stranger", "uid=%u", peer.uid);
+			continue;
+		}
+		if (h->connection_count >= HELPER_CONNECTIONS_MAX) {
+			log_warn(h->log, "helper.crowded", "connections=%u", h->connection_count);
+			continue;
+		}
+		c = xcalloc(1, sizeof(*c));
+		c->helper = h;
+		c->number = ++h->last_connection;
+		c->fd = TAKE_FD(fd);
+		c->watch = loop_watch_new(h->loop, c->fd, EPOLLIN, connection_ready, c);
+		list_add_tail(&h->connections, &c->link);
+		h->connection_count++;
+		log_info(h->log, "helper.connected", "connection=%llu pid=%d",
+		    (unsigned long long)c->number, peer.pid);
+	}
+}
+
+/* -- events of the hypervisor: from its thread to the loop -- */
+
+struct posted {
+	struct helper *helper;
+	struct helper_guest guest;
+	bool is_reboot, is_link, is_up;
+	char reason[200];
+};
+
+static void
+posted_arrives(void *arg)
+{
+	_cleanup_free_ struct posted *p = arg;
+	struct helper_lifecycle out = { p->guest };
+
+	if (p->is_link) {
+		/* The beat says that it is healthy: only then a list came back. */
+		if (!p->is_up)
+			helper_set_health(p->helper, true, NULL, p->reason);
+		if (p->helper->beat)
+			loop_timer_set(p->helper->beat, p->is_up ? 0 : BEAT_DEGRADED_MS);
+	} else if (p->is_reboot) {
+		log_info(p->helper->log, "guest.rebooted", "instance=%s", p->guest.instance_id);
+		guest_jobs_rebooted(p->helper, p->guest.instance_id);
+	} else {
+		log_info(p->helper->log, "guest.event", "instance=%s state=\"%s\"",
+		    p->guest.instance_id, helper_state_name(p->guest.state));
+		guest_jobs_lifecycle(p->helper, &p->guest);
+		helper_event(p->helper, HELPER_EVENT_LIFECYCLE, &out, sizeof(out));
+	}
+}
+
+static void
+post_lifecycle(void *arg, const struct helper_guest *guest)
+{
+	struct posted *p = xcalloc(1, sizeof(*p));
+
+	p->helper = arg;
+	p->guest = *guest;
+	loop_post(p->helper->loop, posted_arrives, p);
+}
+
+static void
+post_rebooted(void *arg, const char *instance_id)
+{
+	struct posted *p = xcalloc(1, sizeof(*p));
+
+	p->helper = arg;
+	p->is_reboot = true;
+	copy_printable(p->guest.instance_id, sizeof(p->guest.instance_id), instance_id);
+	loop_post(p->helper->loop, posted_arrives, p);
+}
+
+static void
+post_connected(void *arg, bool up, const char *reason)
+{
+	struct posted *p = xcalloc(1, sizeof(*p));
+
+	p->helper = arg;
+	p->is_link = true;
+	p->is_up = up;
+	copy_printable(p->reason, sizeof(p->reason), reason);
+	loop_post(p->helper->loop, posted_arrives, p);
+}
+
+/* -- the beat: is libvirt there, what can this host run -- */
+
+struct beat {
+	struct helper *helper;
+	char hypervisor[16]; /* found by the probe; "" unless it ran */
+	char why[160];
+};
+
+static int
+beat_work(void *arg, struct err *e)
+{
+	struct beat *b = arg;
+	struct helper *h = b->helper;
+	struct helper_guest *one;
+	struct err why = { 0 };
+	size_t count;
+	int r;
+
+	if (b->hypervisor[0] == '?') {
+		if (probe_kvm(h->conf->emulator, h->probe_dir, &why) == 0)
+			strcpy(b->hypervisor, "kvm");
+		else {
+			strcpy(b->hypervisor, "qemu");
+			copy_printable(b->why, sizeof(b->why), why.text);
+		}
+	}
+	one = xcalloc(HELPER_GUESTS_MAX, sizeof(*one));
+	r = h->hypervisor->ops->list(h->hypervisor, one, HELPER_GUESTS_MAX, &count, e);
+	free(one);
+	return r;
+}
+
+static void
+beat_done(void *arg, int r, const struct err *e)
+{
+	struct beat *b = arg;
+	struct helper *h = b->helper;
+	const char *found = r != ERR_TIMEOUT && b->hypervisor[0] ? b->hypervisor : NULL;
+
+	if (found)
+		log_info(h->log, "helper.probe", "hypervisor=%s why=\"%s\"", found, b->why);
+	helper_set_health(h, r < 0, found, e->text);
+	if (h->beat)
+		loop_timer_set(h->beat, r < 0 ? BEAT_DEGRADED_MS : BEAT_MS);
+}
+
+static void
+beat_release(void *arg)
+{
+	struct beat *b = arg;
+
+	b->helper->is_beating = false;
+	free(b);
+}
+
+static void
+beat(void *arg)
+{
+	struct helper *h = arg;
+	struct task t = { .work = beat_work, .done = beat_done, .release = beat_release };
+	struct beat *b;
+
+	console_trim_all(h);
+	if (h->is_beating || h->stuck > HELPER_WORKERS / 2) { /* one that hangs is enough */
+		loop_timer_set(h->beat, BEAT_DEGRADED_MS);
+		return;
+	}
+	h->is_beating = true;
+	b = xcalloc(1, sizeof(*b));
+	b->helper = h;
+	if (!h->health.hypervisor[0])
+		strcpy(b->hypervisor, "?");
+	t.arg = b;
+	helper_task(h, &t);
+}
+
+/* -- life -- */
+
+static int
+find_user(const char *name, uid_t *ret_uid, gid_t *ret_gid, struct err *e)
+{
+	struct passwd *p;
+
+	errno = 0;
+	p = getpwnam(name);
+	if (!p)
+		return err_set(e, ERR_NOT_FOUND, "there is no user '%s'", name);
+	*ret_uid = p->pw_uid;
+	*ret_gid = p->pw_gid;
+	return 0;
+}
+
+static int
+find_group(const char *name, gid_t *ret_gid, struct err *e)
+{
+	struct group *g = getgrnam(name);
+
+	if (!g)
+		return err_set(e, ERR_NOT_FOUND, "there is no group '%s'", name);
+	*ret_gid = g->gr_gid;
+	return 0;
+}
+
+static int
+prepare_users(struct helper *h, gid_t *ret_socket_group, struct err *e)
+{
+	uid_t guest_uid;
+	gid_t guest_gid, ignored;
+	int r;
+
+	r = find_user(h->conf->client_user, &h->client_uid, ret_socket_group, e);
+	if (r == 0 && h->conf->client_group[0])
+		r = find_group(h->conf->client_group, ret_socket_group, e);
+	if (r == 0)
+		r = find_user(h->conf->guest_user, &guest_uid, &ignored, e);
+	if (r == 0)
+		r = find_group(h->conf->guest_group, &guest_gid, e);
+	if (r == 0)
+		h->seclabel = xasprintf("+%u:+%u", guest_uid, guest_gid);
+	return r;
+}
+
+static int
+prepare_directories(struct helper *h, struct err *e)
+{
+	int r;
+
+	h->console_dir = xasprintf("%s/consoles", h->conf->daemon.state_dir);
+	h->probe_dir = xasprintf("%s/probe", h->conf->daemon.state_dir);
+	r = fs_mkdir_p(h->console_dir, 0711, e);
+	if (r == 0)
+		r = fs_mkdir_p(h->probe_dir, 0700, e);
+	return r;
+}
+
+static int
+listen_on(struct helper *h, struct daemon *d, gid_t group, struct err *e)
+{
+	int r;
+
+	r = daemon_sockets(
+	    d, "helper", h->conf->daemon.listen, &h->listener_fds, &h->listener_count, e);
+	if (r < 0)
+		return r;
+	h->listeners = xcalloc(h->listener_count, sizeof(*h->listeners));
+	for (size_t i = 0; i < h->listener_count; i++)
+		h->listeners[i] =
+		    loop_watch_new(h->loop, h->listener_fds[i], EPOLLIN, accept_ready, h);
+	/* Sockets of our own making are for root and the client's group; activated ones came with
+	 * the owner that their unit says. */
+	for (struct str rest = str_of(h->conf->daemon.listen), word;
+	     str_split(&rest, ' ', &word);) {
+		_cleanup_free_ char *path = NULL;
+
+		if (!str_starts(word, "unix:"))
+			return err_set(e, ERR_INVALID, "'listen' takes unix sockets only");
+		path = xstrndup(word.p + 5, word.n - 5);
+		if (chown(path, 0, group) < 0 || chmod(path, 0660) < 0)
+			return err_set_errno(e, errno, "cannot set the owner of '%s'", path);
+	}
+	return 0;
+}
+
+static int
+open_dataplane(struct helper *h, struct err *e)
+{
+	struct dataplane_options options = { .netns_dir = h->conf->netns_dir,
+		.public_interface = h->conf->public_interface[0] ? h->conf->public_interface : NULL,
+		.mtu = (uint16_t)h->conf->mtu };
+
+	if (h->conf->vtep[0] && inet_pton(AF_INET, h->conf->vtep, &options.vtep) != 1)
+		return err_set(
+		    e, ERR_INVALID, "'vtep' is not an IPv4 address: '%s'", h->conf->vtep);
+	return dataplane_new(&options, &h->dataplane, e);
+}
+
+void
+helper_set_hypervisor(struct helper *h, struct hypervisor *hypervisor, const char *name)
+{
+	h->hypervisor = hypervisor;
+	copy_printable(h->health.hypervisor, sizeof(h->health.hypervisor), name);
+}
+
+int
+helper_new(struct daemon *d, struct helper **ret, struct err *e)
+{
+	_cleanup_(helper_freep) struct helper *h = xcalloc(1, sizeof(*h));
+	const struct hypervisor_events events = { .lifecycle = post_lifecycle,
+		.rebooted = post_rebooted,
+		.connected = post_connected,
+		.arg = h };
+	gid_t socket_group = 0;
+	int r;
+
+	h->conf = daemon_configuration(d);
+	h->loop = daemon_loop(d);
+	h->log = daemon_log(d);
+	list_init(&h->connections);
+	list_init(&h->jobs);
+	strcpy(h->health.reason, "connecting to libvirt");
+	h->health.degraded = true;
+	if (strcmp(h->conf->hypervisor, "auto") != 0)
+		copy_printable(
+		    h->health.hypervisor, sizeof(h->health.hypervisor), h->conf->hypervisor);
+
+	if ((r = prepare_users(h, &socket_group, e)) < 0 || (r = prepare_directories(h, e)) < 0 ||
+	    (r = open_dataplane(h, e)) < 0 ||
+	    (r = workers_new(HELPER_WORKERS, HELPER_TASKS_MAX, &h->workers, e)) < 0 ||
+	    (r = hyp_libvirt_new(h->conf->libvirt_uri, &events, &h->hypervisor, e)) < 0 ||
+	    (r = listen_on(h, d, socket_group, e)) < 0)
+		return r;
+	h->beat = loop_timer_new(h->loop, beat, h);
+	loop_timer_set(h->beat, 0);
+	*ret = TAKE(h);
+	return 0;
+}
+
+/* Guests and networks stay as they are. */
+void
+helper_free(struct helper *h)
+{
+	struct connection *c, *following;
+
+	if (!h)
+		return;
+	guest_jobs_free(h);
+	LIST_FOREACH (&h->connections, c, following, link)
+		connection_close(c);
+	for (size_t i = 0; i < h->listener_count; i++) {
+		if (h->listeners)
+			loop_watch_free(h->listeners[i]);
+		fd_close(h->listener_fds[i]);
+	}
+	free(h->listeners);
+	free(h->listener_fds);
+	loop_timer_free(h->beat);
+	h->beat = NULL;
+	dataplane_free(h->dataplane);
+	hypervisor_free(h->hypervisor);
+	free(h->console_dir);
+	free(h->probe_dir);
+	free(h->seclabel);
+	free(h);
+}
