@@ -214,9 +214,9 @@ on_terminate(void *arg, int signo)
 		return;
 	}
 	notify_send("STOPPING=1");
-	log_info(&d->log, "daemon.stopping", "signal=%d requests=%d", signo, atomic_load(&d->busy));
 	if (d->spec->drain)
 		d->spec->drain(d, d->state);
+	log_info(&d->log, "daemon.stopping", "signal=%d requests=%d", signo, atomic_load(&d->busy));
 	loop_timer_set(d->drain_timer, common_conf(d)->drain_ms);
 	loop_post(d->loop, stop_when_idle, d);
 }
