@@ -10,6 +10,7 @@
 
 struct http_server;
 struct http_exchange; /* one request and its reply */
+struct http_body;
 
 enum http_tls {
 	HTTP_PLAIN,
@@ -52,7 +53,8 @@ struct http_server_options {
 	unsigned connections_max;     /* 0: 10000. Past it accepting pauses */
 	uint32_t head_timeout_ms;     /* absolute, from the first byte; 0: 10 s */
 	uint32_t idle_timeout_ms;     /* keep-alive; 0: 60 s */
-	uint32_t body_min_rate;       /* bytes per second averaged over 30 s, both ways; 0: 1024 */
+	uint32_t body_min_rate;       /* bytes per second averaged over the window, both ways; 0: 1024 */
+	uint32_t body_rate_window_ms; /* 0: 30 s */
 	const char *server_header;    /* "Mallee"; NULL: none */
 };
 /* Takes the listening descriptors. Several servers may share a loop. */
@@ -112,7 +114,8 @@ struct http_ref {
 	uint32_t slot;
 	uint32_t generation;
 };
-/* No reply within timeout_ms (0: never): `expired` is called if given, else 503. */
+/* No http_resume within timeout_ms (0: never): `expired` is called if given, else 503 is sent; the ref
+ * is void from then on. A peer that closes its side meanwhile counts as gone. */
 struct http_ref http_suspend(struct http_exchange *x, uint32_t timeout_ms,
     void (*expired)(struct http_exchange *x));
 /* Any thread: calls fn(x, arg) on the exchange's loop; x is NULL when the client is gone. Always

@@ -1,6 +1,7 @@
 #pragma once
 /* TLS by OpenSSL: contexts that can be reloaded under traffic, peer certificates, no renegotiation. */
 #include <openssl/ssl.h>
+#include <stdbool.h>
 #include "base/err.h"
 
 struct tls_context; /* counted; the SSL_CTX inside is swapped on reload */

@@ -1,0 +1,272 @@
+#pragma once
+/* Inside the HTTP server: one hub per loop (what its connections share), connections, exchanges.
+ * All of it belongs to the loop's thread but what the comments name otherwise. */
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include "base/id.h"
+#include "base/list.h"
+#include "net/http_server.h"
+#include "run/lock.h"
+#include "run/log.h"
+#include "run/metrics.h"
+
+/* -- hub: http_hub.c ------------------------------------------------------------------------------ */
+
+#define HTTP_TICK_MS 100
+#define HTTP_WHEEL 512         /* slots of one tick: deadlines further off go round again */
+#define HTTP_SCRATCH (64 * 1024)
+#define HTTP_SPARE_PIECES 16   /* kept for reuse per loop: 4 MiB */
+#define HTTP_SPARE_EXCHANGES 64
+
+struct http_hub;
+
+/* What another thread asks of a loop; run(h, m) is called there, with h NULL when the loop is gone. */
+struct http_message {
+	struct http_message *next;
+	void (*run)(struct http_hub *h, struct http_message *m);
+};
+
+struct http_slot {
+	struct http_exchange *x; /* NULL: free */
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+struct http_hub {
+	struct list link; /* under the HTTP lock */
+	struct loop *loop;
+	unsigned servers;     /* under the HTTP lock */
+	atomic_uint holders;  /* servers' one and each piece out: freed at 0 */
+	bool is_closed;       /* under the HTTP lock */
+	int wake_fd;
+	struct loop_watch *wake_watch;
+	struct http_message *messages, **messages_tail; /* under the HTTP lock */
+
+	struct http_slot *slots;
+	uint32_t slot_count, slot_free;
+
+	struct list wheel[HTTP_WHEEL];
+	uint64_t tick; /* of the wheel: monotonic ms / HTTP_TICK_MS */
+	unsigned timed;
+	bool is_ticking;
+	struct loop_timer *timer;
+	uint64_t now_ms; /* read once per callback */
+
+	struct list kicked; /* connections to run when the hub wakes */
+	bool is_waking;     /* in the wake callback: no need to wake again */
+	struct http_piece *spare_pieces;
+	unsigned spare_piece_count;
+	struct http_exchange *spare_exchanges;
+	unsigned spare_exchange_count;
+	int64_t date_s;
+	char date[40];
+	char *scratch; /* HTTP_SCRATCH bytes for what is used up within one call */
+};
+
+struct http_hub *http_hub_get(struct loop *loop, struct err *e); /* the loop's, shared by servers */
+void http_hub_put(struct http_hub *h);
+/* Any thread. False, and m is the caller's, when the hub is closed. */
+bool http_hub_post(struct http_hub *h, struct http_message *m);
+bool http_hub_is_mine(struct http_hub *h); /* any thread: is it the loop's, and the hub open? */
+void http_hub_hold(struct http_hub *h); /* any thread */
+void http_hub_drop(struct http_hub *h);
+void http_hub_tick_soon(struct http_hub *h);
+uint64_t http_hub_now(struct http_hub *h); /* reads the clock */
+const char *http_hub_date(struct http_hub *h);
+
+/* -- body pieces: http_body.c --------------------------------------------------------------------- */
+
+struct http_piece {
+	struct http_body body; /* first: the handler sees this */
+	struct http_message message;
+	struct http_hub *hub;
+	struct http_exchange *x; /* NULL once the exchange is gone */
+	struct http_piece *next; /* spare */
+	unsigned index;          /* in x->pieces */
+	size_t size;
+	char data[];
+};
+struct http_piece *http_piece_take(struct http_exchange *x, size_t size);
+void http_piece_free(struct http_piece *p); /* loop thread or hub closed */
+void http_pieces_detach(struct http_exchange *x);
+
+/* -- exchanges: http_connection.c, http_reply.c --------------------------------------------------- */
+
+#define HTTP_INLINE_IN 4096
+#define HTTP_INLINE_OUT 4096
+#define HTTP_SEGMENT (16 * 1024)
+
+enum http_body_state {
+	BODY_NONE,    /* the request has none, or it has been read */
+	BODY_UNREAD,  /* there is one and nobody asked for it */
+	BODY_READING, /* also before `end` of an accepted empty one */
+	BODY_DONE,
+};
+enum http_reply_state { REPLY_NONE, REPLY_HEAD, REPLY_BODY, REPLY_ENDED };
+
+enum http_segment_kind { SEGMENT_MEMORY, SEGMENT_OWNED, SEGMENT_FILE };
+struct http_segment {
+	struct http_segment *next;
+	enum http_segment_kind kind;
+	bool is_inline; /* part of the exchange: not freed */
+	const char *p;  /* SEGMENT_MEMORY: into data */
+	uint64_t n;     /* bytes left */
+	char *data;     /* SEGMENT_MEMORY */
+	size_t size;    /* of data */
+	void (*release)(void *);
+	void *arg;
+	int fd;
+	off_t offset;
+};
+
+struct http_upgrade { /* what takes a connection over */
+	void (*input)(struct http_exchange *x, const char *p, size_t n, void *arg);
+	void (*drained)(struct http_exchange *x, void *arg);
+	void (*idle)(struct http_exchange *x, void *arg); /* nothing came for the idle time */
+	void (*gone)(struct http_exchange *x, void *arg);
+};
+
+struct http_exchange {
+	struct http_connection *c;
+	struct http_hub *hub;
+	struct http_exchange *next_spare;
+	void *data;
+	char id[UUID_TEXT_SIZE];
+
+	/* input: the head and what was read behind it */
+	char *in; /* in_inline or heap */
+	size_t in_size, in_n;
+	size_t in_at;   /* what is before was used */
+	char *after;    /* heap: read behind the end of a chunked body */
+	size_t after_n;
+	size_t head_n;  /* 0: the head is not complete */
+	size_t scanned; /* bytes that hold no end of a head */
+	uint64_t started_ms;
+	uint64_t started_us;
+	enum http_body_state body_state;
+	bool is_chunked;
+	bool is_end_due; /* the body is whole: call end */
+	uint64_t body_left;     /* of Content-Length */
+	uint64_t body_seen;
+	uint64_t body_limit;
+	struct http_chunked chunked;
+	struct http_piece *pieces[HTTP_BODY_CREDITS];
+	unsigned pieces_out;
+	uint64_t in_window_ms;  /* start of the rate window, 0: not measuring */
+	uint64_t in_window_bytes;
+
+	/* output */
+	struct http_segment *out, **out_tail, *out_last;
+	size_t queued;
+	bool was_above_low;
+	enum http_reply_state reply_state;
+	int status;
+	bool swallow;     /* no body goes out: HEAD, 204, 304 */
+	bool has_length, reply_chunked, reply_keep;
+	uint64_t promised; /* bytes of Content-Length not yet added */
+	uint64_t out_window_ms, out_window_bytes;
+
+	/* life */
+	bool is_delivered; /* head() was called and gone() was not */
+	bool is_failed;    /* the handler is out; a canned reply goes out */
+	bool is_aborted;
+	bool is_suspended;
+	uint64_t suspend_deadline_ms;
+	void (*expired)(struct http_exchange *x);
+	uint32_t slot; /* UINT32_MAX: none */
+	const struct http_upgrade *upgrade;
+	void *upgrade_arg;
+
+	struct http_head head;
+	char in_inline[HTTP_INLINE_IN];
+	struct http_segment first; /* with the bytes behind it */
+	char first_data[HTTP_INLINE_OUT];
+};
+struct http_exchange *http_exchange_take(struct http_connection *c);
+void http_exchange_put(struct http_exchange *x); /* recycles; the handler must be out */
+void http_exchange_gone(struct http_exchange *x, bool complete); /* tells the handler, once */
+void http_exchange_forget_ref(struct http_exchange *x); /* http_resume will find nobody */
+
+void http_out_add(struct http_exchange *x, const void *p, size_t n); /* raw, copied */
+void http_out_clear(struct http_exchange *x);
+void http_out_consumed(struct http_exchange *x, uint64_t n);
+/* Ends the handler's part and answers a short text; the connection closes after it. */
+void http_fail(struct http_exchange *x, int status, const char *text);
+/* The head handler's way out of HTTP: what is read from now on goes to u->input. */
+void http_upgrade(struct http_exchange *x, const struct http_upgrade *u, void *arg);
+void http_upgrade_end(struct http_exchange *x); /* close when all is sent */
+
+/* -- connections: http_connection.c --------------------------------------------------------------- */
+
+enum http_connection_state { CONN_SNIFF, CONN_HANDSHAKE, CONN_OPEN, CONN_LINGER, CONN_DEAD };
+
+struct http_connection {
+	struct list link;   /* of the lane */
+	struct list timed;  /* in the wheel */
+	struct list kicked; /* of the hub */
+	struct http_lane *lane;
+	struct http_hub *hub;
+	struct loop_watch *watch;
+	SSL *ssl;
+	struct http_exchange *x; /* NULL while idle: no buffers */
+	int fd;
+	uint32_t events;
+	enum http_connection_state state;
+	bool is_readable, is_writable; /* as far as we know */
+	bool is_running;
+	bool is_handshake_timed;
+	bool is_tls_read_blocked_on_write, is_tls_write_blocked_on_read;
+	bool is_reset;
+	size_t tls_retry; /* length of the SSL_write to repeat */
+	uint64_t deadline_ms; /* idle, handshake, lingering; 0: none */
+	uint64_t due_ms;      /* where the wheel has it, 0: nowhere */
+	struct http_peer peer;
+};
+/* Takes fd. */
+void http_connection_new(struct http_lane *lane, int fd);
+void http_connection_run(struct http_connection *c);
+void http_connection_kick(struct http_connection *c); /* run it soon, unless it runs already */
+void http_connection_due(struct http_connection *c);  /* the wheel came round */
+void http_connection_set_due(struct http_connection *c, uint64_t deadline_ms); /* http_hub.c */
+void http_connection_forget_due(struct http_connection *c);
+void http_connection_destroy(struct http_connection *c);
+void http_connection_drain(struct http_connection *c);
+
+/* -- servers: http_server.c ----------------------------------------------------------------------- */
+
+struct http_lane { /* a server on one loop */
+	struct http_server *server;
+	struct http_hub *hub;
+	struct loop *own_loop; /* NULL: the caller's */
+	pthread_t thread;
+	bool is_running; /* the thread */
+	struct list connections;
+	struct http_listener { /* one per descriptor */
+		struct http_lane *lane;
+		int fd;
+		struct loop_watch *watch; /* NULL: paused */
+	} *listeners;
+	bool is_paused, is_listening;
+	struct loop_timer *resume_timer;
+	struct http_lane_drain *drain; /* posted, not yet run */
+};
+
+struct http_server {
+	struct http_server_options options;
+	char *name;
+	char *server_header;
+	struct log log;
+	int *fds;
+	size_t fd_count;
+	struct http_lane *lanes;
+	unsigned lane_count;
+	atomic_uint listening_lanes; /* the last to stop closes the descriptors */
+	atomic_uint connections;
+	atomic_uint exchanges;
+	atomic_bool is_draining;
+	struct metric *requests[6]; /* by status class; [0]: cut short */
+	struct metric *in_flight, *open, *latency;
+};
+void http_lane_closed(struct http_lane *lane); /* a connection less */
+void http_server_count(struct http_server *s, const struct http_exchange *x, bool complete);

@@ -1,0 +1,479 @@
+/* Replies: what a handler says becomes a queue of segments (copied bytes, borrowed bytes, pieces of
+ * files) that the connection sends as the socket allows. The first 4 KiB of a reply lie in the
+ * exchange itself, so that a small reply is one buffer and one send. Nothing is sent from here:
+ * a call outside the connection's own turn asks for one (http_connection_kick). */
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "net/http_internal.h"
+#include "run/fd.h"
+
+static void
+link_segment(struct http_exchange *x, struct http_segment *s)
+{
+	s->next = NULL;
+	*x->out_tail = s;
+	x->out_tail = &s->next;
+	x->out_last = s;
+}
+
+static struct http_segment *
+memory_segment(struct http_exchange *x, size_t least)
+{
+	struct http_segment *s = &x->first;
+	size_t size = HTTP_INLINE_OUT;
+
+	if (!x->out) {
+		s->is_inline = true;
+		s->data = x->first_data;
+	} else {
+		size = least > HTTP_SEGMENT ? least : HTTP_SEGMENT;
+		s = xmalloc(sizeof(*s) + size);
+		s->is_inline = false;
+		s->data = (char *)(s + 1);
+	}
+	s->kind = SEGMENT_MEMORY;
+	s->p = s->data;
+	s->n = 0;
+	s->size = size;
+	link_segment(x, s);
+	return s;
+}
+
+static void
+note_queued(struct http_exchange *x, uint64_t n)
+{
+	x->queued += n;
+	if (x->queued >= HTTP_REPLY_LOW)
+		x->was_above_low = true;
+}
+
+void
+http_out_add(struct http_exchange *x, const void *p, size_t n)
+{
+	const char *from = p;
+
+	note_queued(x, n);
+	while (n > 0) {
+		struct http_segment *s = x->out ? x->out_last : NULL;
+		size_t used, room = 0;
+
+		if (s && s->kind == SEGMENT_MEMORY) {
+			used = (size_t)(s->p - s->data) + s->n;
+			room = s->size - used;
+		}
+		if (room == 0) {
+			s = memory_segment(x, n);
+			used = 0;
+			room = s->size;
+		}
+		if (room > n)
+			room = n;
+		memcpy(s->data + used, from, room);
+		s->n += room;
+		from += room;
+		n -= room;
+	}
+}
+
+static void
+out_adds(struct http_exchange *x, const char *s)
+{
+	http_out_add(x, s, strlen(s));
+}
+
+static void
+release_segment(struct http_segment *s)
+{
+	switch (s->kind) {
+	case SEGMENT_MEMORY:
+		break;
+	case SEGMENT_OWNED:
+		if (s->release)
+			s->release(s->arg);
+		break;
+	case SEGMENT_FILE:
+		fd_close(s->fd);
+		break;
+	}
+	if (!s->is_inline)
+		free(s);
+}
+
+static void
+drop_first(struct http_exchange *x)
+{
+	struct http_segment *s = x->out;
+
+	x->out = s->next;
+	if (!x->out) {
+		x->out_tail = &x->out;
+		x->out_last = NULL;
+	}
+	release_segment(s);
+}
+
+void
+http_out_clear(struct http_exchange *x)
+{
+	while (x->out)
+		drop_first(x);
+	x->queued = 0;
+}
+
+/* n bytes of the queue were sent; empty segments go. */
+void
+http_out_consumed(struct http_exchange *x, uint64_t n)
+{
+	x->queued -= n;
+	x->out_window_bytes += n;
+	while (x->out) {
+		struct http_segment *s = x->out;
+		uint64_t part = n < s->n ? n : s->n;
+
+		s->n -= part;
+		n -= part;
+		if (s->kind == SEGMENT_FILE)
+			s->offset += (off_t)part;
+		else
+			s->p += part;
+		if (s->n > 0)
+			return;
+		drop_first(x);
+	}
+	assert(n == 0);
+}
+
+/* -- heads -- */
+
+/* Whether the handler may still say something; a client that left makes its words harmless. */
+static bool
+may_reply(const struct http_exchange *x)
+{
+	return x->is_delivered && !x->is_failed && !x->is_aborted;
+}
+
+void
+http_reply_begin(struct http_exchange *x, int status)
+{
+	const char *server = x->c->lane->server->server_header;
+	char line[160];
+	int n;
+
+	if (!may_reply(x))
+		return;
+	assert(x->reply_state == REPLY_NONE && status >= 100 && status <= 999);
+	x->status = status;
+	x->reply_state = REPLY_HEAD;
+	x->swallow = str_is(x->head.method, "HEAD") || status == 204 || status == 304 ||
+	    status < 200;
+	n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n", status, http_reason(status));
+	http_out_add(x, line, (size_t)n);
+	out_adds(x, "Date: ");
+	out_adds(x, http_hub_date(x->hub));
+	out_adds(x, "\r\n");
+	if (server) {
+		out_adds(x, "Server: ");
+		out_adds(x, server);
+		out_adds(x, "\r\n");
+	}
+}
+
+static bool
+is_harmless(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (((unsigned char)s[i] < 0x20 && s[i] != '\t') || s[i] == 0x7f)
+			return false;
+	return true;
+}
+
+void
+http_reply_header(struct http_exchange *x, const char *name, const char *value)
+{
+	size_t n = strlen(value);
+
+	if (!may_reply(x))
+		return;
+	assert(x->reply_state == REPLY_HEAD);
+	out_adds(x, name);
+	http_out_add(x, ": ", 2);
+	if (is_harmless(value, n)) {
+		http_out_add(x, value, n);
+	} else {
+		/* A value that a user stored must not become a header of its own. */
+		for (size_t i = 0; i < n; i++)
+			http_out_add(x, is_harmless(&value[i], 1) ? &value[i] : " ", 1);
+	}
+	http_out_add(x, "\r\n", 2);
+}
+
+void
+http_reply_headerf(struct http_exchange *x, const char *name, const char *format, ...)
+{
+	_cleanup_free_ char *value = NULL;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vasprintf(&value, format, args);
+	va_end(args);
+	if (n < 0)
+		abort();
+	http_reply_header(x, name, value);
+}
+
+void
+http_reply_length(struct http_exchange *x, uint64_t n)
+{
+	if (!may_reply(x))
+		return;
+	assert(x->reply_state == REPLY_HEAD);
+	x->has_length = true;
+	x->promised = n;
+}
+
+/* Whether everything the client sent for this request has been taken off the wire. */
+static bool
+input_is_whole(const struct http_exchange *x)
+{
+	return x->body_state == BODY_NONE || x->body_state == BODY_DONE || x->is_end_due ||
+	    (x->body_state == BODY_READING && !x->is_chunked && x->body_left == 0);
+}
+
+static void
+add_number(struct http_exchange *x, const char *name, uint64_t n)
+{
+	char digits[24], *p = digits + sizeof(digits);
+
+	do
+		*--p = (char)('0' + n % 10);
+	while (n /= 10);
+	out_adds(x, name);
+	http_out_add(x, p, (size_t)(digits + sizeof(digits) - p));
+	http_out_add(x, "\r\n", 2);
+}
+
+static void
+finish_head(struct http_exchange *x)
+{
+	x->reply_state = REPLY_BODY;
+	if (x->status == 101) {
+		http_out_add(x, "\r\n", 2);
+		return;
+	}
+	x->reply_keep = x->head.keep_alive && input_is_whole(x) &&
+	    !atomic_load_explicit(&x->c->lane->server->is_draining, memory_order_relaxed);
+	if (x->has_length) {
+		if (x->status != 204)
+			add_number(x, "Content-Length: ", x->promised);
+	} else if (!x->swallow) {
+		if (x->head.minor >= 1) {
+			x->reply_chunked = true;
+			out_adds(x, "Transfer-Encoding: chunked\r\n");
+		} else {
+			x->reply_keep = false; /* the end of the connection is the end */
+		}
+	}
+	if (!x->reply_keep)
+		out_adds(x, "Connection: close\r\n\r\n");
+	else if (x->head.minor == 0)
+		out_adds(x, "Connection: keep-alive\r\n\r\n");
+	else
+		http_out_add(x, "\r\n", 2);
+}
+
+/* -- bodies -- */
+
+/* Before n bytes of body: false when they must not go out. */
+static bool
+begin_part(struct http_exchange *x, uint64_t n)
+{
+	assert(x->reply_state == REPLY_HEAD || x->reply_state == REPLY_BODY);
+	if (x->reply_state == REPLY_HEAD)
+		finish_head(x);
+	if (x->has_length) {
+		if (n > x->promised) {
+			log_error(&x->c->lane->server->log, "http.reply_too_long", "path=%.*s",
+			    (int)x->head.path.n, x->head.path.p);
+			http_reply_abort(x);
+			return false;
+		}
+		x->promised -= n;
+	}
+	if (x->swallow || n == 0)
+		return false;
+	if (x->reply_chunked) {
+		char size[24];
+		int length = snprintf(size, sizeof(size), "%llx\r\n", (unsigned long long)n);
+
+		http_out_add(x, size, (size_t)length);
+	}
+	return true;
+}
+
+static void
+end_part(struct http_exchange *x)
+{
+	if (x->reply_chunked)
+		http_out_add(x, "\r\n", 2);
+	http_connection_kick(x->c);
+}
+
+void
+http_reply_add(struct http_exchange *x, const void *p, size_t n)
+{
+	if (!may_reply(x) || !begin_part(x, n))
+		return;
+	http_out_add(x, p, n);
+	end_part(x);
+}
+
+void
+http_reply_add_owned(struct http_exchange *x, const void *p, size_t n, void (*release)(void *),
+    void *arg)
+{
+	struct http_segment *s;
+
+	if (!may_reply(x) || !begin_part(x, n)) {
+		if (release)
+			release(arg);
+		return;
+	}
+	/* A small body is cheaper copied behind its head than sent as a second vector. */
+	if (n <= HTTP_INLINE_OUT / 2) {
+		http_out_add(x, p, n);
+		if (release)
+			release(arg);
+	} else {
+		s = xcalloc(1, sizeof(*s));
+		*s = (struct http_segment){
+			.kind = SEGMENT_OWNED, .p = p, .n = n, .release = release, .arg = arg
+		};
+		link_segment(x, s);
+		note_queued(x, n);
+	}
+	end_part(x);
+}
+
+void
+http_reply_file(struct http_exchange *x, int fd, uint64_t offset, uint64_t n)
+{
+	struct http_segment *s;
+
+	if (!may_reply(x) || !begin_part(x, n)) {
+		fd_close(fd);
+		return;
+	}
+	s = xcalloc(1, sizeof(*s));
+	*s = (struct http_segment){
+		.kind = SEGMENT_FILE, .n = n, .fd = fd, .offset = (off_t)offset
+	};
+	link_segment(x, s);
+	note_queued(x, n);
+	end_part(x);
+}
+
+size_t
+http_reply_queued(const struct http_exchange *x)
+{
+	return x->queued;
+}
+
+bool
+http_reply_begun(const struct http_exchange *x)
+{
+	return x->reply_state != REPLY_NONE;
+}
+
+void
+http_reply_end(struct http_exchange *x)
+{
+	if (!may_reply(x))
+		return;
+	assert(x->reply_state == REPLY_HEAD || x->reply_state == REPLY_BODY);
+	if (x->reply_state == REPLY_HEAD) {
+		if (!x->has_length && !x->swallow)
+			http_reply_length(x, 0);
+		finish_head(x);
+	}
+	if (x->has_length && x->promised > 0 && !x->swallow) {
+		log_error(&x->c->lane->server->log, "http.reply_too_short", "path=%.*s",
+		    (int)x->head.path.n, x->head.path.p);
+		http_reply_abort(x);
+		return;
+	}
+	if (x->reply_chunked && !x->swallow)
+		out_adds(x, "0\r\n\r\n");
+	x->reply_state = REPLY_ENDED;
+	http_connection_kick(x->c);
+}
+
+void
+http_reply_abort(struct http_exchange *x)
+{
+	if (!x->is_delivered)
+		return;
+	x->is_aborted = true;
+	http_connection_kick(x->c);
+}
+
+void
+http_reply(struct http_exchange *x, int status, const char *content_type, const void *body, size_t n)
+{
+	http_reply_begin(x, status);
+	if (!may_reply(x))
+		return;
+	if (content_type)
+		http_reply_header(x, "Content-Type", content_type);
+	http_reply_length(x, n);
+	if (n)
+		http_reply_add(x, body, n);
+	http_reply_end(x);
+}
+
+void
+http_fail(struct http_exchange *x, int status, const char *text)
+{
+	char reply[512];
+	int n;
+
+	if (x->is_failed || x->is_aborted)
+		return;
+	if (x->reply_state != REPLY_NONE) { /* too late to say anything else */
+		x->is_aborted = true;
+		return;
+	}
+	http_exchange_gone(x, false);
+	x->is_failed = true;
+	http_out_clear(x);
+	n = snprintf(reply, sizeof(reply),
+	    "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+	    "Connection: close\r\n\r\n%.128s\n",
+	    status, http_reason(status), http_hub_date(x->hub), strnlen(text, 128) + 1, text);
+	if (x->head_n && str_is(x->head.method, "HEAD"))
+		n -= (int)strnlen(text, 128) + 1;
+	http_out_add(x, reply, (size_t)n);
+	x->status = status;
+	x->reply_keep = false;
+	x->reply_state = REPLY_ENDED;
+}
+
+void
+http_upgrade(struct http_exchange *x, const struct http_upgrade *u, void *arg)
+{
+	assert(x->reply_state == REPLY_HEAD && x->status == 101);
+	finish_head(x);
+	x->upgrade = u;
+	x->upgrade_arg = arg;
+	http_connection_kick(x->c);
+}
+
+void
+http_upgrade_end(struct http_exchange *x)
+{
+	x->reply_keep = false;
+	x->reply_state = REPLY_ENDED;
+	http_connection_kick(x->c);
+}
