@@ -1,1 +1,1 @@
-nc_pkgs = libvirt libvirt-qemu mnl nftnl
+nc_pkgs = libvirt libvirt-qemu mnl

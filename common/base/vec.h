@@ -20,5 +20,5 @@
 		(v)->count = (v)->size = 0;                                                        \
 	} while (0)
 #define VEC_FOREACH(v, p)                                                                          \
-	for (__typeof__((v)->items) p = (v)->items; p && p < (v)->items + (v)->count; p++)
+	for (__typeof__(*(v)->items) *p = (v)->items; p && p < (v)->items + (v)->count; p++)
 void *vec_grow(void *items, size_t *size, size_t item_size);
