@@ -10,7 +10,7 @@
 
 struct worker_call {
 	struct http_call call; /* first: what the rest of the world sees */
-	const struct http_worker_options *options;
+	struct http_worker_options *options;
 	atomic_uint references;
 	struct http_head head;
 	struct strbuf body;
@@ -114,7 +114,7 @@ copy_head(struct worker_call *w, const struct http_exchange *x)
 static void
 on_head(struct http_exchange *x, void *arg)
 {
-	const struct http_worker_options *o = arg;
+	struct http_worker_options *o = arg;
 	struct worker_call *w;
 
 	if (x->head.content_length > 0 && (uint64_t)x->head.content_length > o->body_max) {
@@ -149,12 +149,36 @@ on_body(struct http_exchange *x, struct http_body *piece, void *arg)
 	http_body_release(piece);
 }
 
+static struct lock pending_lock = LOCK_INITIALIZER(LEAF);
+static pthread_cond_t pending_changed = PTHREAD_COND_INITIALIZER;
+
+static void
+count_pending(struct http_worker_options *o, int change)
+{
+	LOCK_SCOPE(&pending_lock);
+
+	o->pending += (unsigned)change;
+	if (o->pending == 0)
+		(void)pthread_cond_broadcast(&pending_changed);
+}
+
+void
+http_worker_wait(struct http_worker_options *o)
+{
+	LOCK_SCOPE(&pending_lock);
+
+	while (o->pending > 0)
+		(void)lock_wait(&pending_lock, &pending_changed, -1);
+}
+
 static void
 run(void *arg)
 {
 	struct worker_call *w = arg;
 
-	w->options->fn(&w->call, w->options->arg);
+	if (!atomic_load(&w->call.client_gone))
+		w->options->fn(&w->call, w->options->arg);
+	count_pending(w->options, -1);
 	if (!w->call.deferred)
 		http_call_finish(&w->call);
 	call_unref(w);
@@ -180,7 +204,9 @@ on_end(struct http_exchange *x, const struct http_header *trailers, unsigned cou
 	w->ref = http_suspend(
 	    x, w->options->timeout_ms ? w->options->timeout_ms : 60000, on_expired);
 	atomic_fetch_add(&w->references, 2); /* the thread, and http_call_finish */
+	count_pending(w->options, 1);
 	if (workers_run(w->options->workers, run, w, &e) < 0) {
+		count_pending(w->options, -1);
 		atomic_fetch_sub(&w->references, 2);
 		http_exchange_forget_ref(x);
 		refuse(x, w->options, 503, "too many requests are waiting");

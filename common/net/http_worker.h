@@ -30,8 +30,12 @@ struct http_worker_options {
 	/* Writes the error reply in the service's own format when fn can't run: queue full (503),
 	 * body too large (413), time-out (503). NULL: plain text. */
 	void (*refuse)(struct http_call *call, int status, const char *message);
+	unsigned pending; /* kept by this module: calls queued or running */
 };
 /* Start it from a handler's head(). The exchange belongs to it from then on: the server's handler
  * must be (or delegate its five calls to) http_worker_handler. */
 extern const struct http_handler http_worker_handler; /* arg: struct http_worker_options * */
 void http_call_finish(struct http_call *call);
+/* Waits until no fn of these options is queued or running. After http_server_free, before what fn uses
+ * is freed. Calls whose client is gone before a thread takes them are not run. */
+void http_worker_wait(struct http_worker_options *o);
