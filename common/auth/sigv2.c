@@ -321,6 +321,21 @@ string_to_sign(const struct checking *c, struct str date, struct strbuf *out)
 	add_resource(c, out);
 }
 
+/* RFC 9110's forms, and "+0000" for GMT as Amazon's own examples write it. */
+static bool
+parse_date(struct str s, int64_t *ret_us)
+{
+	char text[TIME_TEXT_SIZE];
+
+	if (s.n > 6 && s.n < sizeof(text) && memcmp(s.p + s.n - 6, " +0000", 6) == 0) {
+		int n = snprintf(text, sizeof(text), "%.*s GMT", (int)s.n - 6, s.p);
+
+		s = (struct str){ text, (size_t)n };
+	}
+	return time_parse_http(s, ret_us) || time_parse_basic(s, ret_us) ||
+	       time_parse_iso(s, ret_us);
+}
+
 static int
 check_s3_date(const struct checking *c, struct str *ret_line)
 {
@@ -328,8 +343,7 @@ check_s3_date(const struct checking *c, struct str *ret_line)
 	struct str used = amz.p ? amz : date;
 	int64_t us;
 
-	if (!used.p || !(time_parse_http(used, &us) || time_parse_basic(used, &us) ||
-			   time_parse_iso(used, &us)))
+	if (!used.p || !parse_date(used, &us))
 		return err_set(c->e, ERR_ACCESS_DENIED,
 		    "AWS authentication requires a valid Date or x-amz-date header");
 	if (us > c->now_us + SKEW_US || us < c->now_us - SKEW_US)

@@ -73,6 +73,12 @@ test_s3_documentation(void **state)
 	verify_files("tests/data/sigv4/s3-docs/*.sreq", 8);
 }
 
+static void
+test_real_clients(void **state)
+{
+	verify_files("tests/data/sigv4/clients/v4-*.sreq", 30);
+}
+
 static int
 set_up(void **state)
 {
@@ -93,6 +99,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_published_suite),
 		cmocka_unit_test(test_s3_documentation),
+		cmocka_unit_test(test_real_clients),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
