@@ -10,6 +10,7 @@ UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(BUILD)/%)
 FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(BUILD)/%)
 TEST_OBJECTS := $(call objects,$(UNIT_SOURCES) $(FUZZ_SOURCES) $(TEST_LIB_SOURCES))
 TEST_LIB := $(BUILD)/libtest.a
+FUZZ_SANITIZE := address,undefined
 all_pkgs := $(common_pkgs) $(foreach d,$(DAEMONS),$($(d)_pkgs))
 
 # Message sets and APIs made for tests: "test_api/test.api.h", "test_api/test.handlers.h" ...
@@ -31,8 +32,15 @@ $(foreach t,$(UNIT_SOURCES:.c=),$(eval $(call unit_rules,$(t),$(call test_dir,$(
 
 $(BUILD)/obj/tests/%.o: EXTRA_CFLAGS ?= $(CFLAGS_cmocka) $(call pkg_cflags,$(all_pkgs))
 
-$(FUZZ_PROGRAMS): $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(DAEMON_LIBS) $(TEST_LIB) $(BUILD)/libcommon.a
-	$(call link,$(all_pkgs))
+# A target is linked with the daemons whose headers it includes ("nc/spec.h").
+fuzz_daemons = $(foreach d,$(DAEMONS),$(shell grep -q '#include "$(d)/' $(1) && echo $(d)))
+define fuzz_rules
+$(BUILD)/tests/fuzz/fuzz_$(1): $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(foreach d,$(2),$$($(d)_lib)) $(TEST_LIB) $(BUILD)/libcommon.a
+	$$(call link,$(foreach d,$(2),$$($(d)_pkgs)) $$(common_pkgs))
+$(BUILD)/fuzzer/$(1): $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(foreach d,$(2),$$($(d)_lib)) $(BUILD)/libcommon.a
+	$$(call link,$(foreach d,$(2),$$($(d)_pkgs)) $$(common_pkgs)) -fsanitize=fuzzer,$$(FUZZ_SANITIZE)
+endef
+$(foreach f,$(FUZZ_SOURCES),$(eval $(call fuzz_rules,$(f:tests/fuzz/fuzz_%.c=%),$(call fuzz_daemons,$(f)))))
 
 SELECTED := $(strip $(if $(T),$(foreach p,$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS),$(if $(findstring $(T),$(p)),$(p))),$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)))
 check: $(SELECTED) $(BUILD)/includes.ok $(if $(T),,all)
@@ -40,13 +48,8 @@ check: $(SELECTED) $(BUILD)/includes.ok $(if $(T),,all)
 
 # libFuzzer: everything is compiled anew with coverage, in build/fuzz; findings land beside the corpus.
 SECONDS ?= 60
-FUZZ_SANITIZE := address,undefined
 fuzz:
 	@test -f tests/fuzz/fuzz_$(F).c || { echo 'usage: make fuzz F=NAME [SECONDS=60]; names: $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=%)' >&2; exit 2; }
 	@$(MAKE) --no-print-directory CC=clang BUILD=build/fuzz SANITIZE=fuzzer-no-link,$(FUZZ_SANITIZE) build/fuzz/fuzzer/$(F)
 	@mkdir -p build/fuzz/corpus/$(F) build/fuzz/findings
 	build/fuzz/fuzzer/$(F) -max_total_time=$(SECONDS) -timeout=10 -artifact_prefix=build/fuzz/findings/$(F)- build/fuzz/corpus/$(F) $(wildcard tests/data/fuzz/$(F))
-$(BUILD)/fuzzer/%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(DAEMON_LIBS) $(BUILD)/libcommon.a
-	$(call link,$(all_pkgs)) -fsanitize=fuzzer,$(FUZZ_SANITIZE)
-
-include $(wildcard tests/*/local.mk)
