@@ -12,8 +12,7 @@
 #define HEARTBEAT_LATE_MS 1000 /* past it the store is not ready */
 #define BUSY_TIMEOUT_MS 5000   /* only a stranger (sqlite3 on the command line) can make us wait */
 #define CHECKPOINT_PAGES 4096  /* 16 MiB of log: the keeper copies it into the file */
-#define CHECKPOINT_FORCED_PAGES                                                                    \
-	16384 /* 64 MiB: the writer does so itself, before it accepts more */
+#define CHECKPOINT_FORCED 4    /* times that: the writer does so itself, before it accepts more */
 #define CHECK_AT_OPEN_BYTES                                                                        \
 	(256 << 20) /* larger files are checked by the keeper, after the start */
 
@@ -87,10 +86,11 @@ struct store {
 	pthread_t writer_thread, keeper_thread;
 	bool has_writer_thread, has_keeper_thread;
 
-	struct conn *writer; /* the writer thread's own, before it starts the opener's */
-	int wal_pages;       /* the writer thread's own */
-	struct conn *keeper; /* the keeper thread's own */
-	bool is_check_due;   /* written before the keeper starts */
+	struct conn *writer;        /* the writer thread's own, before it starts the opener's */
+	int wal_pages;              /* the writer thread's own */
+	struct conn *keeper;        /* the keeper thread's own */
+	bool is_check_due;          /* written before the keeper starts */
+	bool has_checkpoint_failed; /* the keeper thread's own: the last one */
 
 	struct metric *commits, *writes, *failures, *commit_seconds, *queued, *wal_bytes;
 	struct metric *checkpoint_seconds;
@@ -115,6 +115,7 @@ int migrate(struct store *s, struct err *e); /* checks the versions, applies wha
 /* sqlite_writer.c */
 int writer_start(struct store *s, struct err *e);
 void writer_stop(struct store *s); /* finishes the queue */
+extern int checkpoint_pages;       /* CHECKPOINT_PAGES; tests lower it before they open a store */
 
 /* sqlite_keeper.c */
 int keeper_start(struct store *s, struct err *e);

@@ -27,29 +27,30 @@ static const char pragmas[] = "PRAGMA synchronous = FULL;"
 
 /* ---- errors ---- */
 
+/* SQLite itself knows ENOSPC; a quota or a size limit it calls an I/O error. `number` is the errno.
+ */
 static bool
-is_out_of_space(sqlite3 *db, int rc)
+is_out_of_space(int rc, int number)
 {
-	int number;
-
 	if ((rc & 0xff) == SQLITE_FULL || rc == SQLITE_IOERR_SHMSIZE)
 		return true;
 	if ((rc & 0xff) != SQLITE_IOERR || rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC)
 		return false;
-	number = sqlite3_system_errno(db);
 	return number == ENOSPC || number == EDQUOT || number == EFBIG;
 }
 
 int
 conn_error(struct conn *c, int rc, struct err *e, const char *what)
 {
+	int number = errno; /* COMMIT does not leave it where sqlite3_system_errno looks for it */
 	const char *text = c->db ? sqlite3_errmsg(c->db) : sqlite3_errstr(rc);
 	const char *path = c->store->path;
-	int number = c->db ? sqlite3_system_errno(c->db) : 0;
 
+	if (number == 0 && c->db)
+		number = sqlite3_system_errno(c->db);
 	if (c->db)
 		rc = sqlite3_extended_errcode(c->db);
-	if (is_out_of_space(c->db, rc))
+	if (is_out_of_space(rc, number))
 		return err_set(e, ERR_NO_SPACE, "%s in '%s': no space left", what, path);
 	if ((rc & 0xff) == SQLITE_IOERR && c->is_writer && c->store->is_running) {
 		log_error(&c->store->log, "store.failed",
@@ -122,9 +123,10 @@ conn_new(struct store *s, const char *path, bool is_writer, struct conn **ret, s
 	(void)sqlite3_extended_result_codes(c->db, 1); /* fails only for a NULL handle */
 	(void)sqlite3_busy_timeout(c->db, BUSY_TIMEOUT_MS);
 	/* The writer makes it a WAL file; for the others it is one. Reading the mode finds damage
-	 * in the header as well. */
+	 * in the header as well. EXTRA until then: making it one uses a rollback journal, and if
+	 * that came back after a power cut it would undo the file under its log. */
 	if (is_writer) {
-		r = conn_run(c, "PRAGMA journal_mode = WAL", e);
+		r = conn_run(c, "PRAGMA synchronous = EXTRA; PRAGMA journal_mode = WAL", e);
 		if (r < 0)
 			return r;
 	}

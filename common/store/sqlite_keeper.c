@@ -3,6 +3,8 @@
  * slowest percent of commits) and checks files that are too large to be checked at start. */
 #include "store/sqlite.h"
 
+#include <errno.h>
+
 #include "base/clock.h"
 #include "run/health.h"
 
@@ -35,13 +37,16 @@ checkpoint(struct store *s)
 	uint64_t start_us = clock_monotonic_us();
 	int rc;
 
+	errno = 0;
 	rc = sqlite3_wal_checkpoint_v2(s->keeper->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 	if (rc != SQLITE_OK && rc != SQLITE_BUSY) {
 		struct err e;
 
 		(void)conn_error(s->keeper, rc, &e, "checkpoint");
-		log_warn(&s->log, "store.checkpoint_failed", "error=\"%s\"", e.text);
+		if (!s->has_checkpoint_failed) /* once, not with every commit */
+			log_warn(&s->log, "store.checkpoint_failed", "error=\"%s\"", e.text);
 	}
+	s->has_checkpoint_failed = rc != SQLITE_OK && rc != SQLITE_BUSY;
 	metric_observe(s->checkpoint_seconds, (double)(clock_monotonic_us() - start_us) / 1e6);
 }
 

@@ -12,10 +12,13 @@
 #include "store/sqlite.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "run/health.h"
+
+int checkpoint_pages = CHECKPOINT_PAGES;
 
 static bool
 transaction_is_lost(struct store *s)
@@ -59,6 +62,7 @@ jobs_commit(struct store *s, struct job **jobs, size_t count, struct err *e)
 	uint64_t start_us;
 	int r;
 
+	errno = 0; /* what conn_error may find in it is then of this transaction */
 	r = conn_run(s->writer, "BEGIN IMMEDIATE", e);
 	if (r < 0)
 		return r;
@@ -155,7 +159,7 @@ jobs_finish(struct store *s, struct job **jobs, size_t count)
 		jobs[i]->is_done = true;
 		pthread_cond_signal(&jobs[i]->done); /* the job is gone once the lock is */
 	}
-	if (s->wal_pages >= CHECKPOINT_PAGES && !s->is_checkpoint_wanted) {
+	if (s->wal_pages >= checkpoint_pages && !s->is_checkpoint_wanted) {
 		s->is_checkpoint_wanted = true;
 		pthread_cond_signal(&s->keep);
 	}
@@ -183,6 +187,7 @@ writer_main(void *arg)
 	struct store *s = arg;
 	struct job *jobs[BATCH_MAX + 1];
 	uint64_t heartbeat_ms = clock_monotonic_ms();
+	bool was_beating = true;
 	size_t count;
 
 	while (queue_take(s, heartbeat_ms, jobs, &count)) {
@@ -198,13 +203,16 @@ writer_main(void *arg)
 		metric_add(s->writes, (double)queued);
 		jobs_finish(s, jobs, queued);
 		if (count > queued) {
-			if (beat.r < 0)
-				log_warn(&s->log, "store.heartbeat_failed", "error=\"%s\"", e.text);
+			if (beat.r < 0 && was_beating)
+				log_warn(&s->log, "store.not_writable", "error=\"%s\"", e.text);
+			if (beat.r >= 0 && !was_beating)
+				log_info(&s->log, "store.writable_again", "path=%s", s->path);
+			was_beating = beat.r >= 0;
 			health_set("store", beat.r >= 0, "%s", e.text);
 		}
 		/* The keeper works while we write and may never catch up with a writer that never
 		 * rests; and the log must not grow for ever. */
-		if (s->wal_pages >= CHECKPOINT_FORCED_PAGES)
+		if (s->wal_pages >= CHECKPOINT_FORCED * checkpoint_pages)
 			(void)sqlite3_wal_checkpoint_v2(s->writer->db, NULL,
 			    SQLITE_CHECKPOINT_PASSIVE, NULL,
 			    NULL); /* tried again after the next batch */
