@@ -11,7 +11,7 @@
 #   make [CC=clang] [SANITIZE=address,undefined|thread]   each combination in a subdirectory of build/
 #   make check [T=name]      unit tests and fuzz corpora (of those whose path holds `name`)
 #   make fuzz F=name [SECONDS=60]
-#   make bench [B=name]      make install [DESTDIR= PREFIX=/usr]     make format-check     make clean
+#   make bench [B=name]      make install [DESTDIR= PREFIX=/usr]     make format[-check]    make clean
 
 -include config.mk
 
@@ -106,7 +106,7 @@ GEN_HEADERS := $(GEN_SOURCES:.c=.h)
 
 # Rules ---------------------------------------------------------------------------------------------
 
-.PHONY: all check fuzz bench install format-check clean
+.PHONY: all check fuzz bench install format format-check clean
 all: $(BUILD)/libcommon.a $(DAEMON_LIBS) $(PROGRAMS) $(BUILD)/includes.ok
 
 configure: configure.ac
@@ -150,8 +150,11 @@ install: all
 	for f in $(wildcard packaging/*.conf); do t=$(DESTDIR)/etc/mallee/$${f##*/}; [ -e $$t ] || install -m 644 $$f $$t || exit 1; done
 	for f in $(wildcard docs/man/*.[1-8]); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man$${f##*.}/$${f##*/} || exit 1; done
 
+# Sources only: headers align their comments and tables by hand.
 format-check:
-	@clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
+	@clang-format --dry-run --Werror $$(git ls-files '*.c')
+format:
+	clang-format -i $$(git ls-files '*.c')
 
 clean:
 	rm -rf build
