@@ -110,6 +110,7 @@ GEN_HEADERS := $(GEN_SOURCES:.c=.h)
 all: $(BUILD)/libcommon.a $(DAEMON_LIBS) $(PROGRAMS) $(BUILD)/includes.ok
 
 configure: configure.ac
+	@command -v autoconf >/dev/null || { echo 'autoconf is missing: apt-get install autoconf' >&2; exit 1; }
 	autoconf
 config.mk: configure config.mk.in
 	./configure --quiet
