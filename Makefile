@@ -100,7 +100,7 @@ say = @printf '  %-7s %s\n' '$(1)' '$(2)';
 link = $(call say,LINK,$@) mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(call pkg_libs,$(1)) -lm
 
 $(foreach d,$(DAEMONS),$(eval $(call daemon_rules,$(d))))
-include $(wildcard tools/local.mk tests/local.mk)
+include $(wildcard tools/local.mk tests/local.mk tests/*/local.mk)
 
 GEN_HEADERS := $(GEN_SOURCES:.c=.h)
 

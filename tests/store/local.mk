@@ -4,6 +4,7 @@
 COMPARE_CATALOGUES := $(patsubst %/schema.c,%,$(wildcard $(DAEMONS:=/schema.c)))
 COMPARE_SOURCES := $(wildcard tests/store/*.c)
 COMPARE_OBJECTS := $(call objects,$(COMPARE_SOURCES))
+COMPARE_SCHEMAS := $(call objects,$(COMPARE_CATALOGUES:=/schema.c))
 COMPARE_DEF := $(BUILD)/gen/tests/store/catalogues.def
 TEST_OBJECTS += $(COMPARE_OBJECTS)
 PQ_CFLAGS = $(shell pkg-config --cflags libpq)
@@ -13,8 +14,8 @@ $(COMPARE_DEF): $(wildcard $(DAEMONS:=/schema.c)) tests/store/local.mk
 	@mkdir -p $(@D) && printf 'CATALOGUE(%s)\n' $(COMPARE_CATALOGUES) | grep -v '()' >$@; true
 $(COMPARE_OBJECTS): $(COMPARE_DEF)
 $(COMPARE_OBJECTS): EXTRA_CFLAGS = $(PQ_CFLAGS)
-$(BUILD)/tests/store/compare: $(COMPARE_OBJECTS) $(DAEMON_LIBS) $(BUILD)/libcommon.a
-	$(call link,$(all_pkgs)) $(PQ_LIBS)
+$(BUILD)/tests/store/compare: $(COMPARE_OBJECTS) $(COMPARE_SCHEMAS) $(BUILD)/libcommon.a
+	$(call link,$(common_pkgs)) $(PQ_LIBS)
 
 .PHONY: check-postgres
 check-postgres: $(BUILD)/tests/store/compare
