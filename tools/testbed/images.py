@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
 
@@ -88,13 +89,14 @@ def elf_of_bzimage(data):
         raise Failure("the kernel of the package is not a bzImage")
     start = (((data[0x1F1] or 4) + 1) * 512) + struct.unpack_from("<I", data, 0x248)[0]
     payload = data[start:start + struct.unpack_from("<I", data, 0x24C)[0]]
+    if len(payload) < 8:
+        raise Failure("the kernel of the package holds no ELF file")
     size = struct.unpack("<I", payload[-4:])[0]
     tool = {b"\x02\x21\x4c\x18": "lz4", b"\x28\xb5\x2f\xfd": "zstd", b"\xfd7zX": "xz"}.get(payload[:4])
     if payload[:2] == b"\x1f\x8b":
         tool = "gzip"
     if not tool:
         raise Failure(f"the kernel is compressed in an unknown way (starts with {payload[:4].hex()})")
-    import subprocess
     try:
         elf = subprocess.run([tool, "-dc"], input=payload[:-4], capture_output=True, check=False).stdout
     except FileNotFoundError:
@@ -126,7 +128,6 @@ def make_cpio(tree, output):
     names = sorted(os.path.relpath(os.path.join(path, name), tree)
                    for path, directories, files in os.walk(tree) for name in directories + files)
     with open(output, "wb") as out:
-        import subprocess
         done = subprocess.run(["cpio", "--null", "-o", "-H", "newc", "--reproducible", "-R", "0:0", "--quiet"],
                               cwd=tree, input="".join(f"{n}\0" for n in names).encode(), stdout=out, check=False)
     if done.returncode:
