@@ -1,6 +1,6 @@
 /* Chunked transfer coding (RFC 9112 section 7.1), as a state machine over input cut anywhere. Sizes
- * are bare hex digits, lines end in CRLF, data is followed by CRLF: everything else is refused. Only
- * the size line and the trailers are kept, both bounded; data is handed out where it lies. */
+ * are bare hex digits, lines end in CRLF, data is followed by CRLF: everything else is refused.
+ * Only the size line and the trailers are kept, both bounded; data is handed out where it lies. */
 #include "net/http.h"
 
 #include <string.h>
@@ -9,11 +9,11 @@
 #define TRAILERS_MAX (16 * 1024)
 
 enum {
-	S_LINE,       /* reading a size line */
-	S_DATA,       /* `left` bytes of data to come */
-	S_DATA_CR,    /* CR after data */
-	S_DATA_LF,    /* LF after data */
-	S_TRAILER,    /* reading a trailer line, or the empty line at the end */
+	S_LINE,    /* reading a size line */
+	S_DATA,    /* `left` bytes of data to come */
+	S_DATA_CR, /* CR after data */
+	S_DATA_LF, /* LF after data */
+	S_TRAILER, /* reading a trailer line, or the empty line at the end */
 	S_END,
 };
 
@@ -72,8 +72,7 @@ parse_size(struct http_chunked *c, struct err *e)
 	if (i < c->line.n && c->line.p[i] != ';')
 		return bad(e, "junk after chunk size");
 	for (; i < c->line.n; i++)
-		if ((unsigned char)c->line.p[i] < ' ' ? c->line.p[i] != '\t' :
-							c->line.p[i] == 0x7f)
+		if ((unsigned char)c->line.p[i] < ' ' ? c->line.p[i] != '\t' : c->line.p[i] == 0x7f)
 			return bad(e, "control byte in chunk extension");
 	strbuf_reset(&c->line);
 	c->left = n;

@@ -3,8 +3,8 @@
  *
  * A peer is checked in two places. curl checks the chain when ca_path alone is given. Pins are
  * checked by us in curl's pre-request hook, after the handshake and before the first byte of the
- * request, and also when curl reuses a connection: curl does not know pins, so it may offer one that
- * was opened under another. */
+ * request, and also when curl reuses a connection: curl does not know pins, so it may offer one
+ * that was opened under another. */
 #include "net/http_client.h"
 
 #include <assert.h>
@@ -153,7 +153,7 @@ find_pinned_ca(const struct transfer *t, STACK_OF(X509) * sent)
 		FILE *f = fopen(t->ca_path, "re");
 
 		while (f && (found = PEM_read_X509(f, NULL, NULL, NULL)) &&
-		    !certificate_has_fingerprint(found, t->ca_pin)) {
+		       !certificate_has_fingerprint(found, t->ca_pin)) {
 			X509_free(found);
 			found = NULL;
 		}

@@ -1,7 +1,8 @@
 /* One connection: reads, writes, deadlines. http_connection_run is the only place that moves it: it
- * takes steps (send what waits, finish an exchange, read more) until none makes progress, then tells
- * epoll what would. Callbacks of handlers run inside those steps; what they ask for is noted on
- * the exchange and taken up by the next step, so nothing nests and nothing is freed under a caller.
+ * takes steps (send what waits, finish an exchange, read more) until none makes progress, then
+ * tells epoll what would. Callbacks of handlers run inside those steps; what they ask for is noted
+ * on the exchange and taken up by the next step, so nothing nests and nothing is freed under a
+ * caller.
  *
  * epoll is level-triggered. A connection that wants neither input nor output (the handler thinks)
  * waits edge-triggered for the peer's hang-up, which a level-triggered watch would report without
@@ -24,11 +25,12 @@
 #include "net/http_internal.h"
 #include "run/fd.h"
 
-#define STEPS_MAX 32          /* of one connection before others have their turn */
-#define LINGER_MS 5000        /* how long input is thrown away after an early error */
+#define STEPS_MAX 32   /* of one connection before others have their turn */
+#define LINGER_MS 5000 /* how long input is thrown away after an early error */
 #define SEND_VECTORS 16
 #define SENDFILE_MAX (1 << 20)
 #define TRAILERS_MAX 32
+#define UPGRADE_QUEUE_MAX (1 << 20)
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
 
 /* -- exchanges -- */
@@ -319,7 +321,7 @@ head_is_worth_parsing(struct http_exchange *x)
 	}
 	x->scanned = x->in_n;
 	return x->in_n >= HTTP_HEAD_MAX ||
-	    (x->in_n > HTTP_TARGET_MAX + 128 && !memchr(x->in, '\n', x->in_n));
+	       (x->in_n > HTTP_TARGET_MAX + 128 && !memchr(x->in, '\n', x->in_n));
 }
 
 static void
@@ -492,9 +494,8 @@ end_body(struct http_connection *c, struct http_exchange *x)
 
 	x->is_end_due = false;
 	x->body_state = BODY_DONE;
-	if (x->chunked.trailers.n &&
-	    http_trailers_parse(strbuf_str(&x->chunked.trailers), trailers, TRAILERS_MAX, &count,
-		&e) < 0) {
+	if (x->chunked.trailers.n && http_trailers_parse(strbuf_str(&x->chunked.trailers), trailers,
+					 TRAILERS_MAX, &count, &e) < 0) {
 		http_fail(x, 400, e.text);
 		return;
 	}
@@ -547,10 +548,12 @@ wants_input(const struct http_connection *c)
 		return true;
 	if (x->is_failed || x->reply_state == REPLY_ENDED)
 		return false;
-	if (x->head_n == 0 || x->upgrade)
+	if (x->head_n == 0)
 		return true;
+	if (x->upgrade) /* a peer that sends but does not read waits */
+		return x->queued < UPGRADE_QUEUE_MAX;
 	return x->body_state == BODY_READING &&
-	    (x->is_end_due || x->pieces_out < HTTP_BODY_CREDITS);
+	       (x->is_end_due || x->pieces_out < HTTP_BODY_CREDITS);
 }
 
 static bool
@@ -602,9 +605,9 @@ finish_exchange(struct http_connection *c, struct http_exchange *x)
 {
 	struct http_server *s = c->lane->server;
 	bool is_whole = x->head_n && !x->is_failed &&
-	    (x->body_state == BODY_NONE || x->body_state == BODY_DONE);
+			(x->body_state == BODY_NONE || x->body_state == BODY_DONE);
 	bool keep = x->reply_keep && is_whole &&
-	    !atomic_load_explicit(&s->is_draining, memory_order_relaxed);
+		    !atomic_load_explicit(&s->is_draining, memory_order_relaxed);
 
 	http_server_count(s, x, true);
 	http_exchange_gone(x, true);
@@ -639,8 +642,8 @@ http_connection_destroy(struct http_connection *c)
 	loop_watch_free(c->watch);
 	SSL_free(c->ssl);
 	if (c->is_reset)
-		(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 },
-		    sizeof(struct linger));
+		(void)setsockopt(
+		    c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
 	fd_close(c->fd);
 	free(c);
 	http_lane_closed(lane);
@@ -795,7 +798,7 @@ static void
 mind_windows(struct http_connection *c, struct http_exchange *x)
 {
 	bool reads = x->body_state == BODY_READING && !x->is_failed &&
-	    x->reply_state != REPLY_ENDED && x->pieces_out < HTTP_BODY_CREDITS;
+		     x->reply_state != REPLY_ENDED && x->pieces_out < HTTP_BODY_CREDITS;
 
 	if (!reads) {
 		x->in_window_ms = 0;
@@ -843,8 +846,8 @@ settle(struct http_connection *c)
 	http_connection_set_due(c, next_deadline(c));
 	if (wants_input(c))
 		events |= EPOLLIN;
-	if (!c->is_writable && (c->is_tls_read_blocked_on_write || c->state == CONN_HANDSHAKE ||
-				   (c->x && c->x->out)))
+	if (!c->is_writable &&
+	    (c->is_tls_read_blocked_on_write || c->state == CONN_HANDSHAKE || (c->x && c->x->out)))
 		events |= EPOLLOUT;
 	if (events == 0) {
 		if (c->events == EPOLLIN)
@@ -887,7 +890,7 @@ peer_is_gone(const struct http_connection *c)
 
 	if (x && (x->body_state == BODY_UNREAD || x->body_state == BODY_READING))
 		return ioctl(c->fd, FIONREAD, &unread) == 0 && unread == 0 &&
-		    !(c->ssl && SSL_has_pending(c->ssl)) && x->in_at == x->in_n;
+		       !(c->ssl && SSL_has_pending(c->ssl)) && x->in_at == x->in_n;
 	return true;
 }
 
@@ -1012,8 +1015,8 @@ name_peer(struct http_connection *c)
 			inet_ntop(AF_INET, &a.in6.sin6_addr.s6_addr[12], c->peer.address,
 			    sizeof(c->peer.address));
 		else
-			inet_ntop(AF_INET6, &a.in6.sin6_addr, c->peer.address,
-			    sizeof(c->peer.address));
+			inet_ntop(
+			    AF_INET6, &a.in6.sin6_addr, c->peer.address, sizeof(c->peer.address));
 		c->peer.port = ntohs(a.in6.sin6_port);
 	} else {
 		struct ucred credentials;
@@ -1078,8 +1081,7 @@ http_accept_body(struct http_exchange *x, uint64_t limit)
 	}
 	if (x->body_state == BODY_NONE) {
 		x->is_end_due = true;
-	} else if (x->head.expect_continue && x->in_at == x->in_n &&
-	    x->reply_state == REPLY_NONE) {
+	} else if (x->head.expect_continue && x->in_at == x->in_n && x->reply_state == REPLY_NONE) {
 		http_out_add(x, CONTINUE, sizeof(CONTINUE) - 1);
 	}
 	x->body_state = BODY_READING;

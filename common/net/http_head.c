@@ -1,7 +1,7 @@
-/* Request heads and header lines, parsed strictly (RFC 9112) from whole bytes to spans, with no state
- * and no allocation. What two parsers could read differently is refused, not repaired: whoever
- * stands in front of us may have taken the other reading. The parser is one pass over the bytes
- * with a table of character classes; the framing headers are recognised on the way. */
+/* Request heads and header lines, parsed strictly (RFC 9112) from whole bytes to spans, with no
+ * state and no allocation. What two parsers could read differently is refused, not repaired:
+ * whoever stands in front of us may have taken the other reading. The parser is one pass over the
+ * bytes with a table of character classes; the framing headers are recognised on the way. */
 #include "net/http.h"
 
 #include <string.h>
@@ -147,9 +147,9 @@ parse_target(struct http_head *head, int *ret_status, struct err *e)
 		return 0;
 	}
 	if (rest.p[0] != '/') {
-		size_t scheme = rest.n >= 7 && strncasecmp(rest.p, "http://", 7) == 0 ? 7 :
-		    rest.n >= 8 && strncasecmp(rest.p, "https://", 8) == 0	      ? 8 :
-										0;
+		size_t scheme = rest.n >= 7 && strncasecmp(rest.p, "http://", 7) == 0    ? 7
+				: rest.n >= 8 && strncasecmp(rest.p, "https://", 8) == 0 ? 8
+											 : 0;
 		const char *end = rest.p + rest.n, *p;
 
 		if (!scheme)
@@ -176,8 +176,8 @@ parse_target(struct http_head *head, int *ret_status, struct err *e)
 
 /* Everything up to the first CRLF. Returns STEP_DONE, STEP_MORE or a fault. */
 static int
-request_line(const char **io, const char *end, struct http_head *head, int *ret_status,
-    struct err *e)
+request_line(
+    const char **io, const char *end, struct http_head *head, int *ret_status, struct err *e)
 {
 	const char *p = *io, *start = p;
 
@@ -330,8 +330,7 @@ more_or_too_large(size_t n, int *ret_status, struct err *e)
 }
 
 int
-http_head_parse(const char *begin, size_t n, struct http_head *head, int *ret_status,
-    struct err *e)
+http_head_parse(const char *begin, size_t n, struct http_head *head, int *ret_status, struct err *e)
 {
 	const char *p = begin, *end = begin + n;
 	struct framing f = { 0 };
@@ -414,8 +413,8 @@ http_list_has(struct str list, const char *token)
 }
 
 int
-http_trailers_parse(struct str raw, struct http_header *headers, unsigned max, unsigned *ret_count,
-    struct err *e)
+http_trailers_parse(
+    struct str raw, struct http_header *headers, unsigned max, unsigned *ret_count, struct err *e)
 {
 	const char *p = raw.p, *end = raw.p + raw.n;
 	unsigned count = 0;

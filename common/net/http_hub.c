@@ -311,8 +311,7 @@ run_tick(struct http_hub *h, uint64_t tick)
 		list_add_tail(&batch, l);
 	}
 	while (!list_is_empty(&batch)) {
-		struct http_connection *c =
-		    CONTAINER_OF(batch.next, struct http_connection, timed);
+		struct http_connection *c = CONTAINER_OF(batch.next, struct http_connection, timed);
 
 		list_remove(&c->timed);
 		c->due_ms = 0;

@@ -11,17 +11,19 @@
 #include "run/log.h"
 #include "run/metrics.h"
 
-/* -- hub: http_hub.c ------------------------------------------------------------------------------ */
+/* -- hub: http_hub.c ------------------------------------------------------------------------------
+ */
 
 #define HTTP_TICK_MS 100
-#define HTTP_WHEEL 512         /* slots of one tick: deadlines further off go round again */
+#define HTTP_WHEEL 512 /* slots of one tick: deadlines further off go round again */
 #define HTTP_SCRATCH (64 * 1024)
-#define HTTP_SPARE_PIECES 16   /* kept for reuse per loop: 4 MiB */
+#define HTTP_SPARE_PIECES 16 /* kept for reuse per loop: 4 MiB */
 #define HTTP_SPARE_EXCHANGES 64
 
 struct http_hub;
 
-/* What another thread asks of a loop; run(h, m) is called there, with h NULL when the loop is gone. */
+/* What another thread asks of a loop; run(h, m) is called there, with h NULL when the loop is gone.
+ */
 struct http_message {
 	struct http_message *next;
 	void (*run)(struct http_hub *h, struct http_message *m);
@@ -36,9 +38,9 @@ struct http_slot {
 struct http_hub {
 	struct list link; /* under the HTTP lock */
 	struct loop *loop;
-	unsigned servers;     /* under the HTTP lock */
-	atomic_uint holders;  /* servers' one and each piece out: freed at 0 */
-	bool is_closed;       /* under the HTTP lock */
+	unsigned servers;    /* under the HTTP lock */
+	atomic_uint holders; /* servers' one and each piece out: freed at 0 */
+	bool is_closed;      /* under the HTTP lock */
 	int wake_fd;
 	struct loop_watch *wake_watch;
 	struct http_message *messages, **messages_tail; /* under the HTTP lock */
@@ -69,13 +71,14 @@ void http_hub_put(struct http_hub *h);
 /* Any thread. False, and m is the caller's, when the hub is closed. */
 bool http_hub_post(struct http_hub *h, struct http_message *m);
 bool http_hub_is_mine(struct http_hub *h); /* any thread: is it the loop's, and the hub open? */
-void http_hub_hold(struct http_hub *h); /* any thread */
+void http_hub_hold(struct http_hub *h);    /* any thread */
 void http_hub_drop(struct http_hub *h);
 void http_hub_tick_soon(struct http_hub *h);
 uint64_t http_hub_now(struct http_hub *h); /* reads the clock */
 const char *http_hub_date(struct http_hub *h);
 
-/* -- body pieces: http_body.c --------------------------------------------------------------------- */
+/* -- body pieces: http_body.c ---------------------------------------------------------------------
+ */
 
 struct http_piece {
 	struct http_body body; /* first: the handler sees this */
@@ -91,7 +94,8 @@ struct http_piece *http_piece_take(struct http_exchange *x, size_t size);
 void http_piece_free(struct http_piece *p); /* loop thread or hub closed */
 void http_pieces_detach(struct http_exchange *x);
 
-/* -- exchanges: http_connection.c, http_reply.c --------------------------------------------------- */
+/* -- exchanges: http_connection.c, http_reply.c ---------------------------------------------------
+ */
 
 #define HTTP_INLINE_IN 4096
 #define HTTP_INLINE_OUT 4096
@@ -137,8 +141,8 @@ struct http_exchange {
 	/* input: the head and what was read behind it */
 	char *in; /* in_inline or heap */
 	size_t in_size, in_n;
-	size_t in_at;   /* what is before was used */
-	char *after;    /* heap: read behind the end of a chunked body */
+	size_t in_at; /* what is before was used */
+	char *after;  /* heap: read behind the end of a chunked body */
 	size_t after_n;
 	size_t head_n;  /* 0: the head is not complete */
 	size_t scanned; /* bytes that hold no end of a head */
@@ -146,14 +150,14 @@ struct http_exchange {
 	uint64_t started_us;
 	enum http_body_state body_state;
 	bool is_chunked;
-	bool is_end_due; /* the body is whole: call end */
-	uint64_t body_left;     /* of Content-Length */
+	bool is_end_due;    /* the body is whole: call end */
+	uint64_t body_left; /* of Content-Length */
 	uint64_t body_seen;
 	uint64_t body_limit;
 	struct http_chunked chunked;
 	struct http_piece *pieces[HTTP_BODY_CREDITS];
 	unsigned pieces_out;
-	uint64_t in_window_ms;  /* start of the rate window, 0: not measuring */
+	uint64_t in_window_ms; /* start of the rate window, 0: not measuring */
 	uint64_t in_window_bytes;
 
 	/* output */
@@ -162,7 +166,7 @@ struct http_exchange {
 	bool was_above_low;
 	enum http_reply_state reply_state;
 	int status;
-	bool swallow;     /* no body goes out: HEAD, 204, 304 */
+	bool swallow; /* no body goes out: HEAD, 204, 304 */
 	bool has_length, reply_chunked, reply_keep;
 	uint64_t promised; /* bytes of Content-Length not yet added */
 	uint64_t out_window_ms, out_window_bytes;
@@ -186,7 +190,7 @@ struct http_exchange {
 struct http_exchange *http_exchange_take(struct http_connection *c);
 void http_exchange_put(struct http_exchange *x); /* recycles; the handler must be out */
 void http_exchange_gone(struct http_exchange *x, bool complete); /* tells the handler, once */
-void http_exchange_forget_ref(struct http_exchange *x); /* http_resume will find nobody */
+void http_exchange_forget_ref(struct http_exchange *x);          /* http_resume will find nobody */
 
 void http_out_add(struct http_exchange *x, const void *p, size_t n); /* raw, copied */
 void http_out_clear(struct http_exchange *x);
@@ -197,7 +201,8 @@ void http_fail(struct http_exchange *x, int status, const char *text);
 void http_upgrade(struct http_exchange *x, const struct http_upgrade *u, void *arg);
 void http_upgrade_end(struct http_exchange *x); /* close when all is sent */
 
-/* -- connections: http_connection.c --------------------------------------------------------------- */
+/* -- connections: http_connection.c ---------------------------------------------------------------
+ */
 
 enum http_connection_state { CONN_SNIFF, CONN_HANDSHAKE, CONN_OPEN, CONN_LINGER, CONN_DEAD };
 
@@ -218,7 +223,7 @@ struct http_connection {
 	bool is_handshake_timed;
 	bool is_tls_read_blocked_on_write, is_tls_write_blocked_on_read;
 	bool is_reset;
-	size_t tls_retry; /* length of the SSL_write to repeat */
+	size_t tls_retry;     /* length of the SSL_write to repeat */
 	uint64_t deadline_ms; /* idle, handshake, lingering; 0: none */
 	uint64_t due_ms;      /* where the wheel has it, 0: nowhere */
 	struct http_peer peer;
@@ -233,7 +238,8 @@ void http_connection_forget_due(struct http_connection *c);
 void http_connection_destroy(struct http_connection *c);
 void http_connection_drain(struct http_connection *c);
 
-/* -- servers: http_server.c ----------------------------------------------------------------------- */
+/* -- servers: http_server.c -----------------------------------------------------------------------
+ */
 
 struct http_lane { /* a server on one loop */
 	struct http_server *server;
@@ -246,7 +252,7 @@ struct http_lane { /* a server on one loop */
 		struct http_lane *lane;
 		int fd;
 		struct loop_watch *watch; /* NULL: paused */
-	} *listeners;
+	} * listeners;
 	bool is_paused, is_listening;
 	struct loop_timer *resume_timer;
 	struct http_lane_drain *drain; /* posted, not yet run */

@@ -166,8 +166,8 @@ http_reply_begin(struct http_exchange *x, int status)
 	assert(x->reply_state == REPLY_NONE && status >= 100 && status <= 999);
 	x->status = status;
 	x->reply_state = REPLY_HEAD;
-	x->swallow = str_is(x->head.method, "HEAD") || status == 204 || status == 304 ||
-	    status < 200;
+	x->swallow =
+	    str_is(x->head.method, "HEAD") || status == 204 || status == 304 || status < 200;
 	n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n", status, http_reason(status));
 	http_out_add(x, line, (size_t)n);
 	out_adds(x, "Date: ");
@@ -239,7 +239,7 @@ static bool
 input_is_whole(const struct http_exchange *x)
 {
 	return x->body_state == BODY_NONE || x->body_state == BODY_DONE || x->is_end_due ||
-	    (x->body_state == BODY_READING && !x->is_chunked && x->body_left == 0);
+	       (x->body_state == BODY_READING && !x->is_chunked && x->body_left == 0);
 }
 
 static void
@@ -263,7 +263,8 @@ finish_head(struct http_exchange *x)
 		http_out_add(x, "\r\n", 2);
 		return;
 	}
-	x->reply_keep = x->head.keep_alive && input_is_whole(x) &&
+	x->reply_keep =
+	    x->head.keep_alive && input_is_whole(x) &&
 	    !atomic_load_explicit(&x->c->lane->server->is_draining, memory_order_relaxed);
 	if (x->has_length) {
 		if (x->status != 204)
@@ -331,8 +332,8 @@ http_reply_add(struct http_exchange *x, const void *p, size_t n)
 }
 
 void
-http_reply_add_owned(struct http_exchange *x, const void *p, size_t n, void (*release)(void *),
-    void *arg)
+http_reply_add_owned(
+    struct http_exchange *x, const void *p, size_t n, void (*release)(void *), void *arg)
 {
 	struct http_segment *s;
 
@@ -420,7 +421,8 @@ http_reply_abort(struct http_exchange *x)
 }
 
 void
-http_reply(struct http_exchange *x, int status, const char *content_type, const void *body, size_t n)
+http_reply(
+    struct http_exchange *x, int status, const char *content_type, const void *body, size_t n)
 {
 	http_reply_begin(x, status);
 	if (!may_reply(x))

@@ -102,8 +102,8 @@ on_accept(void *arg, uint32_t events)
 		if (fd < 0 && errno == EAGAIN)
 			return;
 		if (fd < 0) { /* out of descriptors or memory: leave them in the backlog */
-			log_warn(&s->log, "http.accept_failed", "server=%s errno=%d", s->name,
-			    errno);
+			log_warn(
+			    &s->log, "http.accept_failed", "server=%s errno=%d", s->name, errno);
 			pause_accepting(lane);
 			return;
 		}
@@ -194,8 +194,8 @@ make_metrics(struct http_server *s)
 	char labels[128];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(classes); i++) {
-		snprintf(labels, sizeof(labels), "server=\"%s\",status=\"%s\"", s->name,
-		    classes[i]);
+		snprintf(
+		    labels, sizeof(labels), "server=\"%s\",status=\"%s\"", s->name, classes[i]);
 		s->requests[i] = metric_counter(
 		    "mallee_http_requests_total", labels, "Requests by class of status");
 	}

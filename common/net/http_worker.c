@@ -53,8 +53,8 @@ send_reply(struct http_exchange *x, struct http_call *call)
 /* Answers in the service's own format, with a call of its own: the real one may be in the hands of
  * another thread. */
 static void
-refuse(struct http_exchange *x, const struct http_worker_options *o, int status,
-    const char *message)
+refuse(
+    struct http_exchange *x, const struct http_worker_options *o, int status, const char *message)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct http_call call = {
@@ -94,9 +94,9 @@ copy_head(struct worker_call *w, const struct http_exchange *x)
 
 	w->head.method = moved(from->method, base, copy);
 	w->head.target = moved(from->target, base, copy);
-	w->head.path = from->path.p >= base && from->path.p < base + x->head_n ?
-	    moved(from->path, base, copy) :
-	    from->path;
+	w->head.path = from->path.p >= base && from->path.p < base + x->head_n
+			   ? moved(from->path, base, copy)
+			   : from->path;
 	w->head.query = moved(from->query, base, copy);
 	w->head.host = moved(from->host, base, copy);
 	w->head.minor = from->minor;
@@ -201,8 +201,8 @@ on_end(struct http_exchange *x, const struct http_header *trailers, unsigned cou
 	if (w->is_refused)
 		return;
 	w->call.body = strbuf_str(&w->body);
-	w->ref = http_suspend(
-	    x, w->options->timeout_ms ? w->options->timeout_ms : 60000, on_expired);
+	w->ref =
+	    http_suspend(x, w->options->timeout_ms ? w->options->timeout_ms : 60000, on_expired);
 	atomic_fetch_add(&w->references, 2); /* the thread, and http_call_finish */
 	count_pending(w->options, 1);
 	if (workers_run(w->options->workers, run, w, &e) < 0) {

@@ -1,7 +1,7 @@
-/* The status pages and the admin socket. The pages run on a thread of their own, so that /healthz can
- * say that the daemon's loop is stuck, which that loop could not. The admin socket's verbs may block
- * and run on the daemon's workers; who connects must be root or our own uid, by the socket's mode
- * and by the kernel's word about the peer. */
+/* The status pages and the admin socket. The pages run on a thread of their own, so that /healthz
+ * can say that the daemon's loop is stuck, which that loop could not. The admin socket's verbs may
+ * block and run on the daemon's workers; who connects must be root or our own uid, by the socket's
+ * mode and by the kernel's word about the peer. */
 #include "net/status_server.h"
 
 #include <errno.h>
@@ -194,8 +194,8 @@ static void
 list_verbs(struct http_call *call, const struct admin_verb *verbs, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		strbuf_addf(&call->reply, "%-4s %-20s %s\n", verbs[i].method, verbs[i].path,
-		    verbs[i].help);
+		strbuf_addf(
+		    &call->reply, "%-4s %-20s %s\n", verbs[i].method, verbs[i].path, verbs[i].help);
 }
 
 static void

@@ -1,6 +1,6 @@
-/* TLS contexts. A reload builds a whole new SSL_CTX from the files and swaps it in; connections keep
- * the one they began with. No tickets and no session cache: a resumed session would carry a peer's
- * certificate past its revocation or renewal. */
+/* TLS contexts. A reload builds a whole new SSL_CTX from the files and swaps it in; connections
+ * keep the one they began with. No tickets and no session cache: a resumed session would carry a
+ * peer's certificate past its revocation or renewal. */
 #include "net/tls.h"
 
 #include <openssl/err.h>
@@ -74,11 +74,11 @@ build(const struct tls_context *c, SSL_CTX **ret, struct err *e)
 	if (!ctx || SSL_CTX_set_min_proto_version(ctx, c->min_version) != 1)
 		return err_set(e, ERR_INTERNAL, "cannot make a TLS context");
 	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-		SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
+				     SSL_OP_NO_TICKET | SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_num_tickets(ctx, 0);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	if (SSL_CTX_use_certificate_chain_file(ctx, c->certificate_path) != 1)
 		return tls_fail(e, "cannot load certificate", c->certificate_path);
 	r = check_validity(ctx, c->certificate_path, e);

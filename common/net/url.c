@@ -41,7 +41,8 @@ parse_authority(const char *text, struct str authority, struct url *url, struct 
 	}
 	if (host.n == 0 || host.n >= sizeof(url->host) || memchr(host.p, '@', host.n))
 		return bad_url(text, e);
-	if (port.n && (!str_to_u16((struct str){ port.p + 1, port.n - 1 }, &url->port) || !url->port))
+	if (port.n &&
+	    (!str_to_u16((struct str){ port.p + 1, port.n - 1 }, &url->port) || !url->port))
 		return bad_url(text, e);
 	memcpy(url->host, host.p, host.n);
 	url->host[host.n] = '\0';
@@ -206,9 +207,8 @@ form_parse(struct str in, size_t max_fields, struct arena *arena, struct form *f
 			return err_set(e, ERR_LIMIT, "more than %zu parameters", max_fields);
 		equals = memchr(part.p, '=', part.n);
 		f.raw_name = (struct str){ part.p, equals ? (size_t)(equals - part.p) : part.n };
-		f.raw_value = equals ?
-		    (struct str){ equals + 1, part.n - f.raw_name.n - 1 } :
-		    (struct str){ part.p + part.n, 0 };
+		f.raw_value = equals ? (struct str){ equals + 1, part.n - f.raw_name.n - 1 }
+				     : (struct str){ part.p + part.n, 0 };
 		r = decode_field(f.raw_name, arena, &name, e);
 		if (r == 0)
 			r = decode_field(f.raw_value, arena, &f.value, e);

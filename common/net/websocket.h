@@ -2,7 +2,7 @@
 /* WebSocket (RFC 6455) on an exchange of the HTTP server; frames by wslay. Loop thread only. */
 #include "net/http_server.h"
 
-struct websocket;
+struct websocket; /* valid until `closed` returns */
 struct websocket_handler {
 	void (*message)(struct websocket *ws, bool is_text, const void *p, size_t n, void *arg);
 	void (*drained)(struct websocket *ws, void *arg);
