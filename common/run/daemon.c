@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "run/fd.h"
@@ -299,6 +300,18 @@ watch_signals(struct daemon *d, struct err *e)
 	return r;
 }
 
+/* Ten thousand clients are ten thousand descriptors, and nothing here uses select(). */
+static void
+raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int
 make_loop(struct daemon *d, struct err *e)
 {
@@ -309,6 +322,7 @@ make_loop(struct daemon *d, struct err *e)
 	r = watch_signals(d, e); /* before there is any thread */
 	if (r < 0)
 		return r;
+	raise_descriptor_limit();
 	d->drain_timer = loop_timer_new(d->loop, on_drain_timeout, d);
 	d->watchdog_timer = loop_timer_new(d->loop, on_watchdog, d);
 	d->watchdog_ms = notify_watchdog_ms();

@@ -36,9 +36,8 @@ struct reconciler {
 	bool is_poked;  /* run as soon as possible */
 	bool is_forced; /* by hand: even though paused */
 	uint64_t runs, failures;
-	int64_t last_run_us; /* 0: never */
-	int64_t next_run_us; /* 0: none is planned */
-	double last_seconds;
+	int64_t last_run_us;   /* 0: never */
+	int64_t next_run_us;   /* 0: none is planned */
 	struct err last_error; /* code 0: it went well */
 	struct metric *runs_metric, *failures_metric, *last_run_metric, *next_run_metric,
 	    *failing_metric;
@@ -125,13 +124,24 @@ on_run_ended(void *arg)
 	reconciler_unref(r);
 }
 
+/* A failure is logged when it begins and when its text changes, not at every retry. */
+static void
+log_outcome(const struct reconciler *r, const struct err *before, const struct err *now)
+{
+	struct log log = { .daemon = r->daemon };
+
+	if (now->code == 0 && before->code < 0)
+		log_info(&log, "reconciler.recovered", "name=%s", r->name);
+	else if (now->code < 0 && (before->code == 0 || strcmp(before->text, now->text) != 0))
+		log_warn(&log, "reconciler.failed", "name=%s code=%s error=\"%s\"", r->name,
+		    fault_name(now->code), now->text);
+}
+
 /* On a worker. */
 static void
 run_step(void *arg)
 {
 	struct reconciler *r = arg;
-	struct log log = { .daemon = r->daemon };
-	uint64_t started_us = clock_monotonic_us();
 	uint32_t again_ms = r->interval_ms;
 	struct err e = { 0 };
 	int result = r->fn(r->arg, &again_ms, &e);
@@ -140,12 +150,9 @@ run_step(void *arg)
 		err_clear(&e);
 	else if (e.code == 0)
 		err_set(&e, result, "failed without saying why");
-	if (e.code < 0)
-		log_warn(&log, "reconciler.failed", "name=%s code=%s error=\"%s\"", r->name,
-		    fault_name(e.code), e.text);
+	log_outcome(r, &r->last_error, &e); /* only we write it, so that reading needs no lock */
 	lock_take(&registry_lock);
 	r->last_run_us = clock_now_us();
-	r->last_seconds = (double)(clock_monotonic_us() - started_us) / 1e6;
 	r->next_run_us = r->last_run_us + (int64_t)record_locked(r, again_ms, &e) * 1000;
 	r->is_running = false;
 	(void)pthread_cond_broadcast(&run_ended);

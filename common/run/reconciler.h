@@ -10,13 +10,13 @@
 #include "run/workers.h"
 
 struct reconciler;
-/* Returns 0, or an error that is logged once and shown; after an error it runs again after
- * retry_ms (doubling up to interval_ms, with jitter). *ret_again_ms (preset to interval_ms) may be
- * lowered to be called sooner. */
+/* Returns 0, or an error that is shown, and logged when it begins or changes; after an error it runs
+ * again after 100 ms (doubling up to interval_ms, with jitter). *ret_again_ms (preset to interval_ms)
+ * may be lowered to be called sooner. */
 typedef int (*reconciler_fn)(void *arg, uint32_t *ret_again_ms, struct err *e);
 struct reconciler *reconciler_new(struct loop *loop, struct workers *workers, const char *daemon,
     const char *name, uint32_t interval_ms, reconciler_fn fn, void *arg); /* first run: at once */
-void reconciler_free(struct reconciler *r); /* waits for a run under way */
+void reconciler_free(struct reconciler *r); /* loop thread; waits for a run under way */
 DEFINE_CLEANUP(struct reconciler *, reconciler_free)
 void reconciler_poke(struct reconciler *r); /* any thread */
 /* By name, for the admin socket; false when there is none of that name. */

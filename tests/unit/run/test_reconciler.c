@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 #include "base/clock.h"
 #include "run/lock.h"
 #include "run/metrics.h"
@@ -251,6 +252,34 @@ says_how_it_went(void **state)
 	    strbuf_c(&metrics), "mallee_reconciler_failing{daemon=\"test\",name=\"bed\"} 0\n"));
 }
 
+static void
+a_failure_that_lasts_is_logged_once(void **state)
+{
+	_cleanup_strbuf_ struct strbuf said = STRBUF_INIT;
+	struct bed *b = *state;
+	int ends[2], saved = dup(STDERR_FILENO);
+	char chunk[4096];
+	ssize_t n;
+
+	assert_int_equal(pipe(ends), 0);
+	(void)dup2(ends[1], STDERR_FILENO);
+	(void)close(ends[1]);
+	b->failures_left = 5;
+	b->stop_at_run = 7;
+	begin(b, 5);
+	loop_run(b->loop);
+	reconciler_free(TAKE(b->r));
+	(void)dup2(saved, STDERR_FILENO);
+	(void)close(saved);
+	while ((n = read(ends[0], chunk, sizeof(chunk))) > 0)
+		strbuf_add(&said, chunk, (size_t)n);
+	(void)close(ends[0]);
+	const char *failed = strstr(strbuf_c(&said), "warn test reconciler.failed name=bed ");
+	assert_non_null(failed);
+	assert_null(strstr(failed + strlen("warn test reconciler.failed"), "reconciler.failed"));
+	assert_non_null(strstr(failed, "info test reconciler.recovered name=bed\n"));
+}
+
 static void *
 unblock_soon(void *arg)
 {
@@ -319,6 +348,7 @@ main(void)
 		T(paused_it_runs_only_by_hand),
 		T(failures_back_off_up_to_the_interval),
 		T(says_how_it_went),
+		T(a_failure_that_lasts_is_logged_once),
 		T(freeing_waits_for_the_run_under_way),
 		T(a_full_pool_only_delays_it),
 	};
