@@ -23,7 +23,7 @@ sys.dont_write_bytecode = True
 import boto3  # noqa: E402
 import botocore.config  # noqa: E402
 from botocore.exceptions import ClientError  # noqa: E402,F401 (tests import it from here)
-from testbed import cli, daemons, guests, hosts, model, net, proc, term  # noqa: E402,F401
+from testbed import cli, daemons, guests, hosts, images as image_files, model, net, proc, term  # noqa: E402,F401
 from testbed.term import Failure  # noqa: E402,F401
 
 BOOT_S = 150   # a guest under TCG on a busy machine

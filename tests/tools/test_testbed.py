@@ -28,6 +28,12 @@ def test_clouds_get_slots_of_their_own(base):
     assert model.load("one") is None and model.create("three", 1, 1, None).slot == first.slot
 
 
+def test_a_slot_in_use_by_a_stranger_is_passed_over(base):
+    free = next(s for s in model.SLOTS if model.loopback_is_free(s))
+    with socket.create_server((f"127.0.{free}.1", 8773)):
+        assert model.create("one", 1, 1, None).slot != free
+
+
 def test_a_cloud_grows_and_does_not_shrink(base):
     model.create("one", 2, 3, None)
     again = model.create("one", 1, 4, None)

@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import re
+import socket
 
 from .term import Failure
 
@@ -170,6 +171,18 @@ def need(name):
     return cloud
 
 
+def loopback_is_free(slot):
+    """Somebody who is not in this registry (a cloud in a chroot, another program) may be there."""
+    for _, port in FRONT_DOORS.values():
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind((f"127.0.{slot}.1", port))
+            except OSError:
+                return False
+    return True
+
+
 def create(name, zones, nodes, state):
     """The cloud of this name: the one that exists (which may grow), or a new one with a slot of its own."""
     check_name(name)
@@ -185,7 +198,7 @@ def create(name, zones, nodes, state):
                 zones, nodes = max(zones, entry["zones"]), max(nodes, entry["nodes"])
         else:
             used = {e["slot"] for e in clouds.values()}
-            free = [s for s in SLOTS if s not in used]
+            free = [s for s in SLOTS if s not in used and loopback_is_free(s)]
             if not free:
                 raise Failure(f"{len(used)} clouds are up already; end one with: tools/cloud down --wipe --name NAME")
             entry = {"slot": free[0], "state": os.path.abspath(state or os.path.join(BASE, name))}
