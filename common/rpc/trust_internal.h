@@ -18,3 +18,7 @@ int trust_certificate_to_pem(X509 *certificate, struct strbuf *out, struct err *
 bool trust_fingerprint_of(X509 *certificate, char out[65]);
 int64_t trust_time_us(const ASN1_TIME *t);
 char *trust_path(const char *state_dir, const char *file); /* heap: <state_dir>/trust/<file> */
+/* That an answer of the CLC is for us: role, key, CA. */
+struct trust_joined;
+int trust_check_joined(const struct trust_joined *joined, const char *role,
+    const char *ca_fingerprint, const char *key_path, struct err *e);
