@@ -121,3 +121,4 @@ extern int checkpoint_pages;       /* CHECKPOINT_PAGES; tests lower it before th
 int keeper_start(struct store *s, struct err *e);
 void keeper_stop(struct store *s);
 int conn_quick_check(struct conn *c, struct err *e); /* ERR_CORRUPT says what is wrong */
+extern int64_t check_at_open_bytes; /* CHECK_AT_OPEN_BYTES; tests lower it */

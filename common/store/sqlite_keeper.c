@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "run/health.h"
 
+int64_t check_at_open_bytes = CHECK_AT_OPEN_BYTES;
+
 int
 conn_quick_check(struct conn *c, struct err *e)
 {

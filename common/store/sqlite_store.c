@@ -56,7 +56,7 @@ check_file(struct store *s, struct err *e)
 
 	if (stat(s->path, &st) < 0)
 		return err_set_errno(e, errno, "cannot read '%s'", s->path);
-	if (st.st_size > CHECK_AT_OPEN_BYTES) {
+	if (st.st_size > check_at_open_bytes) {
 		s->is_check_due = true;
 		return 0;
 	}

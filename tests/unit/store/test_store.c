@@ -6,9 +6,13 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "run/health.h"
+#include "run/metrics.h"
+#include "store/sqlite.h"
 #include "tests/lib/store_fixture.h"
 
 static const char binary[] = { 'a', 0, (char)0xff, '\'', 'z' };
@@ -472,6 +476,130 @@ the_heartbeat_keeps_the_store_ready(void **state)
 	assert_false(health_is_ready(&text));
 }
 
+static double
+metric(const char *name)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_free_ char *line = xasprintf("\n%s ", name);
+	const char *at;
+
+	metrics_write(&text);
+	at = strstr(strbuf_c(&text), line);
+	return at ? strtod(at + strlen(line), NULL) : -1;
+}
+
+static void
+metrics_count_commits_and_writes(void **state)
+{
+	struct fixture *f = *state;
+	double writes = metric("mallee_store_writes_total");
+	double commits = metric("mallee_store_commits_total");
+	double times = metric("mallee_store_commit_seconds_count");
+	struct err e = { 0 };
+
+	assert_true(writes >= 0 && commits >= 0 && times >= 0);
+	for (int64_t i = 0; i < 5; i++)
+		assert_int_equal(fixture_put(f->store, i, "x", &e), 0);
+	fixture_close(f); /* the last batch has been counted */
+	assert_true(metric("mallee_store_writes_total") - writes >= 5);
+	assert_true(metric("mallee_store_commits_total") - commits >= 5);
+	assert_true(metric("mallee_store_commit_seconds_count") - times >= 5);
+	assert_true(metric("mallee_store_queue") == 0);
+}
+
+/* ---- the keeper ---- */
+
+static off_t
+log_size(struct fixture *f)
+{
+	_cleanup_free_ char *path = xasprintf("%s-wal", f->path);
+	struct stat st;
+
+	return stat(path, &st) < 0 ? 0 : st.st_size;
+}
+
+static int
+write_under_a_snapshot(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct fixture *f = arg;
+	int r = store_query_one(tx, Q_ITEM_COUNT, &rows, "count", e);
+
+	for (int64_t i = 0; r >= 0 && i < 300; i++)
+		r = fixture_put(f->store, 100000 + i, "the reader's snapshot is older", e);
+	return r;
+}
+
+static void
+the_log_is_copied_into_the_file(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = { 0 };
+	off_t largest = 0;
+
+	fixture_close(f);
+	checkpoint_pages = 16; /* forced at 64 pages: 256 KiB */
+	fixture_open(f, &fixture_schema);
+	for (int64_t i = 0; i < 2000; i++) {
+		assert_int_equal(fixture_put(f->store, i, "fills the log", &e), 0);
+		if (log_size(f) > largest)
+			largest = log_size(f);
+	}
+	assert_true(largest > 0 && largest < 512 << 10);
+	/* a reader that stays holds the log back, but nobody waits for it */
+	assert_int_equal(store_read(f->store, write_under_a_snapshot, f, &e), 0);
+	fixture_close(f);
+	checkpoint_pages = CHECKPOINT_PAGES;
+	assert_int_equal(log_size(f), 0);
+	fixture_open(f, &fixture_schema);
+	assert_int_equal(fixture_count(f->store), 2300);
+}
+
+static void
+large_files_are_checked_after_the_start(void **state)
+{
+	struct fixture *f = *state;
+	static const char junk[64] = "junk";
+	struct err e = { 0 };
+	struct stat st;
+	bool found = false;
+	int fd;
+
+	for (int64_t i = 0; i < 500; i++)
+		assert_int_equal(fixture_put(f->store, i, "some text to fill pages with", &e), 0);
+	fixture_close(f);
+	check_at_open_bytes = 4096;
+	fixture_open(f, &fixture_schema);
+	for (int i = 0; i < 500 && !found; i++) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+		(void)health_is_ready(&text);
+		found = strstr(strbuf_c(&text), "store-integrity ok") != NULL;
+		usleep(10 * 1000);
+	}
+	assert_true(found);
+	fixture_close(f);
+
+	assert_int_equal(stat(f->path, &st), 0);
+	fd = open(f->path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, junk, sizeof(junk), st.st_size - 2 * 4096), sizeof(junk));
+	close(fd);
+	fixture_open(f, &fixture_schema);
+	found = false;
+	for (int i = 0; i < 500 && !found; i++) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+		found =
+		    !health_is_ready(&text) && strstr(strbuf_c(&text), "store-integrity: ") != NULL;
+		usleep(10 * 1000);
+	}
+	assert_true(found);
+	fixture_close(f);
+	check_at_open_bytes = CHECK_AT_OPEN_BYTES;
+	assert_int_equal(store_open(f->url, &fixture_schema, NULL, &f->store, &e), ERR_CORRUPT);
+	health_reset();
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int
@@ -491,6 +619,9 @@ main(void)
 		T(urls),
 		T(a_restored_store_has_another_epoch),
 		T(the_heartbeat_keeps_the_store_ready),
+		T(metrics_count_commits_and_writes),
+		T(the_log_is_copied_into_the_file),
+		T(large_files_are_checked_after_the_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
