@@ -304,7 +304,6 @@ vpc_exit(struct dataplane *d, struct vpc *v, struct err *e)
 	const uint8_t vni[3] = { (uint8_t)(v->vni >> 16), (uint8_t)(v->vni >> 8), (uint8_t)v->vni };
 	const uint8_t node_mac[6] = { 0x02, 0x76, 0x78, vni[0], vni[1], vni[2] };
 	const uint8_t vpc_mac[6] = { 0x02, 0x76, 0x65, vni[0], vni[1], vni[2] };
-	_cleanup_netns_ struct netns_scope scope = NETNS_SCOPE_INIT;
 	char name[IFNAMSIZ], setting[128];
 	struct rtnl_link outer, inner;
 	int r;

@@ -42,7 +42,8 @@ __asm__(".pushsection .rodata\n"
 	"	mov eax, cr0\n"
 	"	or eax, 0x80000001\n" /* paging, protection */
 	"	mov cr0, eax\n"
-	"	lgdt [0x7c00 + probe_gdtr - probe_start]\n"
+	"	.byte 0x0f, 0x01, 0x16\n" /* lgdt, by hand: Clang takes no difference as address */
+	"	.word 0x7c00 + probe_gdtr - probe_start\n"
 	"	.byte 0x66, 0xea\n" /* far jump */
 	"	.long 0x7c00 + probe_long - probe_start\n"
 	"	.word 8\n"

@@ -69,7 +69,7 @@ signed_request_parse(struct signed_request *s, struct str text)
 		read_setting(s, line);
 	read_request_line(s, line);
 	while (next_line(&rest, &line) && line.n > 0) {
-		struct str name, value = line;
+		struct str name = STR(""), value = line;
 
 		if (s->rq.header_count == HTTP_HEADERS_MAX || !str_split(&value, ':', &name))
 			bad("malformed header");
