@@ -406,6 +406,11 @@ append_output(void *scratch, const char *bytes, int n)
 	return n;
 }
 
+static void
+say_nothing(void *context, xmlError *error)
+{
+}
+
 /* The exclusive canonical form of the Body node, as part PART_BODY. */
 static int
 canonicalise_body(const struct reading *rd, struct envelope *env, struct err *e)
@@ -415,8 +420,10 @@ canonicalise_body(const struct reading *rd, struct envelope *env, struct err *e)
 
 	if (!out)
 		return err_set(e, ERR_INTERNAL, "no memory to canonicalise a message");
+	xmlSetStructuredErrorFunc(NULL, say_nothing); /* of this thread; it would print to stderr */
 	r = xmlC14NExecute(rd->doc, is_in_body, rd->body, XML_C14N_EXCLUSIVE_1_0, NULL, 0, out);
 	closed = xmlOutputBufferClose(out);
+	xmlSetStructuredErrorFunc(NULL, NULL);
 	if (r < 0 || closed < 0 || env->scratch.n == 0)
 		return refuse(e, "the Body cannot be canonicalised");
 	env->parts[PART_BODY] = (struct envelope_span){ 0, env->scratch.n };
