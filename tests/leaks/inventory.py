@@ -120,7 +120,7 @@ LISTENERS = {
             ("tcp", 9777): "walrus' status"},
     "zone": {("tcp", 8774): "cc", ("tcp", 9774): "cc's status"},
     "storage": {("tcp", 8776): "sc", ("tcp", 9776): "sc's status"},
-    "node": {("tcp", 8775): "nc", ("tcp", 9775): "nc's status", ("tcp", 9875): "the helper's status"},
+    "node": {("tcp", 8775): "nc", ("tcp", 9775): "nc's status"},
     "outside": {},
 }
 # In each VPC's namespace: where guests ask.

@@ -15,6 +15,7 @@ from .model import PUBLIC_FRONT, PUBLIC_POOL, REGION, write_file
 from .term import Failure, run, say
 
 USER = "mallee"
+HELPER_SOCKET = "helper.sock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +36,7 @@ ROLES = {
     "sc": Role("mallee-sc", "storage", 8776, 9776, joins=True),
     "virtlogd": Role("virtlogd", "node", user="root"),
     "libvirtd": Role("libvirtd", "node", user="root"),
-    "helper": Role("mallee-nc-helper", "node", 0, 9775 + 100, user="root"),
+    "helper": Role("mallee-nc-helper", "node", user="root"),
     "nc": Role("mallee-nc", "node", 8775, 9775, joins=True),
 }
 
@@ -87,9 +88,17 @@ def state_directory(cloud, one):
     return os.path.join(hosts.directory(cloud, one.host), one.role)
 
 
+def file_name(one):
+    return one.spec.program.removeprefix("mallee-")
+
+
+def runtime_directory(one):
+    """As the host sees it."""
+    return f"/run/mallee/{file_name(one)}"
+
+
 def config_path(cloud, one):
-    name = "nc-helper" if one.role == "helper" else one.role
-    return os.path.join(hosts.directory(cloud, one.host), "etc", f"{name}.conf")
+    return os.path.join(hosts.directory(cloud, one.host), "etc", f"{file_name(one)}.conf")
 
 
 def log_path(cloud, one):
@@ -110,7 +119,7 @@ def advertise(cloud, one):
 
 def config(cloud, one):
     """Keys of one daemon's file, in the order in which a person would read them."""
-    keys = {"state_dir": state_directory(cloud, one), "runtime_dir": f"/run/mallee/{one.role}",
+    keys = {"state_dir": state_directory(cloud, one), "runtime_dir": runtime_directory(one),
             "log_level": os.environ.get("MALLEE_LOG_LEVEL", "info")}
     if one.spec.port:
         listen = [f"{one.host.underlay}:{one.spec.port}"]
@@ -130,17 +139,13 @@ def extra_clc(cloud, one):
             "ec2_url": f"{front}:8773", "s3_url": f"{front}:8777"}
 
 
-def extra_nc(cloud, one):
-    return {"helper_socket": "unix:/run/mallee/helper/helper.sock"}
-
-
 def extra_helper(cloud, one):
     nc = os.path.join(hosts.directory(cloud, one.host), "nc")
     return {"client_user": USER, "instances_dir": f"{nc}/instances", "cache_dir": f"{nc}/cache",
             "public_interface": "pub0", "vtep": one.host.underlay}
 
 
-EXTRA = {"clc": extra_clc, "nc": extra_nc, "helper": extra_helper}
+EXTRA = {"clc": extra_clc, "helper": extra_helper}
 
 
 def write_config(cloud, one):
@@ -221,11 +226,16 @@ def wait_ready(cloud, one, pid, log, begin, seconds=60):
                 file.seek(begin)
                 said = [line.strip() for line in file if line.strip()]
             raise Failure(f"{one.name} ended at once: {said[-1] if said else 'it said nothing'}")
-        path = "/readyz" if one.role not in ("nc", "helper") else "/healthz"
-        status, text = net.get(cloud, one.host.name, "127.0.0.1", one.spec.status_port, path)
-        if status == 200:
-            return
-        why = f"{path} says {status} {text.strip()[:200]}" if status else text
+        if not one.spec.status_port:
+            path = f"{runtime_directory(one)}/{HELPER_SOCKET}"
+            if holder.answers(f"/proc/{hosts.init_pid(cloud, one.host.name)}/root{path}"):
+                return
+            why = f"nothing answers at {path}"
+        else:
+            status, text = net.get(cloud, one.host.name, "127.0.0.1", one.spec.status_port, "/readyz")
+            if status == 200:
+                return
+            why = f"/readyz says {status} {text.strip()[:200]}" if status else text
         time.sleep(0.05)
     raise Failure(f"{one.name} is not ready after {seconds} s: {why}; see {log}")
 
