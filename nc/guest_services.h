@@ -16,6 +16,7 @@ struct guest_nic { /* copied */
 	uint8_t subnet_prefix;
 	uint16_t mtu;
 	const struct instance_spec *spec; /* deep-copied: what metadata answers from */
+	const char *vpc_cidr; /* for metadata; NULL: unknown */
 };
 struct guest_services_options {
 	const char *state_dir;   /* the metadata token key lives there (0600) */
@@ -23,6 +24,9 @@ struct guest_services_options {
 };
 int guest_services_new(struct daemon *d, const struct guest_services_options *options,
     struct guest_services **ret, struct err *e);
+/* The same without a daemon around it. */
+int guest_services_new_on(struct loop *loop, const struct log *log,
+    const struct guest_services_options *options, struct guest_services **ret, struct err *e);
 void guest_services_free(struct guest_services *g);
 DEFINE_CLEANUP(struct guest_services *, guest_services_free)
 /* Loop thread. Takes the descriptors; a VPC already known gets the new ones. */
