@@ -77,6 +77,7 @@ struct store {
 	struct lock writer_lock;
 	pthread_cond_t work;                             /* the writer has something to do */
 	pthread_cond_t keep;                             /* the keeper has */
+	pthread_cond_t kept;                             /* the keeper is done with a checkpoint */
 	struct list queue;                               /* of struct job, under writer_lock */
 	unsigned queue_length;                           /* under writer_lock */
 	bool is_stopping;                                /* under writer_lock */
@@ -121,4 +122,4 @@ extern int checkpoint_pages;       /* CHECKPOINT_PAGES; tests lower it before th
 int keeper_start(struct store *s, struct err *e);
 void keeper_stop(struct store *s);
 int conn_quick_check(struct conn *c, struct err *e); /* ERR_CORRUPT says what is wrong */
-extern int64_t check_at_open_bytes; /* CHECK_AT_OPEN_BYTES; tests lower it */
+extern int64_t check_at_open_bytes;                  /* CHECK_AT_OPEN_BYTES; tests lower it */

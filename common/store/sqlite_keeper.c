@@ -85,6 +85,7 @@ keeper_main(void *arg)
 		checkpoint(s);
 		lock_take(&s->writer_lock);
 		s->is_checkpoint_wanted = false;
+		pthread_cond_signal(&s->kept);
 	}
 	lock_release(&s->writer_lock);
 	return NULL;

@@ -175,6 +175,7 @@ store_open(const char *url, const struct store_schema *schema, const struct log 
 	pthread_cond_init(&s->reader_freed, NULL);
 	pthread_cond_init(&s->work, NULL);
 	pthread_cond_init(&s->keep, NULL);
+	pthread_cond_init(&s->kept, NULL);
 	list_init(&s->queue);
 	make_metrics(s);
 
@@ -205,6 +206,7 @@ store_close(struct store *s)
 	pthread_cond_destroy(&s->reader_freed);
 	pthread_cond_destroy(&s->work);
 	pthread_cond_destroy(&s->keep);
+	pthread_cond_destroy(&s->kept);
 	lock_done(&s->readers_lock);
 	lock_done(&s->writer_lock);
 	free(s->log_daemon);

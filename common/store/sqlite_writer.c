@@ -181,6 +181,19 @@ on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+/* The keeper works while we write and may never catch up with a writer that never rests, but the
+ * log must not grow for ever: wait for it, and copy what came meanwhile. */
+static void
+log_rest(struct store *s)
+{
+	lock_take(&s->writer_lock);
+	while (s->is_checkpoint_wanted && !s->is_stopping)
+		(void)lock_wait(&s->writer_lock, &s->kept, -1);
+	lock_release(&s->writer_lock);
+	(void)sqlite3_wal_checkpoint_v2(s->writer->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+	    NULL); /* tried again after the next batch */
+}
+
 static void *
 writer_main(void *arg)
 {
@@ -210,12 +223,8 @@ writer_main(void *arg)
 			was_beating = beat.r >= 0;
 			health_set("store", beat.r >= 0, "%s", e.text);
 		}
-		/* The keeper works while we write and may never catch up with a writer that never
-		 * rests; and the log must not grow for ever. */
 		if (s->wal_pages >= CHECKPOINT_FORCED * checkpoint_pages)
-			(void)sqlite3_wal_checkpoint_v2(s->writer->db, NULL,
-			    SQLITE_CHECKPOINT_PASSIVE, NULL,
-			    NULL); /* tried again after the next batch */
+			log_rest(s);
 	}
 	return NULL;
 }
@@ -244,6 +253,7 @@ writer_stop(struct store *s)
 	lock_take(&s->writer_lock);
 	s->is_stopping = true;
 	pthread_cond_signal(&s->work);
+	pthread_cond_signal(&s->kept);
 	lock_release(&s->writer_lock);
 	pthread_join(s->writer_thread, NULL);
 	s->has_writer_thread = false;
