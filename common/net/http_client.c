@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
-#include <limits.h>
+#include <signal.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -569,6 +569,7 @@ static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static void
 init_curl(void)
 {
+	(void)signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
 	(void)curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 

@@ -362,6 +362,8 @@ http_head_parse(const char *begin, size_t n, struct http_head *head, int *ret_st
 				return more_or_too_large(n, ret_status, e);
 			return refuse(e, ret_status, 400, "malformed header line");
 		}
+		if (p == end)
+			return more_or_too_large(n, ret_status, e);
 		if (head->header_count == HTTP_HEADERS_MAX)
 			return refuse(e, ret_status, 431, "too many headers");
 		r = header_line(&p, end, h);

@@ -8,6 +8,7 @@
  * connection at its nearest deadline; deadlines that moved away are noticed when it comes round. */
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -45,6 +46,8 @@ http_hub_get(struct loop *loop, struct err *e)
 	if (h)
 		return h;
 
+	/* sendfile and OpenSSL have no MSG_NOSIGNAL: a closed peer is an error of the call. */
+	(void)signal(SIGPIPE, SIG_IGN);
 	h = xcalloc(1, sizeof(*h));
 	h->loop = loop;
 	h->servers = 1;
