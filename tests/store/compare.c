@@ -16,6 +16,7 @@
 
 #include "run/fs.h"
 #include "store/schema.h"
+#include "tests/lib/store_fixture.h"
 #include "tests/store/values.h"
 
 #define ROUNDS 30
@@ -39,8 +40,8 @@ static const struct store_migration bad_migrations[] = {
 static const struct store_schema bad_schema = STORE_SCHEMA("bad", bad_queries, bad_migrations);
 
 static const struct store_schema *const catalogues[] = {
-	&store_base_schema,
-	&bad_schema,
+	&store_base_schema, &bad_schema,
+	&fixture_schema, /* of the store's own tests: blobs, foreign keys */
 #define CATALOGUE(name) &name##_schema,
 #include "tests/store/catalogues.def"
 #undef CATALOGUE

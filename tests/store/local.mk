@@ -14,7 +14,7 @@ $(COMPARE_DEF): $(wildcard $(DAEMONS:=/schema.c)) tests/store/local.mk
 	@mkdir -p $(@D) && printf 'CATALOGUE(%s)\n' $(COMPARE_CATALOGUES) | grep -v '()' >$@; true
 $(COMPARE_OBJECTS): $(COMPARE_DEF)
 $(COMPARE_OBJECTS): EXTRA_CFLAGS = $(PQ_CFLAGS)
-$(BUILD)/tests/store/compare: $(COMPARE_OBJECTS) $(COMPARE_SCHEMAS) $(BUILD)/libcommon.a
+$(BUILD)/tests/store/compare: $(COMPARE_OBJECTS) $(COMPARE_SCHEMAS) $(TEST_LIB) $(BUILD)/libcommon.a
 	$(call link,$(common_pkgs)) $(PQ_LIBS)
 
 .PHONY: check-postgres

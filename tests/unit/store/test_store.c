@@ -542,7 +542,7 @@ the_log_is_copied_into_the_file(void **state)
 	fixture_close(f);
 	checkpoint_pages = 16; /* forced at 64 pages: 256 KiB */
 	fixture_open(f, &fixture_schema);
-	for (int64_t i = 0; i < 2000; i++) {
+	for (int64_t i = 0; i < 800; i++) {
 		assert_int_equal(fixture_put(f->store, i, "fills the log", &e), 0);
 		if (log_size(f) > largest)
 			largest = log_size(f);
@@ -554,7 +554,7 @@ the_log_is_copied_into_the_file(void **state)
 	checkpoint_pages = CHECKPOINT_PAGES;
 	assert_int_equal(log_size(f), 0);
 	fixture_open(f, &fixture_schema);
-	assert_int_equal(fixture_count(f->store), 2300);
+	assert_int_equal(fixture_count(f->store), 1100);
 }
 
 static void
