@@ -7,6 +7,8 @@
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/clock.h"
@@ -36,9 +38,16 @@ loop_main(void *arg)
 	return NULL;
 }
 
+static void
+on_turning(void *arg)
+{
+	(void)sem_post(arg);
+}
+
 static int
 start_http(struct joining *j, struct err *e)
 {
+	sem_t turning;
 	int r = loop_new(&j->loop, e);
 
 	if (r == 0)
@@ -49,6 +58,12 @@ start_http(struct joining *j, struct err *e)
 	if (r != 0)
 		return err_set_errno(e, r, "cannot start a thread");
 	j->has_thread = true;
+	/* From here on the loop is that thread's: http_fetch must not be called before. */
+	(void)sem_init(&turning, 0, 0);
+	loop_post(j->loop, on_turning, &turning);
+	while (sem_wait(&turning) < 0)
+		;
+	(void)sem_destroy(&turning);
 	return 0;
 }
 
@@ -300,6 +315,7 @@ trust_join(const char *role, const char *state_dir, const char *advertise, const
 	struct err e = { 0 };
 	int r = 0;
 
+	(void)signal(SIGPIPE, SIG_IGN);
 	if (strncmp(clc_url, "https://", 8) != 0)
 		r = err_set(&e, ERR_INVALID, "'%.200s' is no https:// URL of a clc", clc_url);
 	else if (!trust_token_parse(token, &j.token))
