@@ -45,6 +45,8 @@ HARDENING += $(or $(call cc_option,-ftrivial-auto-var-init=zero),$(call cc_optio
 ifdef SANITIZE
 OPTIMISE := -O1 -g -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -DLOCK_CHECKS
 LDHARDENING := -fsanitize=$(SANITIZE)
+# What GCC concludes from flow is confused by the sanitizers' checks; plain builds keep these.
+WARNINGS += $(call cc_option,-Wno-format-truncation) $(call cc_option,-Wno-maybe-uninitialized)
 else
 OPTIMISE := -O2 -g -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(findstring clang,$(CC)),2,3)
 HARDENING += -fstack-clash-protection -fcf-protection=full

@@ -29,11 +29,14 @@ static void
 err_store(
     struct err *e, const char *file, int line, int code, int number, const char *format, va_list ap)
 {
+	char text[sizeof(e->text)]; /* the arguments may point into e->text */
+
+	(void)vsnprintf(text, sizeof(text), format, ap);
+	memcpy(e->text, text, sizeof(text));
 	e->code = code;
 	e->number = number;
 	e->file = file;
 	e->line = line;
-	(void)vsnprintf(e->text, sizeof(e->text), format, ap);
 }
 
 int
@@ -47,6 +50,16 @@ err_set_at(struct err *e, const char *file, int line, int code, const char *form
 	err_store(e, file, line, code, 0, format, ap);
 	va_end(ap);
 	return code;
+}
+
+/* As much of s as fits. */
+static void
+append(char *text, size_t size, const char *s)
+{
+	size_t n = strlen(text), more = strnlen(s, size - 1 - n);
+
+	memcpy(text + n, s, more);
+	text[n + more] = '\0';
 }
 
 static int
@@ -88,7 +101,6 @@ err_set_errno_at(struct err *e, const char *file, int line, int number, const ch
 	int code = code_from_errno(number);
 	char reason[128];
 	va_list ap;
-	size_t n;
 
 	if (!e)
 		return code;
@@ -106,16 +118,15 @@ err_wrap(struct err *e, const char *format, ...)
 {
 	char text[sizeof(e->text)];
 	va_list ap;
-	size_t n;
 
 	if (!e)
 		return ERR_INTERNAL;
-	memcpy(text, e->text, sizeof(text));
 	va_start(ap, format);
-	(void)vsnprintf(e->text, sizeof(e->text), format, ap);
+	(void)vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	n = strlen(e->text);
-	(void)snprintf(e->text + n, sizeof(e->text) - n, ": %s", text);
+	append(text, sizeof(text), ": ");
+	append(text, sizeof(text), e->text);
+	memcpy(e->text, text, sizeof(text));
 	return e->code;
 }
 

@@ -26,7 +26,8 @@ struct err {
 	char text[512];
 };
 
-/* Each writes *e (which may be NULL: the caller does not care) and returns the code. */
+/* Each writes *e (which may be NULL: the caller does not care) and returns the code. The arguments may
+ * quote e->text. err_wrap of a NULL e knows no code and returns ERR_INTERNAL. */
 int err_set_at(struct err *e, const char *file, int line, int code, const char *format, ...)
     _printf_(5, 6);
 /* The code follows from the errno: ENOENT NOT_FOUND, EEXIST EXISTS, ENOSPC and EDQUOT NO_SPACE,
@@ -34,7 +35,7 @@ int err_set_at(struct err *e, const char *file, int line, int code, const char *
  * everything else IO. Appends ": strerror". */
 int err_set_errno_at(struct err *e, const char *file, int line, int number, const char *format, ...)
     _printf_(5, 6);
-/* Prefixes "context: " to the text; code and place stay. */
+/* Prefixes "context: " to the text; code and place stay. Of a NULL e no code is known: ERR_INTERNAL. */
 int err_wrap(struct err *e, const char *format, ...) _printf_(2, 3);
 void err_clear(struct err *e);
 

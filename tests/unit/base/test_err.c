@@ -82,6 +82,18 @@ long_texts_are_cut(void **state)
 }
 
 static void
+an_error_may_quote_itself(void **state)
+{
+	struct err e;
+
+	err_set(&e, ERR_IO, "disk on fire");
+	err_set(&e, ERR_UNAVAILABLE, "no answer: %s", e.text);
+	assert_string_equal(e.text, "no answer: disk on fire");
+	err_wrap(&e, "%.9s", e.text);
+	assert_string_equal(e.text, "no answer: no answer: disk on fire");
+}
+
+static void
 every_fault_has_a_name_and_a_wire_form(void **state)
 {
 	for (int i = 1; i < FAULT_MAX; i++) {
@@ -130,6 +142,7 @@ main(void)
 		cmocka_unit_test(set_wrap_and_clear),
 		cmocka_unit_test(errno_chooses_the_code),
 		cmocka_unit_test(long_texts_are_cut),
+		cmocka_unit_test(an_error_may_quote_itself),
 		cmocka_unit_test(every_fault_has_a_name_and_a_wire_form),
 		cmocka_unit_test(unknown_codes_read_as_internal),
 		cmocka_unit_test(a_few_rows_that_clients_depend_on),
