@@ -330,7 +330,8 @@ def make_debian(output, cache):
             os.unlink(path)
         for name, text in (
                 ("etc/fstab", f"LABEL={DEBIAN['label']} / ext4 defaults,noatime 0 1\n"),
-                ("etc/cloud/cloud.cfg.d/90_mallee.cfg", "datasource_list: [ Ec2, None ]\n"
+                ("etc/cloud/cloud.cfg.d/90_mallee.cfg", "locale: C.UTF-8\nmanage_etc_hosts: localhost\n"
+                 "datasource_list: [ Ec2, None ]\n"
                  "datasource:\n  Ec2:\n    timeout: 10\n    max_wait: 60\n"),
                 ("etc/hostname", "localhost\n"), ("etc/network/interfaces", "source /etc/network/interfaces.d/*\n")):
             path = os.path.join(tree, name)
