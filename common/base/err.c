@@ -107,9 +107,8 @@ err_set_errno_at(struct err *e, const char *file, int line, int number, const ch
 	va_start(ap, format);
 	err_store(e, file, line, code, number, format, ap);
 	va_end(ap);
-	n = strlen(e->text);
-	(void)snprintf(
-	    e->text + n, sizeof(e->text) - n, ": %s", strerror_r(number, reason, sizeof(reason)));
+	append(e->text, sizeof(e->text), ": ");
+	append(e->text, sizeof(e->text), strerror_r(number, reason, sizeof(reason)));
 	return code;
 }
 
