@@ -1,0 +1,823 @@
+/* The node controller's durable truth: wanted specs as the zone sent them (XML by the codec, so that
+ * fields of later versions need no column) and, beside them, what this node knows.
+ *
+ * Each function is one transaction; every change of what others may see puts an event into the outbox in
+ * that same transaction. State changes go through the table in instance_fsm.c. */
+#include "instance_store.h"
+
+#include <libxml/tree.h>
+#include <string.h>
+#include "base/clock.h"
+#include "schema.h"
+#include "store/outbox.h"
+#include "xml/xml_read.h"
+#include "xml/xml_write.h"
+
+#define NODE_EVENT "node"
+#define INSTANCE_EVENT "instance"
+#define EVENTS_MAX 1000
+
+/* -- specs in and out -- */
+
+static const struct xml_limits spec_limits = { .bytes = 4 << 20, .attributes = 8, .depth = 16,
+	.elements = 100000 };
+
+static void
+encode(const struct shape *shape, const void *in, struct strbuf *out)
+{
+	struct xml_writer w;
+
+	xml_writer_init(&w, out, false);
+	xml_open(&w, "spec");
+	codec_to_xml(shape, in, &w);
+	xml_close(&w, "spec");
+}
+
+static int
+decode(const struct shape *shape, struct str text, struct arena *arena, void *out, struct err *e)
+{
+	_cleanup_(xml_doc_freep) xmlDoc *doc = NULL;
+	int r = xml_parse(text, &spec_limits, &doc, e);
+
+	if (r == 0)
+		r = codec_from_xml(shape, xmlDocGetRootElement(doc), arena, out, e);
+	return r < 0 ? err_wrap(e, "reading a stored record") : 0;
+}
+
+static int
+record_from_row(struct store_rows *rows, struct arena *arena, struct instance_record *ret,
+    struct err *e)
+{
+	struct instance_spec *spec = arena_alloc(arena, sizeof(*spec));
+	int r;
+
+	*ret = (struct instance_record){ .instance_id = arena_strdup(arena, store_text(rows, 0)),
+		.generation = (uint64_t)store_int(rows, 1), .spec = spec,
+		.reason_code = arena_strdup(arena, store_text(rows, 4)),
+		.reason_message = arena_strdup(arena, store_text(rows, 5)),
+		.step = arena_strdup(arena, store_text(rows, 6)), .since_us = store_int(rows, 7),
+		.boot_count = (uint32_t)store_int(rows, 8),
+		.reboot_done = (uint32_t)store_int(rows, 9),
+		.host_boot = arena_strdup(arena, store_text(rows, 10)),
+		.needs_sources = store_int(rows, 11) != 0 };
+	if (!instance_state_from_string(store_text(rows, 3), &ret->state))
+		return err_set(e, ERR_CORRUPT, "instance '%s' has an unknown state", ret->instance_id);
+	r = decode(&instance_spec_shape, store_blob(rows, 2), arena, spec, e);
+	return r < 0 ? err_wrap(e, "instance '%s'", ret->instance_id) : 0;
+}
+
+static int
+find(struct store_tx *tx, const char *id, struct arena *arena, struct instance_record *ret,
+    struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query_one(tx, NC_INSTANCE_BY_ID, &rows, "instance", e, id);
+
+	return r < 0 ? r : record_from_row(rows, arena, ret, e);
+}
+
+/* Writes everything but the claims, which never change, and tells the readers. */
+static int
+save(struct store_tx *tx, const struct instance_record *i, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf spec = STRBUF_INIT;
+	int r;
+
+	encode(&instance_spec_shape, i->spec, &spec);
+	r = store_exec(tx, NC_INSTANCE_UPDATE, NULL, e, i->instance_id, (int64_t)i->generation,
+	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code, i->reason_message,
+	    i->step, i->since_us, (int64_t)i->boot_count, (int64_t)i->reboot_done, i->host_boot,
+	    (int64_t)i->needs_sources);
+	if (r < 0)
+		return r;
+	return outbox_add(tx, INSTANCE_EVENT, i->instance_id, i->spec->account_id,
+	    instance_state_to_string(i->state), e);
+}
+
+static uint32_t
+claimed_disk_gib(const struct instance_spec *spec)
+{
+	uint64_t image_gib = (spec->image->size_bytes + (1 << 30) - 1) >> 30;
+
+	return (uint32_t)(spec->root_disk_gib > image_gib ? spec->root_disk_gib : image_gib) +
+	    spec->ephemeral_gib;
+}
+
+static int
+insert(struct store_tx *tx, const struct instance_record *i, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf spec = STRBUF_INIT;
+	int r;
+
+	encode(&instance_spec_shape, i->spec, &spec);
+	r = store_exec(tx, NC_INSTANCE_INSERT, NULL, e, i->instance_id, (int64_t)i->generation,
+	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code, i->reason_message,
+	    i->step, i->since_us, (int64_t)i->boot_count, (int64_t)i->reboot_done, i->host_boot,
+	    (int64_t)i->needs_sources, (int64_t)i->spec->vcpus, (int64_t)i->spec->memory_mib,
+	    (int64_t)claimed_disk_gib(i->spec));
+	if (r < 0)
+		return r;
+	return outbox_add(tx, INSTANCE_EVENT, i->instance_id, i->spec->account_id,
+	    instance_state_to_string(i->state), e);
+}
+
+/* -- orders -- */
+
+static int
+used(struct store_tx *tx, const char *but, struct node_capacity *ret, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query_one(tx, NC_INSTANCES_USED, &rows, "sums", e, but);
+
+	if (r == 0)
+		*ret = (struct node_capacity){ (uint32_t)store_int(rows, 0),
+			(uint32_t)store_int(rows, 1), (uint32_t)store_int(rows, 2) };
+	return r;
+}
+
+static int
+check_room(struct store_tx *tx, const struct node_capacity *all, struct instance_record *i,
+    struct arena *arena, struct err *e)
+{
+	const struct instance_spec *spec = i->spec;
+	struct node_capacity now;
+	const char *what = NULL;
+	int r = used(tx, spec->instance_id, &now, e);
+
+	if (r < 0)
+		return r;
+	if ((uint64_t)now.vcpus + spec->vcpus > all->vcpus)
+		what = "virtual processors";
+	else if ((uint64_t)now.memory_mib + spec->memory_mib > all->memory_mib)
+		what = "memory";
+	else if ((uint64_t)now.disk_gib + claimed_disk_gib(spec) > all->disk_gib)
+		what = "disk";
+	if (what) {
+		i->state = INSTANCE_FAILED;
+		i->reason_code = "Server.InsufficientInstanceCapacity";
+		i->reason_message = arena_printf(arena,
+		    "Server.InsufficientInstanceCapacity: the node has not enough %s left", what);
+	}
+	return 0;
+}
+
+static bool
+is(const char *a, const char *b)
+{
+	return strcmp(a, b) == 0;
+}
+
+/* The order says where the instance has to go; false: nowhere, it is there or on its way. */
+static bool
+order_event(const struct instance_record *old, const struct instance_spec *spec,
+    enum instance_event *ret)
+{
+	if (is(spec->wanted, "running")) {
+		*ret = EVENT_START;
+		return spec->generation > old->generation;
+	}
+	if (is(spec->wanted, "terminated")) {
+		*ret = EVENT_TERMINATE;
+		return old->state != INSTANCE_SHUTTING_DOWN && old->state != INSTANCE_TERMINATED;
+	}
+	*ret = EVENT_STOP;
+	return old->state == INSTANCE_PENDING || old->state == INSTANCE_RUNNING ||
+	    old->state == INSTANCE_FAILED;
+}
+
+struct put {
+	const struct instance_spec *spec;
+	const struct node_capacity *capacity;
+	struct arena *arena;
+	struct instance_record *ret;
+};
+
+static int
+put_new(struct store_tx *tx, struct put *p, struct err *e)
+{
+	struct instance_record *i = p->ret;
+	int r;
+
+	*i = (struct instance_record){ .instance_id = p->spec->instance_id,
+		.generation = p->spec->generation, .spec = p->spec, .since_us = store_now_us(tx),
+		.reboot_done = p->spec->reboot_serial };
+	i->state = is(p->spec->wanted, "running") ? INSTANCE_PENDING :
+	    is(p->spec->wanted, "stopped")	  ? INSTANCE_STOPPED :
+						    INSTANCE_TERMINATED;
+	if (i->state == INSTANCE_PENDING) {
+		r = check_room(tx, p->capacity, i, p->arena, e);
+		if (r < 0)
+			return r;
+	}
+	return insert(tx, i, e);
+}
+
+static int
+put_known(struct store_tx *tx, struct put *p, struct err *e)
+{
+	const struct instance_spec *spec = p->spec;
+	struct instance_record *i = p->ret;
+	enum instance_event event;
+	int r;
+
+	if (spec->generation < i->generation ||
+	    (spec->generation == i->generation && is(spec->wanted, "running") &&
+		!is(i->spec->wanted, "running")) ||
+	    (is(i->spec->wanted, "terminated") && !is(spec->wanted, "terminated")))
+		return err_set(e, ERR_STALE,
+		    "'%s' is at generation %llu (%s) already: generation %llu (%s) is refused",
+		    i->instance_id, (unsigned long long)i->generation, i->spec->wanted,
+		    (unsigned long long)spec->generation, spec->wanted);
+	if (order_event(i, spec, &event)) {
+		r = instance_fsm_next(i->state, event, &i->state, e);
+		if (r < 0)
+			return err_wrap(e, "instance '%s'", i->instance_id);
+		i->since_us = store_now_us(tx);
+		i->step = NULL;
+		if (event == EVENT_START) {
+			i->reason_code = i->reason_message = NULL;
+			i->boot_count = 0;
+			i->host_boot = NULL;
+			i->reboot_done = spec->reboot_serial;
+		}
+	}
+	i->spec = spec;
+	i->generation = spec->generation;
+	i->needs_sources = false;
+	if (i->state == INSTANCE_PENDING) {
+		r = check_room(tx, p->capacity, i, p->arena, e);
+		if (r < 0)
+			return r;
+	}
+	return save(tx, i, e);
+}
+
+static int
+put(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct put *p = arg;
+	int r = find(tx, p->spec->instance_id, p->arena, p->ret, e);
+
+	if (r == ERR_NOT_FOUND) {
+		err_clear(e);
+		return put_new(tx, p, e);
+	}
+	return r < 0 ? r : put_known(tx, p, e);
+}
+
+int
+instance_put(struct store *s, const struct instance_spec *spec,
+    const struct node_capacity *capacity, struct arena *arena, struct instance_record *ret,
+    struct err *e)
+{
+	struct put p = { spec, capacity, arena, ret };
+
+	return store_write(s, put, &p, e);
+}
+
+/* -- reading -- */
+
+struct load {
+	const char *id;
+	struct arena *arena;
+	struct instance_record *ret;
+	size_t count;
+};
+
+static int
+load(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct load *l = arg;
+
+	return find(tx, l->id, l->arena, l->ret, e);
+}
+
+int
+instance_load(struct store *s, const char *instance_id, struct arena *arena,
+    struct instance_record *ret, struct err *e)
+{
+	struct load l = { instance_id, arena, ret, 0 };
+
+	return store_read(s, load, &l, e);
+}
+
+static int
+load_all(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct load *l = arg;
+	size_t size = 0;
+	int r;
+
+	l->count = 0;
+	r = store_query(tx, NC_INSTANCES, &rows, e);
+	if (r < 0)
+		return r;
+	while ((r = store_next(rows, e)) > 0) {
+		if (l->count == size) {
+			struct instance_record *more = arena_alloc(l->arena,
+			    (size ? size * 2 : 16) * sizeof(*more));
+
+			if (size)
+				memcpy(more, l->ret, size * sizeof(*more));
+			l->ret = more;
+			size = size ? size * 2 : 16;
+		}
+		r = record_from_row(rows, l->arena, &l->ret[l->count], e);
+		if (r < 0)
+			return r;
+		l->count++;
+	}
+	return r;
+}
+
+int
+instance_list(struct store *s, struct arena *arena, struct instance_record **ret, size_t *ret_count,
+    struct err *e)
+{
+	struct load l = { .arena = arena };
+	int r = store_read(s, load_all, &l, e);
+
+	if (r < 0)
+		return r;
+	*ret = l.ret;
+	*ret_count = l.count;
+	return 0;
+}
+
+/* -- news -- */
+
+/* The record, if it is still of that generation. */
+static int
+find_generation(struct store_tx *tx, const char *id, uint64_t generation, struct arena *arena,
+    struct instance_record *ret, struct err *e)
+{
+	int r = find(tx, id, arena, ret, e);
+
+	if (r < 0)
+		return r;
+	if (ret->generation != generation)
+		return err_set(e, ERR_STALE, "'%s' has moved on to generation %llu", id,
+		    (unsigned long long)ret->generation);
+	return 0;
+}
+
+static int
+take_news(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct instance_news *n = arg;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct instance_record i;
+	enum instance_state before;
+	int r;
+
+	r = find_generation(tx, n->instance_id, n->generation, arena, &i, e);
+	if (r < 0)
+		return r;
+	before = i.state;
+	r = instance_fsm_next(i.state, n->event, &i.state, e);
+	if (r < 0)
+		return err_wrap(e, "instance '%s'", n->instance_id);
+	if (i.state != before)
+		i.since_us = store_now_us(tx);
+	i.step = NULL;
+	if (n->reason_code) {
+		i.reason_code = n->reason_code;
+		i.reason_message = n->reason_message;
+	}
+	if (n->event == EVENT_STARTED) {
+		if (n->has_started || i.boot_count == 0)
+			i.boot_count++;
+		i.host_boot = n->host_boot;
+		i.reason_code = i.reason_message = NULL;
+		i.needs_sources = false;
+	}
+	return save(tx, &i, e);
+}
+
+int
+instance_event(struct store *s, const struct instance_news *news, struct err *e)
+{
+	return store_write(s, take_news, (void *)news, e);
+}
+
+struct change {
+	const char *id;
+	uint64_t generation;
+	const char *step;
+	bool needs_sources;
+	uint32_t reboot_done;
+};
+
+static int
+set_step(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct change *c = arg;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct instance_record i;
+	int r = find_generation(tx, c->id, c->generation, arena, &i, e);
+
+	if (r < 0)
+		return r;
+	if (strings_equal(i.step, c->step) && i.needs_sources == c->needs_sources)
+		return 0;
+	i.step = c->step;
+	i.needs_sources = c->needs_sources;
+	return save(tx, &i, e);
+}
+
+int
+instance_set_step(struct store *s, const char *instance_id, uint64_t generation, const char *step,
+    bool needs_sources, struct err *e)
+{
+	struct change c = { .id = instance_id, .generation = generation, .step = step,
+		.needs_sources = needs_sources };
+
+	return store_write(s, set_step, &c, e);
+}
+
+static int
+set_rebooted(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct change *c = arg;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct instance_record i;
+	int r = find_generation(tx, c->id, c->generation, arena, &i, e);
+
+	if (r < 0)
+		return r;
+	i.reboot_done = c->reboot_done;
+	i.step = NULL;
+	return save(tx, &i, e);
+}
+
+int
+instance_set_rebooted(struct store *s, const char *instance_id, uint64_t generation,
+    uint32_t reboot_done, struct err *e)
+{
+	struct change c = { .id = instance_id, .generation = generation,
+		.reboot_done = reboot_done };
+
+	return store_write(s, set_rebooted, &c, e);
+}
+
+static int
+forget(struct store_tx *tx, void *arg, struct err *e)
+{
+	const char *id = arg;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct instance_record i;
+	int r = find(tx, id, arena, &i, e);
+
+	if (r == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	if (i.state != INSTANCE_TERMINATED)
+		return err_set(e, ERR_CONFLICT, "instance '%s' is %s: it cannot be forgotten", id,
+		    instance_state_to_string(i.state));
+	r = store_exec(tx, NC_NICS_DELETE, NULL, e, id);
+	if (r == 0)
+		r = store_exec(tx, NC_INSTANCE_DELETE, NULL, e, id);
+	return r < 0 ? r : outbox_add(tx, INSTANCE_EVENT, id, i.spec->account_id, "gone", e);
+}
+
+int
+instance_forget(struct store *s, const char *instance_id, struct err *e)
+{
+	return store_write(s, forget, (void *)instance_id, e);
+}
+
+static int
+read_used(struct store_tx *tx, void *arg, struct err *e)
+{
+	return used(tx, "", arg, e);
+}
+
+int
+instance_used(struct store *s, struct node_capacity *ret, struct err *e)
+{
+	return store_read(s, read_used, ret, e);
+}
+
+/* -- reports -- */
+
+void
+instance_to_report(const struct instance_record *i, const char *node_id, struct instance_report *ret)
+{
+	*ret = (struct instance_report){ .instance_id = i->instance_id, .generation = i->generation,
+		.state = instance_state_to_string(i->state), .reason_code = i->reason_code,
+		.reason_message = i->reason_message, .since = i->since_us, .has_since = true,
+		.node_id = node_id, .step = i->step, .boot_count = i->boot_count,
+		.has_boot_count = true, .needs_sources = i->needs_sources,
+		.has_needs_sources = true };
+}
+
+struct reports {
+	struct store *store;
+	uint64_t epoch, revision;
+	const char *node_id;
+	struct arena *arena;
+	struct report_set *ret;
+	bool *ret_node_changed;
+};
+
+static int
+report_all(struct store_tx *tx, struct reports *q, struct err *e)
+{
+	struct load l = { .arena = q->arena };
+	int r = load_all(tx, &l, e);
+
+	if (r < 0)
+		return r;
+	q->ret->instances.items = arena_alloc(q->arena,
+	    (l.count + 1) * sizeof(*q->ret->instances.items));
+	for (size_t i = 0; i < l.count; i++)
+		instance_to_report(&l.ret[i], q->node_id, &q->ret->instances.items[i]);
+	q->ret->instances.count = l.count;
+	q->ret->complete = q->ret->has_complete = true;
+	*q->ret_node_changed = true;
+	return outbox_last(tx, &q->ret->revision, e);
+}
+
+static bool
+is_last_of_its_kind(const struct outbox_event *events, size_t count, size_t at)
+{
+	for (size_t i = at + 1; i < count; i++)
+		if (is(events[i].id, events[at].id) && is(events[i].kind, events[at].kind))
+			return false;
+	return true;
+}
+
+static int
+report_one(struct store_tx *tx, struct reports *q, const char *id, struct err *e)
+{
+	struct instance_report *out = &q->ret->instances.items[q->ret->instances.count];
+	struct instance_record i;
+	int r = find(tx, id, q->arena, &i, e);
+
+	if (r == ERR_NOT_FOUND) {
+		err_clear(e);
+		*out = (struct instance_report){ .instance_id = id, .state = "gone",
+			.node_id = q->node_id };
+	} else if (r < 0)
+		return r;
+	else
+		instance_to_report(&i, q->node_id, out);
+	q->ret->instances.count++;
+	return 0;
+}
+
+static int
+report_since(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct reports *q = arg;
+	struct outbox_event *events;
+	size_t count = 0;
+	bool has_gap = false;
+	int r;
+
+	*q->ret = (struct report_set){ .epoch = store_epoch(q->store), .revision = q->revision };
+	*q->ret_node_changed = false;
+	if (q->epoch != q->ret->epoch)
+		return report_all(tx, q, e);
+	r = outbox_read(tx, q->revision, EVENTS_MAX, q->arena, &events, &count, &has_gap, e);
+	if (r < 0)
+		return r;
+	if (has_gap)
+		return report_all(tx, q, e);
+	q->ret->instances.items = arena_alloc(q->arena,
+	    (count + 1) * sizeof(*q->ret->instances.items));
+	for (size_t i = 0; i < count; i++) {
+		q->ret->revision = events[i].revision;
+		if (is(events[i].kind, NODE_EVENT))
+			*q->ret_node_changed = true;
+		else if (is_last_of_its_kind(events, count, i)) {
+			r = report_one(tx, q, events[i].id, e);
+			if (r < 0)
+				return r;
+			*q->ret_node_changed = true; /* what is used of it */
+		}
+	}
+	return 0;
+}
+
+int
+instance_reports_since(struct store *s, uint64_t epoch, uint64_t revision, const char *node_id,
+    struct arena *arena, struct report_set *ret, bool *ret_node_changed, struct err *e)
+{
+	struct reports q = { s, epoch, revision, node_id, arena, ret, ret_node_changed };
+
+	return store_read(s, report_since, &q, e);
+}
+
+struct node_news {
+	const char *node_id, *what;
+};
+
+static int
+tell_node(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct node_news *n = arg;
+
+	return outbox_add(tx, NODE_EVENT, n->node_id, "", n->what, e);
+}
+
+int
+node_changed(struct store *s, const char *node_id, const char *what, struct err *e)
+{
+	struct node_news n = { node_id, what };
+
+	return store_write(s, tell_node, &n, e);
+}
+
+/* -- short numbers -- */
+
+struct number {
+	unsigned by_id, all, insert;
+	const char *id, *instance_id;
+	uint32_t ret;
+};
+
+static int
+lowest_free(struct store_tx *tx, unsigned query, int64_t *ret, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, query, &rows, e);
+
+	*ret = 1;
+	if (r < 0)
+		return r;
+	while ((r = store_next(rows, e)) > 0 && store_int(rows, 0) == *ret)
+		++*ret;
+	return r < 0 ? r : 0;
+}
+
+static int
+take_number(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct number *n = arg;
+	int64_t idx;
+	int r;
+
+	{
+		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+
+		r = store_query_one(tx, n->by_id, &rows, "number", e, n->id);
+		if (r == 0) {
+			n->ret = (uint32_t)store_int(rows, 0);
+			return 0;
+		}
+	}
+	if (r != ERR_NOT_FOUND)
+		return r;
+	err_clear(e);
+	r = lowest_free(tx, n->all, &idx, e);
+	if (r < 0)
+		return r;
+	n->ret = (uint32_t)idx;
+	return n->instance_id ? store_exec(tx, n->insert, NULL, e, n->id, n->instance_id, idx) :
+				store_exec(tx, n->insert, NULL, e, n->id, idx);
+}
+
+int
+nic_index(struct store *s, const char *interface_id, const char *instance_id, uint32_t *ret,
+    struct err *e)
+{
+	struct number n = { NC_NIC_BY_ID, NC_NIC_INDICES, NC_NIC_INSERT, interface_id, instance_id, 0 };
+	int r = store_write(s, take_number, &n, e);
+
+	if (r == 0)
+		*ret = n.ret;
+	return r;
+}
+
+int
+group_index(struct store *s, const char *group_id, uint32_t *ret, struct err *e)
+{
+	struct number n = { NC_GROUP_BY_ID, NC_GROUP_INDICES, NC_GROUP_INSERT, group_id, NULL, 0 };
+	int r = store_write(s, take_number, &n, e);
+
+	if (r == 0)
+		*ret = n.ret;
+	return r;
+}
+
+static int
+drop_nics(struct store_tx *tx, void *arg, struct err *e)
+{
+	return store_exec(tx, NC_NICS_DELETE, NULL, e, (const char *)arg);
+}
+
+int
+nic_release(struct store *s, const char *instance_id, struct err *e)
+{
+	return store_write(s, drop_nics, (void *)instance_id, e);
+}
+
+/* -- VPCs -- */
+
+struct vpc_job {
+	const struct vpc_spec *in;
+	const char *id;
+	struct arena *arena;
+	struct vpc_spec *ret;
+	size_t count;
+	bool has_changed;
+};
+
+static int
+vpc_write(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	_cleanup_strbuf_ struct strbuf spec = STRBUF_INIT;
+	struct vpc_job *j = arg;
+	int r = store_query_one(tx, NC_VPC_BY_ID, &rows, "vpc", e, j->in->vpc_id);
+
+	j->has_changed = false;
+	if (r == 0 && (uint64_t)store_int(rows, 1) >= j->in->revision)
+		return 0;
+	if (r < 0 && r != ERR_NOT_FOUND)
+		return r;
+	err_clear(e);
+	j->has_changed = true;
+	encode(&vpc_spec_shape, j->in, &spec);
+	return store_exec(tx, NC_VPC_PUT, NULL, e, j->in->vpc_id, (int64_t)j->in->revision,
+	    (int64_t)j->in->vni, strbuf_str(&spec));
+}
+
+int
+vpc_store(struct store *s, const struct vpc_spec *vpc, bool *ret_changed, struct err *e)
+{
+	struct vpc_job j = { .in = vpc };
+	int r = store_write(s, vpc_write, &j, e);
+
+	if (r == 0)
+		*ret_changed = j.has_changed;
+	return r;
+}
+
+static int
+vpc_read(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct vpc_job *j = arg;
+	int r = store_query_one(tx, NC_VPC_BY_ID, &rows, "VPC", e, j->id);
+
+	return r < 0 ? r : decode(&vpc_spec_shape, store_blob(rows, 3), j->arena, j->ret, e);
+}
+
+int
+vpc_load(struct store *s, const char *vpc_id, struct arena *arena, struct vpc_spec *ret,
+    struct err *e)
+{
+	struct vpc_job j = { .id = vpc_id, .arena = arena, .ret = ret };
+
+	return store_read(s, vpc_read, &j, e);
+}
+
+static int
+vpc_read_all(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct vpc_job *j = arg;
+	size_t size = 0;
+	int r;
+
+	j->count = 0;
+	r = store_query(tx, NC_VPCS, &rows, e);
+	if (r < 0)
+		return r;
+	while ((r = store_next(rows, e)) > 0) {
+		if (j->count == size) {
+			struct vpc_spec *more = arena_alloc(j->arena,
+			    (size ? size * 2 : 16) * sizeof(*more));
+
+			if (size)
+				memcpy(more, j->ret, size * sizeof(*more));
+			j->ret = more;
+			size = size ? size * 2 : 16;
+		}
+		r = decode(&vpc_spec_shape, store_blob(rows, 3), j->arena, &j->ret[j->count], e);
+		if (r < 0)
+			return r;
+		j->count++;
+	}
+	return r;
+}
+
+int
+vpc_list(struct store *s, struct arena *arena, struct vpc_spec **ret, size_t *ret_count,
+    struct err *e)
+{
+	struct vpc_job j = { .arena = arena };
+	int r = store_read(s, vpc_read_all, &j, e);
+
+	if (r < 0)
+		return r;
+	*ret = j.ret;
+	*ret_count = j.count;
+	return 0;
+}
