@@ -1,6 +1,6 @@
-/* The helper's client. The loop thread owns the socket for reading and for connecting; callers write
- * their request under the lock (a frame is never torn) and sleep on their own condition until the loop
- * brings the reply with their serial. */
+/* The helper's client. The loop thread owns the socket for reading and for connecting; callers
+ * write their request under the lock (a frame is never torn) and sleep on their own condition until
+ * the loop brings the reply with their serial. */
 #include "helper_client.h"
 
 #include <assert.h>
@@ -34,10 +34,10 @@ struct helper_client {
 	struct helper_client_options options;
 	char *path;
 	struct lock lock;
-	int fd;                /* under lock for writing; -1: not connected */
-	uint32_t last_serial;  /* under lock */
-	struct list calls;     /* under lock */
-	bool is_ending;        /* under lock */
+	int fd;               /* under lock for writing; -1: not connected */
+	uint32_t last_serial; /* under lock */
+	struct list calls;    /* under lock */
+	bool is_ending;       /* under lock */
 	/* the loop's own */
 	struct loop_watch *watch;
 	struct loop_timer *retry;
@@ -76,7 +76,7 @@ fail_all(struct helper_client *c, int code, const char *why)
 	struct call *call, *following;
 
 	LOCK_SCOPE(&c->lock);
-	LIST_FOREACH(&c->calls, call, following, link) {
+	LIST_FOREACH (&c->calls, call, following, link) {
 		err_set(&call->err, code, "%s", why);
 		call_finish_locked(call, code);
 	}
@@ -86,8 +86,10 @@ int
 helper_call(struct helper_client *c, enum helper_verb verb, const void *payload, size_t n,
     uint32_t timeout_ms, struct helper_reply *ret, struct err *e)
 {
-	struct helper_header header = { .magic = HELPER_MAGIC, .version = HELPER_VERSION,
-		.verb = (uint16_t)verb, .length = (uint32_t)n };
+	struct helper_header header = { .magic = HELPER_MAGIC,
+		.version = HELPER_VERSION,
+		.verb = (uint16_t)verb,
+		.length = (uint32_t)n };
 	uint64_t until = clock_monotonic_ms() + timeout_ms;
 	struct call call = { .verb = verb, .ready = PTHREAD_COND_INITIALIZER };
 	int r;
@@ -98,10 +100,11 @@ helper_call(struct helper_client *c, enum helper_verb verb, const void *payload,
 		lock_release(&c->lock);
 		return err_set(e, ERR_UNAVAILABLE, "the node's helper is not there");
 	}
-	header.serial = call.serial = ++c->last_serial ? c->last_serial : ++c->last_serial; /* 0 is for events */
+	header.serial = call.serial =
+	    ++c->last_serial ? c->last_serial : ++c->last_serial; /* 0 is for events */
 	list_add_tail(&c->calls, &call.link);
-	r = helper_frame_send(c->fd, &header, (struct str){ payload, n }, NULL, 0, SEND_TIMEOUT_MS,
-	    &call.err);
+	r = helper_frame_send(
+	    c->fd, &header, (struct str){ payload, n }, NULL, 0, SEND_TIMEOUT_MS, &call.err);
 	if (r < 0) {
 		/* The frame may be half written: this connection is of no use any more. */
 		(void)shutdown(c->fd, SHUT_RDWR);
@@ -111,8 +114,8 @@ helper_call(struct helper_client *c, enum helper_verb verb, const void *payload,
 		uint64_t now = clock_monotonic_ms();
 
 		if (now >= until) {
-			r = err_set(&call.err, ERR_TIMEOUT, "the helper did not answer '%s' in time",
-			    helper_verb_name(verb));
+			r = err_set(&call.err, ERR_TIMEOUT,
+			    "the helper did not answer '%s' in time", helper_verb_name(verb));
 			call_finish_locked(&call, r);
 			break;
 		}
@@ -238,7 +241,7 @@ take_frame(struct helper_client *c)
 		return;
 	}
 	LOCK_SCOPE(&c->lock);
-	LIST_FOREACH(&c->calls, call, following, link)
+	LIST_FOREACH (&c->calls, call, following, link)
 		if (call->serial == c->header.serial) {
 			fill_call(c, call);
 			return;
@@ -255,7 +258,9 @@ receive_header(struct helper_client *c)
 	} control;
 	struct iovec iov = { (char *)&c->header + c->header_filled,
 		sizeof(c->header) - c->header_filled };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.bytes,
 		.msg_controllen = sizeof(control.bytes) };
 	ssize_t n = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
@@ -294,9 +299,9 @@ readable(void *arg, uint32_t events)
 			drop_frame(c);
 			continue;
 		}
-		n = in_header ? receive_header(c) :
-		    recv(c->fd, c->payload + c->payload_filled, c->header.length - c->payload_filled,
-			MSG_DONTWAIT);
+		n = in_header ? receive_header(c)
+			      : recv(c->fd, c->payload + c->payload_filled,
+				    c->header.length - c->payload_filled, MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -329,7 +334,8 @@ open_socket(struct helper_client *c, struct err *e)
 	_cleanup_close_ int fd = -1;
 
 	if (strlen(c->path) >= sizeof(address.sun_path))
-		return err_set(e, ERR_INVALID, "path of the helper's socket is too long: '%s'", c->path);
+		return err_set(
+		    e, ERR_INVALID, "path of the helper's socket is too long: '%s'", c->path);
 	strcpy(address.sun_path, c->path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)

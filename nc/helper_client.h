@@ -1,7 +1,7 @@
 #pragma once
-/* The unprivileged side of the helper socket: requests from any worker thread, replies and events by the
- * daemon's loop, connecting again for as long as it takes. The helper may be killed at any time: calls
- * under way fail with ERR_UNAVAILABLE and are repeated by whoever reconciles. */
+/* The unprivileged side of the helper socket: requests from any worker thread, replies and events
+ * by the daemon's loop, connecting again for as long as it takes. The helper may be killed at any
+ * time: calls under way fail with ERR_UNAVAILABLE and are repeated by whoever reconciles. */
 #include "helper_protocol.h"
 #include "run/log.h"
 #include "run/loop.h"

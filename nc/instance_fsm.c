@@ -1,6 +1,6 @@
 /* The table of an instance's states and events. Whoever wants a state changed names an event; only
- * nc/instance_store.c writes the state that comes out. Orders that are repeated lead to where the instance
- * is already on its way. A pair that is not in the table is refused. */
+ * nc/instance_store.c writes the state that comes out. Orders that are repeated lead to where the
+ * instance is already on its way. A pair that is not in the table is refused. */
 #include "instance_fsm.h"
 
 #include <string.h>
@@ -31,7 +31,10 @@ struct transition {
 	bool is_allowed;
 	enum instance_state next;
 };
-#define TO(state) { true, INSTANCE_##state }
+#define TO(state)                                                                                  \
+	{                                                                                          \
+		true, INSTANCE_##state                                                             \
+	}
 
 static const struct transition instance_fsm[INSTANCE_STATE_MAX][INSTANCE_EVENT_MAX] = {
 	[INSTANCE_PENDING] = {

@@ -1,17 +1,17 @@
 #pragma once
-/* The life of an instance on its node, as a table. The state is what the store holds; what has to be
- * done in a state is nc/instance_steps.c. */
+/* The life of an instance on its node, as a table. The state is what the store holds; what has to
+ * be done in a state is nc/instance_steps.c. */
 #include <stdbool.h>
 #include "base/err.h"
 
 enum instance_state {
-	INSTANCE_PENDING,       /* to be started: images, disks, network, guest */
+	INSTANCE_PENDING, /* to be started: images, disks, network, guest */
 	INSTANCE_RUNNING,
-	INSTANCE_STOPPING,      /* to be stopped and unplugged; disks stay */
+	INSTANCE_STOPPING, /* to be stopped and unplugged; disks stay */
 	INSTANCE_STOPPED,
 	INSTANCE_SHUTTING_DOWN, /* to be stopped and unplugged; disks go */
 	INSTANCE_TERMINATED,
-	INSTANCE_FAILED,        /* could not be started; disks stay until it is terminated */
+	INSTANCE_FAILED, /* could not be started; disks stay until it is terminated */
 	INSTANCE_STATE_MAX
 };
 const char *instance_state_to_string(enum instance_state s); /* as instance_report has it */

@@ -1,8 +1,8 @@
-/* The node controller's durable truth: wanted specs as the zone sent them (XML by the codec, so that
- * fields of later versions need no column) and, beside them, what this node knows.
+/* The node controller's durable truth: wanted specs as the zone sent them (XML by the codec, so
+ * that fields of later versions need no column) and, beside them, what this node knows.
  *
- * Each function is one transaction; every change of what others may see puts an event into the outbox in
- * that same transaction. State changes go through the table in instance_fsm.c. */
+ * Each function is one transaction; every change of what others may see puts an event into the
+ * outbox in that same transaction. State changes go through the table in instance_fsm.c. */
 #include "instance_store.h"
 
 #include <libxml/tree.h>
@@ -19,8 +19,9 @@
 
 /* -- specs in and out -- */
 
-static const struct xml_limits spec_limits = { .bytes = 4 << 20, .attributes = 8, .depth = 16,
-	.elements = 100000 };
+static const struct xml_limits spec_limits = {
+	.bytes = 4 << 20, .attributes = 8, .depth = 16, .elements = 100000
+};
 
 static void
 encode(const struct shape *shape, const void *in, struct strbuf *out)
@@ -45,23 +46,26 @@ decode(const struct shape *shape, struct str text, struct arena *arena, void *ou
 }
 
 static int
-record_from_row(struct store_rows *rows, struct arena *arena, struct instance_record *ret,
-    struct err *e)
+record_from_row(
+    struct store_rows *rows, struct arena *arena, struct instance_record *ret, struct err *e)
 {
 	struct instance_spec *spec = arena_alloc(arena, sizeof(*spec));
 	int r;
 
 	*ret = (struct instance_record){ .instance_id = arena_strdup(arena, store_text(rows, 0)),
-		.generation = (uint64_t)store_int(rows, 1), .spec = spec,
+		.generation = (uint64_t)store_int(rows, 1),
+		.spec = spec,
 		.reason_code = arena_strdup(arena, store_text(rows, 4)),
 		.reason_message = arena_strdup(arena, store_text(rows, 5)),
-		.step = arena_strdup(arena, store_text(rows, 6)), .since_us = store_int(rows, 7),
+		.step = arena_strdup(arena, store_text(rows, 6)),
+		.since_us = store_int(rows, 7),
 		.boot_count = (uint32_t)store_int(rows, 8),
 		.reboot_done = (uint32_t)store_int(rows, 9),
 		.host_boot = arena_strdup(arena, store_text(rows, 10)),
 		.needs_sources = store_int(rows, 11) != 0 };
 	if (!instance_state_from_string(store_text(rows, 3), &ret->state))
-		return err_set(e, ERR_CORRUPT, "instance '%s' has an unknown state", ret->instance_id);
+		return err_set(
+		    e, ERR_CORRUPT, "instance '%s' has an unknown state", ret->instance_id);
 	r = decode(&instance_spec_shape, store_blob(rows, 2), arena, spec, e);
 	return r < 0 ? err_wrap(e, "instance '%s'", ret->instance_id) : 0;
 }
@@ -85,9 +89,9 @@ save(struct store_tx *tx, const struct instance_record *i, struct err *e)
 
 	encode(&instance_spec_shape, i->spec, &spec);
 	r = store_exec(tx, NC_INSTANCE_UPDATE, NULL, e, i->instance_id, (int64_t)i->generation,
-	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code, i->reason_message,
-	    i->step, i->since_us, (int64_t)i->boot_count, (int64_t)i->reboot_done, i->host_boot,
-	    (int64_t)i->needs_sources);
+	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code,
+	    i->reason_message, i->step, i->since_us, (int64_t)i->boot_count,
+	    (int64_t)i->reboot_done, i->host_boot, (int64_t)i->needs_sources);
 	if (r < 0)
 		return r;
 	return outbox_add(tx, INSTANCE_EVENT, i->instance_id, i->spec->account_id,
@@ -100,7 +104,7 @@ claimed_disk_gib(const struct instance_spec *spec)
 	uint64_t image_gib = (spec->image->size_bytes + (1 << 30) - 1) >> 30;
 
 	return (uint32_t)(spec->root_disk_gib > image_gib ? spec->root_disk_gib : image_gib) +
-	    spec->ephemeral_gib;
+	       spec->ephemeral_gib;
 }
 
 static int
@@ -111,9 +115,10 @@ insert(struct store_tx *tx, const struct instance_record *i, struct err *e)
 
 	encode(&instance_spec_shape, i->spec, &spec);
 	r = store_exec(tx, NC_INSTANCE_INSERT, NULL, e, i->instance_id, (int64_t)i->generation,
-	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code, i->reason_message,
-	    i->step, i->since_us, (int64_t)i->boot_count, (int64_t)i->reboot_done, i->host_boot,
-	    (int64_t)i->needs_sources, (int64_t)i->spec->vcpus, (int64_t)i->spec->memory_mib,
+	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code,
+	    i->reason_message, i->step, i->since_us, (int64_t)i->boot_count,
+	    (int64_t)i->reboot_done, i->host_boot, (int64_t)i->needs_sources,
+	    (int64_t)i->spec->vcpus, (int64_t)i->spec->memory_mib,
 	    (int64_t)claimed_disk_gib(i->spec));
 	if (r < 0)
 		return r;
@@ -169,8 +174,8 @@ is(const char *a, const char *b)
 
 /* The order says where the instance has to go; false: nowhere, it is there or on its way. */
 static bool
-order_event(const struct instance_record *old, const struct instance_spec *spec,
-    enum instance_event *ret)
+order_event(
+    const struct instance_record *old, const struct instance_spec *spec, enum instance_event *ret)
 {
 	if (is(spec->wanted, "running")) {
 		*ret = EVENT_START;
@@ -182,7 +187,7 @@ order_event(const struct instance_record *old, const struct instance_spec *spec,
 	}
 	*ret = EVENT_STOP;
 	return old->state == INSTANCE_PENDING || old->state == INSTANCE_RUNNING ||
-	    old->state == INSTANCE_FAILED;
+	       old->state == INSTANCE_FAILED;
 }
 
 struct put {
@@ -199,11 +204,13 @@ put_new(struct store_tx *tx, struct put *p, struct err *e)
 	int r;
 
 	*i = (struct instance_record){ .instance_id = p->spec->instance_id,
-		.generation = p->spec->generation, .spec = p->spec, .since_us = store_now_us(tx),
+		.generation = p->spec->generation,
+		.spec = p->spec,
+		.since_us = store_now_us(tx),
 		.reboot_done = p->spec->reboot_serial };
-	i->state = is(p->spec->wanted, "running") ? INSTANCE_PENDING :
-	    is(p->spec->wanted, "stopped")	  ? INSTANCE_STOPPED :
-						    INSTANCE_TERMINATED;
+	i->state = is(p->spec->wanted, "running")   ? INSTANCE_PENDING
+		   : is(p->spec->wanted, "stopped") ? INSTANCE_STOPPED
+						    : INSTANCE_TERMINATED;
 	if (i->state == INSTANCE_PENDING) {
 		r = check_room(tx, p->capacity, i, p->arena, e);
 		if (r < 0)
@@ -315,8 +322,8 @@ load_all(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	while ((r = store_next(rows, e)) > 0) {
 		if (l->count == size) {
-			struct instance_record *more = arena_alloc(l->arena,
-			    (size ? size * 2 : 16) * sizeof(*more));
+			struct instance_record *more =
+			    arena_alloc(l->arena, (size ? size * 2 : 16) * sizeof(*more));
 
 			if (size)
 				memcpy(more, l->ret, size * sizeof(*more));
@@ -430,7 +437,9 @@ int
 instance_set_step(struct store *s, const char *instance_id, uint64_t generation, const char *step,
     bool needs_sources, struct err *e)
 {
-	struct change c = { .id = instance_id, .generation = generation, .step = step,
+	struct change c = { .id = instance_id,
+		.generation = generation,
+		.step = step,
 		.needs_sources = needs_sources };
 
 	return store_write(s, set_step, &c, e);
@@ -455,8 +464,9 @@ int
 instance_set_rebooted(struct store *s, const char *instance_id, uint64_t generation,
     uint32_t reboot_done, struct err *e)
 {
-	struct change c = { .id = instance_id, .generation = generation,
-		.reboot_done = reboot_done };
+	struct change c = {
+		.id = instance_id, .generation = generation, .reboot_done = reboot_done
+	};
 
 	return store_write(s, set_rebooted, &c, e);
 }
@@ -505,13 +515,21 @@ instance_used(struct store *s, struct node_capacity *ret, struct err *e)
 /* -- reports -- */
 
 void
-instance_to_report(const struct instance_record *i, const char *node_id, struct instance_report *ret)
+instance_to_report(
+    const struct instance_record *i, const char *node_id, struct instance_report *ret)
 {
-	*ret = (struct instance_report){ .instance_id = i->instance_id, .generation = i->generation,
-		.state = instance_state_to_string(i->state), .reason_code = i->reason_code,
-		.reason_message = i->reason_message, .since = i->since_us, .has_since = true,
-		.node_id = node_id, .step = i->step, .boot_count = i->boot_count,
-		.has_boot_count = true, .needs_sources = i->needs_sources,
+	*ret = (struct instance_report){ .instance_id = i->instance_id,
+		.generation = i->generation,
+		.state = instance_state_to_string(i->state),
+		.reason_code = i->reason_code,
+		.reason_message = i->reason_message,
+		.since = i->since_us,
+		.has_since = true,
+		.node_id = node_id,
+		.step = i->step,
+		.boot_count = i->boot_count,
+		.has_boot_count = true,
+		.needs_sources = i->needs_sources,
 		.has_needs_sources = true };
 }
 
@@ -532,8 +550,8 @@ report_all(struct store_tx *tx, struct reports *q, struct err *e)
 
 	if (r < 0)
 		return r;
-	q->ret->instances.items = arena_alloc(q->arena,
-	    (l.count + 1) * sizeof(*q->ret->instances.items));
+	q->ret->instances.items =
+	    arena_alloc(q->arena, (l.count + 1) * sizeof(*q->ret->instances.items));
 	for (size_t i = 0; i < l.count; i++)
 		instance_to_report(&l.ret[i], q->node_id, &q->ret->instances.items[i]);
 	q->ret->instances.count = l.count;
@@ -560,8 +578,9 @@ report_one(struct store_tx *tx, struct reports *q, const char *id, struct err *e
 
 	if (r == ERR_NOT_FOUND) {
 		err_clear(e);
-		*out = (struct instance_report){ .instance_id = id, .state = "gone",
-			.node_id = q->node_id };
+		*out = (struct instance_report){
+			.instance_id = id, .state = "gone", .node_id = q->node_id
+		};
 	} else if (r < 0)
 		return r;
 	else
@@ -588,8 +607,8 @@ report_since(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	if (has_gap)
 		return report_all(tx, q, e);
-	q->ret->instances.items = arena_alloc(q->arena,
-	    (count + 1) * sizeof(*q->ret->instances.items));
+	q->ret->instances.items =
+	    arena_alloc(q->arena, (count + 1) * sizeof(*q->ret->instances.items));
 	for (size_t i = 0; i < count; i++) {
 		q->ret->revision = events[i].revision;
 		if (is(events[i].kind, NODE_EVENT))
@@ -678,15 +697,16 @@ take_number(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	n->ret = (uint32_t)idx;
-	return n->instance_id ? store_exec(tx, n->insert, NULL, e, n->id, n->instance_id, idx) :
-				store_exec(tx, n->insert, NULL, e, n->id, idx);
+	return n->instance_id ? store_exec(tx, n->insert, NULL, e, n->id, n->instance_id, idx)
+			      : store_exec(tx, n->insert, NULL, e, n->id, idx);
 }
 
 int
 nic_index(struct store *s, const char *interface_id, const char *instance_id, uint32_t *ret,
     struct err *e)
 {
-	struct number n = { NC_NIC_BY_ID, NC_NIC_INDICES, NC_NIC_INSERT, interface_id, instance_id, 0 };
+	struct number n = { NC_NIC_BY_ID, NC_NIC_INDICES, NC_NIC_INSERT, interface_id, instance_id,
+		0 };
 	int r = store_write(s, take_number, &n, e);
 
 	if (r == 0)
@@ -770,8 +790,8 @@ vpc_read(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-vpc_load(struct store *s, const char *vpc_id, struct arena *arena, struct vpc_spec *ret,
-    struct err *e)
+vpc_load(
+    struct store *s, const char *vpc_id, struct arena *arena, struct vpc_spec *ret, struct err *e)
 {
 	struct vpc_job j = { .id = vpc_id, .arena = arena, .ret = ret };
 
@@ -792,8 +812,8 @@ vpc_read_all(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	while ((r = store_next(rows, e)) > 0) {
 		if (j->count == size) {
-			struct vpc_spec *more = arena_alloc(j->arena,
-			    (size ? size * 2 : 16) * sizeof(*more));
+			struct vpc_spec *more =
+			    arena_alloc(j->arena, (size ? size * 2 : 16) * sizeof(*more));
 
 			if (size)
 				memcpy(more, j->ret, size * sizeof(*more));
@@ -809,8 +829,8 @@ vpc_read_all(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-vpc_list(struct store *s, struct arena *arena, struct vpc_spec **ret, size_t *ret_count,
-    struct err *e)
+vpc_list(
+    struct store *s, struct arena *arena, struct vpc_spec **ret, size_t *ret_count, struct err *e)
 {
 	struct vpc_job j = { .arena = arena };
 	int r = store_read(s, vpc_read_all, &j, e);

@@ -22,17 +22,17 @@ struct node_capacity {
 	uint32_t vcpus, memory_mib, disk_gib;
 };
 
-/* Takes the wanted record: makes or moves the instance. ERR_STALE for an older generation (or for an order
- * that a later one of this generation overtook). A launch that does not fit `capacity` is recorded as
- * failed. *ret is from the arena. */
+/* Takes the wanted record: makes or moves the instance. ERR_STALE for an older generation (or for
+ * an order that a later one of this generation overtook). A launch that does not fit `capacity` is
+ * recorded as failed. *ret is from the arena. */
 int instance_put(struct store *s, const struct instance_spec *spec,
     const struct node_capacity *capacity, struct arena *arena, struct instance_record *ret,
     struct err *e);
 /* ERR_NOT_FOUND. */
 int instance_load(struct store *s, const char *instance_id, struct arena *arena,
     struct instance_record *ret, struct err *e);
-int instance_list(struct store *s, struct arena *arena, struct instance_record **ret, size_t *ret_count,
-    struct err *e);
+int instance_list(struct store *s, struct arena *arena, struct instance_record **ret,
+    size_t *ret_count, struct err *e);
 
 /* News of a generation: the state moves by the table. ERR_STALE when the instance has moved on to
  * another generation meanwhile, ERR_INCORRECT_INSTANCE_STATE when the table has no answer. */
@@ -46,18 +46,18 @@ struct instance_news {
 };
 int instance_event(struct store *s, const struct instance_news *news, struct err *e);
 /* What it is doing, for people. NULL: nothing in particular. Only a change is written. */
-int instance_set_step(struct store *s, const char *instance_id, uint64_t generation, const char *step,
-    bool needs_sources, struct err *e);
+int instance_set_step(struct store *s, const char *instance_id, uint64_t generation,
+    const char *step, bool needs_sources, struct err *e);
 int instance_set_rebooted(struct store *s, const char *instance_id, uint64_t generation,
     uint32_t reboot_done, struct err *e);
 /* Only one that has ended, or is unknown: ERR_CONFLICT otherwise. */
 int instance_forget(struct store *s, const char *instance_id, struct err *e);
 int instance_used(struct store *s, struct node_capacity *ret, struct err *e);
 
-void instance_to_report(const struct instance_record *record, const char *node_id,
-    struct instance_report *ret);
-/* Everything after `revision`; *ret_complete when that is all there is (nothing known of the reader's
- * place). Instances that are forgotten are reported as "gone". */
+void instance_to_report(
+    const struct instance_record *record, const char *node_id, struct instance_report *ret);
+/* Everything after `revision`; *ret_complete when that is all there is (nothing known of the
+ * reader's place). Instances that are forgotten are reported as "gone". */
 int instance_reports_since(struct store *s, uint64_t epoch, uint64_t revision, const char *node_id,
     struct arena *arena, struct report_set *ret, bool *ret_node_changed, struct err *e);
 /* Something about the node itself changed: its readers are told. */
@@ -69,10 +69,11 @@ int nic_index(struct store *s, const char *interface_id, const char *instance_id
 int nic_release(struct store *s, const char *instance_id, struct err *e);
 int group_index(struct store *s, const char *group_id, uint32_t *ret, struct err *e);
 
-/* *ret_changed: the store has it now and did not before; older or equal revisions change nothing. */
+/* *ret_changed: the store has it now and did not before; older or equal revisions change nothing.
+ */
 int vpc_store(struct store *s, const struct vpc_spec *vpc, bool *ret_changed, struct err *e);
 /* ERR_NOT_FOUND. */
-int vpc_load(struct store *s, const char *vpc_id, struct arena *arena, struct vpc_spec *ret,
-    struct err *e);
-int vpc_list(struct store *s, struct arena *arena, struct vpc_spec **ret, size_t *ret_count,
-    struct err *e);
+int vpc_load(
+    struct store *s, const char *vpc_id, struct arena *arena, struct vpc_spec *ret, struct err *e);
+int vpc_list(
+    struct store *s, struct arena *arena, struct vpc_spec **ret, size_t *ret_count, struct err *e);

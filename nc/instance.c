@@ -1,0 +1,280 @@
+/* Deciding what to do for which instance, and when: the body of the reconciler "instances".
+ *
+ * The store says where each instance has to go, the helper which guests there are. Whoever is not
+ * where it should be gets a step (instance_steps.c) on a worker of its own, at most one at a time;
+ * the step reads everything anew, so a decision on old news does no harm. News (orders, lifecycle
+ * events, fetched images, networks) only poke; a pass every 10 s is the net below that. */
+#include <stdio.h>
+#include <string.h>
+#include "base/clock.h"
+#include "nc.h"
+
+#define LIST_TIMEOUT_MS 40000
+#define RETRY_FIRST_MS 500
+#define STEPS_AT_ONCE_MAX 64 /* of one instance, without a wait: more is a loop */
+
+void
+nc_instances_poke(struct nc *nc)
+{
+	reconciler_poke(nc->instances);
+}
+
+static struct nc_live *
+live_locked(struct nc *nc, const char *id)
+{
+	struct nc_live *live = map_find(nc->live, id);
+
+	if (!live) {
+		live = xcalloc(1, sizeof(*live));
+		map_set(nc->live, id, live);
+	}
+	return live;
+}
+
+int
+nc_guests_list(struct nc *nc, struct helper_reply *ret, struct err *e)
+{
+	return helper_call(nc->helper, HELPER_GUEST_LIST, NULL, 0, LIST_TIMEOUT_MS, ret, e);
+}
+
+struct helper_guest
+nc_guest_find(const struct helper_reply *guests, const char *instance_id)
+{
+	const struct helper_guest_list *list = guests->payload;
+
+	for (uint32_t i = 0; list && i < list->count; i++)
+		if (strcmp(list->guests[i].instance_id, instance_id) == 0)
+			return list->guests[i];
+	return (struct helper_guest){ .state = GUEST_ABSENT };
+}
+
+/* -- one instance, on a worker -- */
+
+struct job {
+	struct nc *nc;
+	char id[ID_MAX];
+};
+
+/* Errors that say "not now": everything else is told as well, and tried again more slowly. */
+static uint32_t
+retry_after(int r)
+{
+	switch (r) {
+	case ERR_STALE:
+	case ERR_INCORRECT_INSTANCE_STATE:
+		return 0; /* it has moved on: look again */
+	case ERR_CONFLICT:
+	case ERR_CANCELLED:
+		return RETRY_FIRST_MS;
+	default:
+		return 2000;
+	}
+}
+
+static void
+say_error(struct nc *nc, const struct instance_record *i, const struct err *error)
+{
+	_cleanup_free_ char *step = xasprintf("trying again: %s", error->text);
+	struct err e = { 0 };
+
+	log_warn(nc->log, "instance.step", "instance=%s state=%s error=\"%s\"", i->instance_id,
+	    instance_state_to_string(i->state), error->text);
+	if (i->state == INSTANCE_RUNNING && error->code == ERR_UNAVAILABLE)
+		return; /* the guest runs on: that is the node's news, not the instance's */
+	(void)instance_set_step(
+	    nc->store, i->instance_id, i->generation, step, i->needs_sources, &e);
+}
+
+/* Steps until it has to wait. Returns after how long to look again, 0: now. */
+static uint32_t
+steps(struct nc *nc, const char *id, bool *io_adopted, uint64_t *io_released)
+{
+	for (unsigned n = 0; n < STEPS_AT_ONCE_MAX; n++) {
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		struct instance_record i;
+		struct nc_step step = { .nc = nc, .i = &i, .arena = arena, .retry_ms = NC_SETTLED };
+		struct err e = { 0 };
+		int r;
+
+		r = instance_load(nc->store, id, arena, &i, &e);
+		if (r == ERR_NOT_FOUND)
+			return NC_SETTLED;
+		step.is_adopted = *io_adopted;
+		step.is_released = r == 0 && *io_released == i.generation;
+		if (r == 0)
+			r = nc_instance_step(&step, &e);
+		*io_adopted = step.is_adopted;
+		*io_released = step.is_released ? i.generation : 0;
+		if (r > 0)
+			return step.retry_ms;
+		if (r < 0 && retry_after(r) > 0) {
+			say_error(nc, &i, &e);
+			return retry_after(r);
+		}
+	}
+	return RETRY_FIRST_MS;
+}
+
+static void
+work(void *arg)
+{
+	_cleanup_free_ struct job *job = arg;
+	struct nc *nc = job->nc;
+	bool is_adopted;
+	uint64_t released;
+	uint32_t retry_ms;
+
+	{
+		LOCK_SCOPE(&nc->lock);
+		struct nc_live *live = live_locked(nc, job->id);
+
+		is_adopted = live->is_adopted;
+		released = live->released;
+	}
+	retry_ms = steps(nc, job->id, &is_adopted, &released);
+	{
+		LOCK_SCOPE(&nc->lock);
+		struct nc_live *live = live_locked(nc, job->id);
+
+		live->is_busy = false;
+		live->is_adopted = is_adopted;
+		live->released = released;
+		live->is_settled = retry_ms == NC_SETTLED;
+		live->retry_ms = live->is_settled ? 0 : clock_monotonic_ms() + retry_ms;
+	}
+	nc_instances_poke(nc); /* for news that came meanwhile, and for the next retry's time */
+}
+
+/* -- the pass -- */
+
+static bool
+is_at_rest(
+    const struct instance_record *i, const struct nc_live *live, const struct helper_reply *guests)
+{
+	struct helper_guest guest;
+
+	switch (i->state) {
+	case INSTANCE_STOPPED:
+	case INSTANCE_TERMINATED:
+		return true;
+	case INSTANCE_FAILED:
+		return live->released == i->generation;
+	case INSTANCE_RUNNING:
+		if (!live->is_adopted || i->spec->reboot_serial > i->reboot_done)
+			return false;
+		if (!guests->payload)
+			return true; /* nothing is known that speaks against it */
+		guest = nc_guest_find(guests, i->instance_id);
+		return guest.state == GUEST_RUNNING && guest.generation == i->generation;
+	case INSTANCE_PENDING:
+	case INSTANCE_STOPPING:
+	case INSTANCE_SHUTTING_DOWN:
+	case INSTANCE_STATE_MAX:
+		break;
+	}
+	return false;
+}
+
+/* Begins a step where one is due; lowers *io_again_ms to when the next one is. */
+static void
+consider(struct nc *nc, const struct instance_record *i, const struct helper_reply *guests,
+    uint32_t *io_again_ms)
+{
+	uint64_t now = clock_monotonic_ms();
+	struct job *job;
+
+	{
+		LOCK_SCOPE(&nc->lock);
+		struct nc_live *live = live_locked(nc, i->instance_id);
+
+		if (live->is_busy || nc->is_ending || is_at_rest(i, live, guests))
+			return;
+		if (live->retry_ms > now) {
+			if (live->retry_ms - now < *io_again_ms)
+				*io_again_ms = (uint32_t)(live->retry_ms - now);
+			return;
+		}
+		live->is_busy = true;
+	}
+	job = xcalloc(1, sizeof(*job));
+	job->nc = nc;
+	snprintf(job->id, sizeof(job->id), "%s", i->instance_id);
+	if (workers_run(nc->workers, work, job, NULL) < 0) { /* full: the next pass tries again */
+		LOCK_SCOPE(&nc->lock);
+
+		live_locked(nc, i->instance_id)->is_busy = false;
+		*io_again_ms = RETRY_FIRST_MS;
+		free(job);
+	}
+}
+
+/* A guest that no record knows is left alone (the store may be an old copy) but never silent. */
+static void
+complain_of_strangers(struct nc *nc, const struct instance_record *instances, size_t count,
+    const struct helper_reply *guests)
+{
+	const struct helper_guest_list *list = guests->payload;
+
+	for (uint32_t g = 0; list && g < list->count; g++) {
+		bool is_known = false;
+
+		for (size_t i = 0; !is_known && i < count; i++)
+			is_known =
+			    strcmp(instances[i].instance_id, list->guests[g].instance_id) == 0;
+		if (!is_known)
+			log_warn(nc->log, "guest.stranger", "instance=%s state=\"%s\"",
+			    list->guests[g].instance_id, helper_state_name(list->guests[g].state));
+	}
+}
+
+int
+nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	_cleanup_helper_reply_ struct helper_reply guests = { 0 };
+	_cleanup_arena_ struct arena *arena = arena_new(1ull << 30);
+	struct nc *nc = arg;
+	struct instance_record *instances = NULL;
+	struct err list_error = { 0 };
+	size_t count = 0;
+	int r;
+
+	/* Rows first: a guest that is missing from a later list has really ended. */
+	r = instance_list(nc->store, arena, &instances, &count, e);
+	if (r < 0)
+		return r;
+	if (nc_guests_list(nc, &guests, &list_error) == 0 && !nc->has_swept) {
+		complain_of_strangers(nc, instances, count, &guests);
+		r = nc_network_sweep(nc, instances, count, arena, e);
+		if (r < 0)
+			log_warn(nc->log, "network.sweep", "error=\"%s\"", e->text);
+		nc->has_swept = r == 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		consider(nc, &instances[i], &guests, ret_again_ms);
+	return 0;
+}
+
+/* -- for the cache -- */
+
+bool
+nc_image_is_used(void *arg, const char *digest)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(1ull << 30);
+	struct nc *nc = arg;
+	struct instance_record *instances;
+	size_t count;
+
+	/* Who cannot look must not delete. */
+	if (instance_list(nc->store, arena, &instances, &count, NULL) < 0)
+		return true;
+	for (size_t i = 0; i < count; i++) {
+		const struct instance_spec *s = instances[i].spec;
+
+		if (instances[i].state != INSTANCE_TERMINATED &&
+		    (strcmp(s->image->digest, digest) == 0 ||
+			(s->kernel && strcmp(s->kernel->digest, digest) == 0) ||
+			(s->ramdisk && strcmp(s->ramdisk->digest, digest) == 0)))
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,122 @@
+#pragma once
+/* The node controller's own state, wired by main.c and shared by its nouns. */
+#include "base/id.h"
+#include "base/map.h"
+#include "guest_services.h"
+#include "helper_client.h"
+#include "image_cache.h"
+#include "instance_store.h"
+#include "rpc/changes.h"
+#include "rpc/rpc.h"
+#include "run/daemon.h"
+#include "run/lock.h"
+#include "run/reconciler.h"
+
+struct nc_conf {
+	struct daemon_conf daemon;
+	char *database, *advertise, *helper_socket, *resolver;
+	uint32_t vcpus, mtu;
+	uint64_t memory, disk, cache_limit;
+	uint32_t stop_grace_ms, terminate_grace_ms, reboot_grace_ms;
+	uint32_t fetches, fetch_stall_ms;
+};
+extern const struct conf_key nc_conf_keys[];
+
+struct nc {
+	struct daemon *daemon;
+	const struct nc_conf *conf;
+	const struct log *log;
+	struct loop *loop;
+	char *instances_dir, *cache_dir;
+	char host_boot[40]; /* of this boot of the host */
+	char node_id[ID_MAX + 8];
+	struct node_capacity capacity;
+	struct store *store;
+	struct rpc *rpc;
+	struct rpc_server *server;
+	struct status_server *status;
+	struct changes *changes;
+	struct helper_client *helper;
+	struct image_cache *cache;
+	struct guest_services *services;
+	struct workers
+	    *workers; /* of instances' steps: they take long, calls must not wait for them */
+	struct reconciler *instances, *networks, *renewal;
+
+	struct lock lock;
+	struct helper_health
+	    health;       /* under lock; degraded with a reason while the helper is away */
+	struct map *live; /* under lock: instance id -> struct nc_live */
+	struct map *vpcs; /* under lock: VPC id -> struct nc_vpc_live */
+	bool has_swept;   /* reconciler's own */
+	bool is_ending;   /* under lock */
+};
+
+/* -- node.c: what this host can hold, and how it is -- */
+int nc_node_init(struct nc *nc, struct err *e);
+int nc_node_report(struct nc *nc, struct arena *arena, struct node_report *ret, struct err *e);
+void nc_node_health(struct nc *nc, const struct helper_health *health); /* any thread */
+void nc_node_helper_link(void *arg, bool up, const char *why);
+
+/* -- instance.c: deciding what to do, when -- */
+struct nc_live {      /* what this process knows of an instance beside the store; under nc->lock */
+	bool is_busy; /* a step is under way */
+	bool is_adopted;     /* its network services were registered by this process */
+	uint64_t released;   /* FAILED: the generation of which nothing is left */
+	uint64_t retry_ms;   /* not before */
+	bool is_settled;     /* nothing to do until there is news */
+	uint64_t settled_at; /* generation and state it was settled in */
+};
+int nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
+void nc_instances_poke(struct nc *nc); /* news: any thread */
+bool nc_image_is_used(void *arg, const char *digest);
+/* The guests there are; heap. */
+int nc_guests_list(struct nc *nc, struct helper_reply *ret, struct err *e);
+/* GUEST_ABSENT when it is not among them. */
+struct helper_guest nc_guest_find(const struct helper_reply *guests, const char *instance_id);
+
+/* -- instance_steps.c: doing it, on a worker -- */
+#define NC_SETTLED UINT32_MAX
+struct nc_step {
+	struct nc *nc;
+	const struct instance_record *i;
+	struct arena *arena;
+	bool is_adopted, is_released; /* may be set by the step */
+	uint32_t retry_ms;            /* out; NC_SETTLED: only news can change anything */
+};
+/* One step of an instance. 0: done, look again at once; 1: wait for news or retry_ms; negative: an
+ * error worth a retry. */
+int nc_instance_step(struct nc_step *s, struct err *e);
+
+/* -- disks.c -- */
+int nc_disks_prepare(struct nc *nc, const struct instance_record *i, struct err *e);
+int nc_disks_remove(struct nc *nc, const char *instance_id, struct err *e);
+
+/* -- network.c -- */
+struct nc_vpc_live {
+	uint64_t revision; /* applied by the helper, as far as this process knows */
+	bool has_sockets;
+};
+/* A reconciler's body: brings the VPCs that the store wants into the kernel, and serves them. */
+int nc_networks_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
+void nc_networks_forget_applied(struct nc *nc); /* the helper is new: apply everything again */
+uint64_t nc_network_applied(struct nc *nc, const char *vpc_id); /* revision, 0: not yet */
+/* ERR_INVALID for addresses that are none. */
+int nc_network_check(const struct instance_spec *spec, struct err *e);
+/* ERR_NOT_FOUND: the zone has not told of a VPC yet; ERR_UNAVAILABLE: it is being made. */
+int nc_network_is_ready(
+    struct nc *nc, const struct instance_spec *spec, struct arena *arena, struct err *e);
+int nc_network_nics(struct nc *nc, const struct instance_spec *spec, struct arena *arena,
+    struct helper_nic nics[HELPER_NICS_MAX], uint32_t *ret_count, struct err *e);
+/* Tells DHCP, DNS and metadata of an instance's interfaces, or that they are gone. */
+int nc_network_serve(struct nc *nc, const struct instance_spec *spec, const struct helper_nic *nics,
+    const uint32_t *ifindex, uint32_t count, struct err *e);
+void nc_network_unserve(struct nc *nc, const struct helper_nic *nics, uint32_t count);
+/* What the kernel has and no record wants goes. Once, after a start. */
+int nc_network_sweep(struct nc *nc, const struct instance_record *instances, size_t count,
+    struct arena *arena, struct err *e);
+
+/* -- console.c -- */
+#define NC_CONSOLE_MAX (64 * 1024)
+int nc_console_read(
+    struct nc *nc, const char *instance_id, struct arena *arena, struct str *ret, struct err *e);
