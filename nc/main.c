@@ -1,0 +1,297 @@
+/* mallee-nc: the node controller. Configuration, wiring, and the order in which things begin and
+ * end; README.md says where the work is. */
+#include <stdio.h>
+#include <unistd.h>
+#include "nc.h"
+#include "net/status_server.h"
+#include "rpc/nc.api.h"
+#include "rpc/trust.h"
+#include "run/fs.h"
+#include "schema.h"
+
+#define RECONCILE_MS 10000
+#define RENEWAL_MS (3600 * 1000)
+#define STEP_WORKERS 12
+#define STEPS_QUEUED_MAX 20000
+#define JOIN_WAIT_S 120
+
+#define AT(member) offsetof(struct nc_conf, member)
+const struct conf_key nc_conf_keys[] = {
+	DAEMON_CONF_KEYS(struct nc_conf, "nc", "8775", "9775"),
+	{ "database", CONF_STRING, AT(database), "", "store; empty: sqlite:<state_dir>/nc.db", NULL,
+	    0, 0 },
+	{ "advertise", CONF_STRING, AT(advertise), "",
+	    "URL at which the zone reaches this node; empty: https://<host name>:8775", NULL, 0,
+	    0 },
+	{ "helper_socket", CONF_PATH, AT(helper_socket), "/run/mallee/nc-helper/helper.sock",
+	    "socket of mallee-nc-helper", NULL, 0, 0 },
+	{ "resolver", CONF_STRING, AT(resolver), "",
+	    "name server that guests' questions go to, ADDRESS[:PORT]; empty: the host's own; none",
+	    NULL, 0, 0 },
+	{ "vcpus", CONF_U32, AT(vcpus), "0", "virtual processors to give away; 0: 4 per core", NULL,
+	    0, 65536 },
+	{ "memory", CONF_SIZE, AT(memory), "0", "memory to give away; 0: all but 512M", NULL, 0,
+	    0 },
+	{ "disk", CONF_SIZE, AT(disk), "0",
+	    "disk to give away; 0: the size of state_dir's file system", NULL, 0, 0 },
+	{ "cache_limit", CONF_SIZE, AT(cache_limit), "0",
+	    "bytes that cached images may take; 0: what the disk holds", NULL, 0, 0 },
+	{ "fetches", CONF_U32, AT(fetches), "3", "images fetched at once", NULL, 1, 64 },
+	{ "fetch_stall", CONF_DURATION, AT(fetch_stall_ms), "30s",
+	    "a source of images that sends less than 1 KiB/s for so long is given up", NULL, 1000,
+	    0 },
+	{ "mtu", CONF_U32, AT(mtu), "1500", "that guests are told of", NULL, 576, 9000 },
+	{ "stop_grace", CONF_DURATION, AT(stop_grace_ms), "60s",
+	    "how long a guest may take to shut down before it is stopped by force", NULL, 0,
+	    600000 },
+	{ "terminate_grace", CONF_DURATION, AT(terminate_grace_ms), "5s",
+	    "the same for termination", NULL, 0, 600000 },
+	{ "reboot_grace", CONF_DURATION, AT(reboot_grace_ms), "10s",
+	    "how long a guest may take to begin a reboot before it is reset", NULL, 0, 600000 },
+	CONF_END,
+};
+
+static char *
+advertised(const struct nc_conf *conf)
+{
+	char host[256] = "localhost";
+
+	if (conf->advertise[0])
+		return xstrdup(conf->advertise);
+	(void)gethostname(
+	    host, sizeof(host) - 1); /* "localhost" will not be reached, and join says so */
+	return xasprintf("https://%s:8775", host);
+}
+
+static int
+join(const void *conf_values, int argc, char **argv)
+{
+	const struct nc_conf *conf = conf_values;
+	_cleanup_free_ char *advertise = advertised(conf);
+
+	if (argc != 2) {
+		fputs("usage: mallee-nc join URL TOKEN\n", stderr);
+		return 2;
+	}
+	return trust_join("nc", conf->daemon.state_dir, advertise, argv[0], argv[1], JOIN_WAIT_S);
+}
+
+static void
+lifecycle(void *arg, const struct helper_guest *guest)
+{
+	struct nc *nc = arg;
+
+	log_info(nc->log, "guest.event", "instance=%s state=\"%s\"", guest->instance_id,
+	    helper_state_name(guest->state));
+	nc_instances_poke(nc);
+}
+
+static void
+health(void *arg, const struct helper_health *h)
+{
+	nc_node_health(arg, h);
+}
+
+static void
+helper_link(void *arg, bool up, const char *why)
+{
+	struct nc *nc = arg;
+
+	nc_node_helper_link(nc, up, why);
+	if (up)
+		nc_networks_forget_applied(nc);
+}
+
+static void
+fetched(void *arg, const char *digest)
+{
+	nc_instances_poke(arg);
+}
+
+static int
+renew(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	struct nc *nc = arg;
+	bool has_renewed = false;
+	int r = trust_renew(nc->rpc, nc->conf->daemon.state_dir, &has_renewed, e);
+
+	return r == 0 && has_renewed ? rpc_reload(nc->rpc, e) : r;
+}
+
+static int
+open_state(struct nc *nc, struct err *e)
+{
+	const char *state_dir = nc->conf->daemon.state_dir;
+	_cleanup_free_ char *url = nc->conf->database[0] ? xstrdup(nc->conf->database)
+							 : xasprintf("sqlite:%s/nc.db", state_dir);
+	int r;
+
+	nc->instances_dir = xasprintf("%s/instances", state_dir);
+	nc->cache_dir = xasprintf("%s/cache", state_dir);
+	if ((r = fs_mkdir_p(nc->instances_dir, 0750, e)) < 0 ||
+	    (r = fs_mkdir_p(nc->cache_dir, 0750, e)) < 0 || (r = nc_node_init(nc, e)) < 0)
+		return r;
+	return store_open(url, &nc_schema, nc->log, &nc->store, e);
+}
+
+static int
+open_cache(struct nc *nc, struct err *e)
+{
+	_cleanup_free_ char *ca = xasprintf("%s/trust/ca.pem", nc->conf->daemon.state_dir);
+	/* Names do not matter: what comes is held against its digest. */
+	const struct http_client_tls tls = { .ca_path = ca, .skip_name = true };
+	const struct image_cache_options options = { .directory = nc->cache_dir,
+		.limit = nc->conf->cache_limit,
+		.http = rpc_http(nc->rpc),
+		.tls = &tls,
+		.fetches = nc->conf->fetches,
+		.low_speed_ms = nc->conf->fetch_stall_ms,
+		.log = nc->log,
+		.is_used = nc_image_is_used,
+		.done = fetched,
+		.arg = nc };
+
+	return image_cache_new(&options, &nc->cache, e);
+}
+
+static int
+open_peers(struct nc *nc, struct err *e)
+{
+	const struct helper_client_options helper = { .path = nc->conf->helper_socket,
+		.lifecycle = lifecycle,
+		.health = health,
+		.link = helper_link,
+		.arg = nc };
+	const struct guest_services_options services = { .state_dir = nc->conf->daemon.state_dir,
+		.resolver = nc->conf->resolver[0] ? nc->conf->resolver : NULL };
+	int r;
+
+	r = rpc_new(nc->daemon, nc->conf->daemon.state_dir, &nc->rpc, e);
+	if (r < 0)
+		return r;
+	snprintf(nc->node_id, sizeof(nc->node_id), "%s", rpc_self(nc->rpc));
+	if ((r = workers_new(STEP_WORKERS, STEPS_QUEUED_MAX, &nc->workers, e)) < 0 ||
+	    (r = open_cache(nc, e)) < 0 ||
+	    (r = guest_services_new(nc->daemon, &services, &nc->services, e)) < 0)
+		return r;
+	return helper_client_new(nc->loop, nc->log, &helper, &nc->helper, e);
+}
+
+static int
+serve(struct nc *nc, struct err *e)
+{
+	int *fds = NULL;
+	size_t count = 0;
+	int r;
+
+	nc->changes = changes_new(nc->store, nc->loop);
+	r = daemon_sockets(nc->daemon, "nc", nc->conf->daemon.listen, &fds, &count, e);
+	if (r == 0)
+		r = rpc_serve(nc->rpc, &nc_service, nc, fds, count, &nc->server, e);
+	free(fds);
+	if (r == 0)
+		r = status_server_new(nc->daemon, NULL, 0, nc, &nc->status, e);
+	return r;
+}
+
+static void
+stop(struct daemon *d, void *state)
+{
+	struct nc *nc = state;
+
+	{
+		LOCK_SCOPE(&nc->lock);
+		nc->is_ending = true;
+	}
+	status_server_free(nc->status);
+	rpc_server_free(nc->server);
+	/* First the calls that steps may be waiting in, then the steps. */
+	reconciler_free(nc->instances);
+	reconciler_free(nc->networks);
+	reconciler_free(nc->renewal);
+	helper_client_free(nc->helper);
+	workers_free(nc->workers);
+	image_cache_free(nc->cache);
+	changes_free(nc->changes);
+	guest_services_free(nc->services);
+	rpc_free(nc->rpc);
+	store_close(nc->store);
+	map_free(nc->live);
+	map_free(nc->vpcs);
+	lock_done(&nc->lock);
+	free(nc->instances_dir);
+	free(nc->cache_dir);
+	free(nc);
+}
+
+static int
+start(struct daemon *d, void **ret_state, struct err *e)
+{
+	struct nc *nc = xcalloc(1, sizeof(*nc));
+	int r;
+
+	nc->daemon = d;
+	nc->conf = daemon_configuration(d);
+	nc->log = daemon_log(d);
+	nc->loop = daemon_loop(d);
+	lock_init(&nc->lock, LOCK_STATE);
+	nc->live = map_new(free);
+	nc->vpcs = map_new(free);
+	if ((r = open_state(nc, e)) < 0 || (r = open_peers(nc, e)) < 0) {
+		stop(d, nc);
+		return r;
+	}
+	nc->networks = reconciler_new(
+	    nc->loop, daemon_workers(d), "nc", "networks", RECONCILE_MS, nc_networks_reconcile, nc);
+	nc->instances = reconciler_new(nc->loop, daemon_workers(d), "nc", "instances", RECONCILE_MS,
+	    nc_instances_reconcile, nc);
+	nc->renewal =
+	    reconciler_new(nc->loop, daemon_workers(d), "nc", "certificate", RENEWAL_MS, renew, nc);
+	r = serve(nc, e);
+	if (r < 0) {
+		stop(d, nc);
+		return r;
+	}
+	*ret_state = nc;
+	return 0;
+}
+
+static void
+drain(struct daemon *d, void *state)
+{
+	struct nc *nc = state;
+
+	rpc_server_drain(nc->server);
+}
+
+static void
+reload(struct daemon *d, void *state)
+{
+	struct nc *nc = state;
+	struct err e = { 0 };
+
+	if (rpc_reload(nc->rpc, &e) < 0)
+		log_error(nc->log, "nc.reload", "error=\"%s\"", e.text);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct daemon_command commands[] = {
+		{ "join", "join URL TOKEN", "join the cloud whose front door is URL", join },
+		{ 0 },
+	};
+	static const struct daemon_spec spec = {
+		.name = "nc",
+		.description = "Mallee node controller: runs the guests of one host",
+		.keys = nc_conf_keys,
+		.conf_size = sizeof(struct nc_conf),
+		.commands = commands,
+		.start = start,
+		.reload = reload,
+		.drain = drain,
+		.stop = stop,
+	};
+
+	return daemon_main(&spec, argc, argv);
+}
