@@ -22,6 +22,8 @@ struct changes {
 	struct list parked; /* struct rpc_waiter */
 	struct rpc *rpc;    /* whose requests these are, a reference; under rpc->lock */
 	bool is_freed;
+	unsigned resumed; /* handed to workers and not through yet */
+	pthread_cond_t idle;
 };
 
 static void
@@ -29,6 +31,7 @@ changes_unref(struct changes *c)
 {
 	if (atomic_fetch_sub(&c->refs, 1) != 1)
 		return;
+	(void)pthread_cond_destroy(&c->idle);
 	lock_done(&c->lock);
 	free(c);
 }
@@ -54,6 +57,7 @@ changes_new(struct store *store, struct loop *loop)
 	c->loop = loop;
 	c->timer = loop_timer_new(loop, on_timer, c);
 	lock_init(&c->lock, LOCK_CHANGES);
+	(void)pthread_cond_init(&c->idle, NULL);
 	list_init(&c->parked);
 	store_on_events(store, on_events, c);
 	/* Unreadable: nobody waits before the first commit, which is slow but right. */
@@ -83,11 +87,21 @@ forget_rpc(struct changes *c)
 
 /* -- waking -- */
 
+static void on_parked(void *arg);
+
 /* On a worker. */
 static void
 resume(void *arg)
 {
-	rpc_waiter_run(arg);
+	struct rpc_waiter *w = arg;
+	struct changes *c = w->park;
+
+	rpc_waiter_run(w);
+	lock_take(&c->lock);
+	c->resumed--;
+	(void)pthread_cond_broadcast(&c->idle);
+	lock_release(&c->lock);
+	changes_unref(c);
 }
 
 /* Takes w, which is in no list. */
@@ -98,12 +112,18 @@ wake(struct changes *c, struct rpc_waiter *w)
 
 	if (atomic_load(&w->call->client_gone))
 		w->is_due = true; /* nobody will read it: answer what there is and be done */
+	lock_take(&c->lock);
+	c->resumed++;
+	lock_release(&c->lock);
+	atomic_fetch_add(&c->refs, 1);
 	if (workers_run(w->rpc->workers, resume, w, &e) == 0)
 		return;
 	lock_take(&c->lock);
+	c->resumed--;
 	w->due_ms = clock_monotonic_ms() + QUEUE_FULL_RETRY_MS;
 	list_add_tail(&c->parked, &w->link);
 	lock_release(&c->lock);
+	loop_post(c->loop, on_parked, c); /* with the reference */
 }
 
 /* Moves those to wake from c->parked to `out`. */
@@ -297,6 +317,10 @@ changes_free(struct changes *c)
 		list_remove(&w->link);
 		rpc_waiter_drop(w);
 	}
+	lock_take(&c->lock);
+	while (c->resumed)
+		(void)lock_wait(&c->lock, &c->idle, -1);
+	lock_release(&c->lock);
 	forget_rpc(c);
 	loop_timer_free(TAKE(c->timer));
 	changes_unref(c);

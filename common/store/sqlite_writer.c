@@ -142,7 +142,8 @@ queue_take(struct store *s, uint64_t heartbeat_ms, struct job **jobs, size_t *re
 	return true;
 }
 
-/* Wakes the callers; tells of new events. */
+/* Tells of new events, then wakes the callers: who has returned from its write knows that the telling
+ * is over, and may take down what is told. */
 static void
 jobs_finish(struct store *s, struct job **jobs, size_t count)
 {
@@ -153,9 +154,14 @@ jobs_finish(struct store *s, struct job **jobs, size_t count)
 	lock_take(&s->writer_lock);
 	on_events = s->on_events;
 	arg = s->on_events_arg;
-	for (size_t i = 0; i < count; i++) {
+	lock_release(&s->writer_lock);
+	for (size_t i = 0; i < count; i++)
 		if (jobs[i]->revision > revision)
 			revision = jobs[i]->revision;
+	if (revision && on_events)
+		on_events(arg, revision);
+	lock_take(&s->writer_lock);
+	for (size_t i = 0; i < count; i++) {
 		jobs[i]->is_done = true;
 		pthread_cond_signal(&jobs[i]->done); /* the job is gone once the lock is */
 	}
@@ -164,8 +170,6 @@ jobs_finish(struct store *s, struct job **jobs, size_t count)
 		pthread_cond_signal(&s->keep);
 	}
 	lock_release(&s->writer_lock);
-	if (revision && on_events)
-		on_events(arg, revision);
 }
 
 static int
