@@ -62,7 +62,10 @@ struct daemon_spec {
 
 /* Parses --config FILE, --check-config, --help, --version and commands; runs until SIGTERM or SIGINT.
  * Errors at start are one line on stderr and exit status 1 (usage: 2). Sends READY=1, STOPPING=1,
- * WATCHDOG=1 to systemd when asked to (NOTIFY_SOCKET, WATCHDOG_USEC). */
+ * WATCHDOG=1 to systemd when asked to (NOTIFY_SOCKET, WATCHDOG_USEC). A second instance on the same
+ * state_dir is refused (STATE_DIR/lock). Without --config, an absent /etc/mallee/NAME.conf means the
+ * fallbacks. When the drain times out, or at a second SIGTERM, the process ends without calling stop:
+ * requests under way still hold pointers, and what was acknowledged is in the store. */
 int daemon_main(const struct daemon_spec *spec, int argc, char **argv);
 
 struct loop *daemon_loop(struct daemon *d);
