@@ -1,0 +1,189 @@
+/* Verbs of the admin socket: short texts for a person or a script. */
+#include "admin.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "net/url.h"
+
+#include "account.h"
+#include "join.h"
+#include "zone.h"
+
+static void
+fail(struct http_call *call, const struct err *e)
+{
+	call->status = fault_status(e->code);
+	strbuf_reset(&call->reply);
+	strbuf_addf(&call->reply, "%s\n", e->text);
+}
+
+static int
+read_form(struct http_call *call, struct form *ret, struct err *e)
+{
+	*ret = (struct form){ 0 };
+	call->content_type = "text/plain";
+	return form_parse(call->body, 16, call->arena, ret, e);
+}
+
+static void
+create_token(struct http_call *call, void *arg)
+{
+	struct clc *clc = arg;
+	char text[TRUST_TOKEN_MAX];
+	struct trust_token token;
+	struct err e = { 0 };
+	struct form form;
+	int r = read_form(call, &form, &e);
+
+	if (r == 0)
+		r = clc_token_create(clc, form_find(&form, "role"), form_find(&form, "zone"), &token, &e);
+	if (r < 0) {
+		fail(call, &e);
+		return;
+	}
+	trust_token_format(&token, text);
+	strbuf_addf(&call->reply, "%s\n", text);
+}
+
+struct account_new {
+	struct clc *clc;
+	const char *name;
+	struct clc_account account;
+};
+
+static int
+write_account(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct account_new *a = arg;
+
+	return clc_account_create(tx, a->clc->conf, a->name, &a->account, e);
+}
+
+static void
+create_account(struct http_call *call, void *arg)
+{
+	struct account_new a = { .clc = arg };
+	struct err e = { 0 };
+	struct form form;
+	int r = read_form(call, &form, &e);
+
+	if (r == 0) {
+		a.name = form_find(&form, "name");
+		r = a.name ? store_write(a.clc->store, write_account, &a, &e) :
+			     err_set(&e, ERR_INVALID, "name an account");
+	}
+	if (r < 0) {
+		fail(call, &e);
+		return;
+	}
+	strbuf_addf(&call->reply,
+	    "# Account '%s', user '%s'. The secret key is shown this once.\n"
+	    "AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\nEC2_USER_ID=%s\n",
+	    a.account.name, ADMIN_USER, a.account.access_key_id, a.account.secret, a.account.account_id);
+}
+
+struct table { /* a statement printed as lines */
+	struct clc *clc;
+	struct strbuf *out;
+};
+
+static int
+print_accounts(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct table *t = arg;
+	int r = store_query(tx, Q_ACCOUNTS, &rows, e);
+
+	strbuf_reset(t->out);
+	while (r >= 0 && (r = store_next(rows, e)) > 0)
+		strbuf_addf(t->out, "%s %s\n", store_text(rows, 0), store_text(rows, 1));
+	return r;
+}
+
+static int
+print_nodes(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct table *t = arg;
+	int r = store_query(tx, Q_NODES, &rows, e);
+
+	strbuf_reset(t->out);
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		strbuf_addf(t->out, "%s zone=%s state=%s hypervisor=%s vcpus=%lld/%lld memory_mib=%lld/%lld "
+		    "disk_gib=%lld/%lld",
+		    store_text(rows, 0), store_text(rows, 1), store_text(rows, 2),
+		    store_text(rows, 4) ? store_text(rows, 4) : "-", (long long)store_int(rows, 8),
+		    (long long)store_int(rows, 5), (long long)store_int(rows, 9),
+		    (long long)store_int(rows, 6), (long long)store_int(rows, 10),
+		    (long long)store_int(rows, 7));
+		if (store_text(rows, 3))
+			strbuf_addf(t->out, " reason=\"%s\"", store_text(rows, 3));
+		strbuf_addc(t->out, '\n');
+	}
+	return r;
+}
+
+static int
+print_peers(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct table *t = arg;
+	char expires[TIME_TEXT_SIZE];
+	int r = store_query(tx, Q_PEERS, &rows, e);
+
+	strbuf_reset(t->out);
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
+
+		time_format_iso(store_int(rows, 5), expires);
+		strbuf_addf(t->out, "%s role=%s zone=%s url=%s certificate_until=%.10s", store_text(rows, 0),
+		    store_text(rows, 1), store_text(rows, 2) ? store_text(rows, 2) : "-",
+		    store_text(rows, 3), expires);
+		if (strcmp(store_text(rows, 1), "nc") != 0) /* nodes are the business of their cc */
+			strbuf_addf(t->out, " %s",
+			    clc_zones_peer_is_up(t->clc, store_text(rows, 0), &why) ? "up" : "down");
+		if (why.n)
+			strbuf_addf(t->out, " reason=\"%s\"", strbuf_c(&why));
+		strbuf_addc(t->out, '\n');
+	}
+	return r;
+}
+
+static void
+print(struct http_call *call, struct clc *clc, store_fn fn)
+{
+	struct table t = { .clc = clc, .out = &call->reply };
+	struct err e = { 0 };
+
+	call->content_type = "text/plain";
+	if (store_read(clc->store, fn, &t, &e) < 0)
+		fail(call, &e);
+}
+
+static void
+list_accounts(struct http_call *call, void *arg)
+{
+	print(call, arg, print_accounts);
+}
+
+static void
+list_nodes(struct http_call *call, void *arg)
+{
+	print(call, arg, print_nodes);
+}
+
+static void
+list_peers(struct http_call *call, void *arg)
+{
+	print(call, arg, print_peers);
+}
+
+const struct admin_verb clc_admin_verbs[] = {
+	{ "POST", "/token", "role, zone: a token for one daemon to join with", create_token },
+	{ "POST", "/accounts", "name: an account with its admin user and key", create_account },
+	{ "GET", "/accounts", "account ids and names", list_accounts },
+	{ "GET", "/nodes", "nodes with capacity used and whole", list_nodes },
+	{ "GET", "/peers", "daemons of the cloud", list_peers },
+};
+const size_t clc_admin_verb_count = ARRAY_SIZE(clc_admin_verbs);

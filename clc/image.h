@@ -1,0 +1,19 @@
+#pragma once
+/* Machine images, kernels and ramdisks: what was recorded of an object when it was registered. */
+#include "request.h"
+
+struct clc_image { /* strings from the arena */
+	const char *image_id, *account_id, *name, *description, *location, *bucket, *object_key, *type;
+	const char *architecture, *format, *virtualization, *digest, *kernel_id, *ramdisk_id;
+	const char *root_device_name;
+	int64_t size_bytes, created_us;
+	bool is_public, is_deregistered;
+};
+/* Deregistered ones too: instances made of them go on. IMAGE_NOT_FOUND. */
+int clc_image_load(struct store_tx *tx, const char *image_id, struct arena *arena,
+    struct clc_image *ret, struct err *e);
+/* One that the account may launch: its own or public, of that type, not deregistered. IMAGE_MALFORMED. */
+int clc_image_get(struct store_tx *tx, const char *account_id, const char *image_id, const char *type,
+    struct arena *arena, struct clc_image *ret, struct err *e);
+/* Path-style URL of its object below `base`. */
+void clc_image_url(const struct clc_image *image, const char *base, struct strbuf *out);

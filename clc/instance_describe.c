@@ -1,0 +1,492 @@
+/* From rows to EC2's instance shape, and DescribeInstances with its filters and pages (which count
+ * instances, not reservations). */
+#include "instance_describe.h"
+
+#include "base/vec.h"
+
+#include "filter.h"
+#include "page.h"
+#include "tags.h"
+#include "vpc.h"
+#include "zone.h"
+
+static const struct filter_path instance_filters[] = {
+	{ "affinity", "placement.affinity" },
+	{ "architecture", "architecture" },
+	{ "availability-zone", "placement.availability_zone" },
+	{ "block-device-mapping.device-name", "block_devices.device_name" },
+	{ "client-token", "client_token" },
+	{ "dns-name", "public_dns_name" },
+	{ "group-id", "groups.group_id" },
+	{ "group-name", "groups.group_name" },
+	{ "hypervisor", "hypervisor" },
+	{ "image-id", "image_id" },
+	{ "instance-id", "instance_id" },
+	{ "instance-state-code", "state.code" },
+	{ "instance-state-name", "state.name" },
+	{ "instance-type", "instance_type" },
+	{ "instance.group-id", "groups.group_id" },
+	{ "instance.group-name", "groups.group_name" },
+	{ "ip-address", "public_ip_address" },
+	{ "kernel-id", "kernel_id" },
+	{ "key-name", "key_name" },
+	{ "launch-index", "launch_index" },
+	{ "launch-time", "launch_time" },
+	{ "metadata-options.http-tokens", "metadata_options.http_tokens" },
+	{ "metadata-options.http-endpoint", "metadata_options.http_endpoint" },
+	{ "metadata-options.http-put-response-hop-limit",
+	    "metadata_options.http_put_response_hop_limit" },
+	{ "monitoring-state", "monitoring.state" },
+	{ "network-interface.addresses.private-ip-address",
+	    "network_interfaces.private_addresses.private_ip_address" },
+	{ "network-interface.addresses.primary", "network_interfaces.private_addresses.primary" },
+	{ "network-interface.addresses.association.public-ip",
+	    "network_interfaces.private_addresses.association.public_ip" },
+	{ "network-interface.association.public-ip", "network_interfaces.association.public_ip" },
+	{ "network-interface.attachment.attachment-id", "network_interfaces.attachment.attachment_id" },
+	{ "network-interface.attachment.device-index", "network_interfaces.attachment.device_index" },
+	{ "network-interface.attachment.status", "network_interfaces.attachment.status" },
+	{ "network-interface.description", "network_interfaces.description" },
+	{ "network-interface.group-id", "network_interfaces.groups.group_id" },
+	{ "network-interface.group-name", "network_interfaces.groups.group_name" },
+	{ "network-interface.mac-address", "network_interfaces.mac_address" },
+	{ "network-interface.network-interface-id", "network_interfaces.interface_id" },
+	{ "network-interface.owner-id", "network_interfaces.owner_id" },
+	{ "network-interface.private-dns-name", "network_interfaces.private_dns_name" },
+	{ "network-interface.source-dest-check", "network_interfaces.source_dest_check" },
+	{ "network-interface.status", "network_interfaces.status" },
+	{ "network-interface.subnet-id", "network_interfaces.subnet_id" },
+	{ "network-interface.vpc-id", "network_interfaces.vpc_id" },
+	{ "placement-group-name", "placement.group_name" },
+	{ "private-dns-name", "private_dns_name" },
+	{ "private-ip-address", "private_ip_address" },
+	{ "ramdisk-id", "ramdisk_id" },
+	{ "reason", "reason" },
+	{ "root-device-name", "root_device_name" },
+	{ "root-device-type", "root_device_type" },
+	{ "source-dest-check", "source_dest_check" },
+	{ "state-reason-code", "state_reason.code" },
+	{ "state-reason-message", "state_reason.message" },
+	{ "subnet-id", "subnet_id" },
+	{ "tenancy", "placement.tenancy" },
+	{ "virtualization-type", "virtualization_type" },
+	{ "vpc-id", "vpc_id" },
+	{ 0 },
+};
+
+/* -- one instance -- */
+
+static void
+put_state(struct arena *arena, enum clc_instance_state state, struct instance_state **ret)
+{
+	*ret = arena_alloc(arena, sizeof(**ret));
+	(*ret)->has_code = true;
+	(*ret)->code = instance_state_code(state);
+	(*ret)->name = instance_state_to_string(state);
+}
+
+static char *
+private_dns(const char *address, const char *region, struct arena *arena)
+{
+	char *name = arena_printf(arena, "ip-%s", address);
+
+	for (char *c = name; *c; c++)
+		if (*c == '.')
+			*c = '-';
+	return arena_printf(arena, "%s.%s.compute.internal", name, region);
+}
+
+static int
+read_groups(struct store_tx *tx, const char *interface_id, struct arena *arena,
+    struct group_identifier **ret_items, size_t *ret_count, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	VEC(struct group_identifier) groups = { 0 };
+	int r = store_query(tx, Q_INTERFACE_GROUPS, &rows, e, interface_id);
+
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		struct group_identifier g = { .group_id = arena_strdup(arena, store_text(rows, 0)),
+			.group_name = arena_strdup(arena, store_text(rows, 1)) };
+
+		vec_add(&groups, g);
+	}
+	*ret_count = groups.count;
+	*ret_items = arena_memdup(arena, groups.items, groups.count * sizeof(*groups.items));
+	vec_done(&groups);
+	return r;
+}
+
+static struct interface_association *
+association(const char *public_ip, struct arena *arena)
+{
+	struct interface_association *a;
+
+	if (!public_ip)
+		return NULL;
+	a = arena_alloc(arena, sizeof(*a));
+	a->ip_owner_id = "amazon";
+	a->public_ip = public_ip;
+	a->public_dns_name = "";
+	return a;
+}
+
+static int
+describe_interface(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
+    struct instance *out, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *row = NULL;
+	struct instance_interface *nic;
+	struct interface_private_address *address;
+	char text[INET_ADDRSTRLEN];
+	int r;
+
+	r = store_query(tx, Q_INTERFACE_OF_INSTANCE, &row, e, i->instance_id);
+	if (r == 0)
+		r = store_next(row, e);
+	if (r <= 0)
+		return r; /* terminated: it has none any more */
+	nic = arena_alloc(arena, sizeof(*nic));
+	address = arena_alloc(arena, sizeof(*address));
+	address_format(store_int(row, 4), text);
+	nic->interface_id = arena_strdup(arena, store_text(row, 0));
+	nic->vpc_id = arena_strdup(arena, store_text(row, 1));
+	nic->subnet_id = arena_strdup(arena, store_text(row, 2));
+	nic->mac_address = arena_strdup(arena, store_text(row, 3));
+	nic->private_ip_address = arena_strdup(arena, text);
+	nic->private_dns_name = private_dns(text, i->region, arena);
+	nic->association = association(arena_strdup(arena, store_text(row, 5)), arena);
+	nic->owner_id = i->account_id;
+	nic->has_source_dest_check = nic->source_dest_check = true;
+	nic->status = "in-use";
+	nic->interface_type = "interface";
+	nic->attachment = arena_alloc(arena, sizeof(*nic->attachment));
+	*nic->attachment = (struct interface_attachment){ .has_attach_time = true,
+		.attach_time = store_int(row, 8),
+		.attachment_id = arena_strdup(arena, store_text(row, 7)),
+		.has_delete_on_termination = true,
+		.delete_on_termination = true,
+		.has_device_index = true,
+		.status = "attached" };
+	address->association = nic->association;
+	address->has_primary = address->primary = true;
+	address->private_dns_name = nic->private_dns_name;
+	address->private_ip_address = nic->private_ip_address;
+	nic->private_addresses.items = address;
+	nic->private_addresses.count = 1;
+	r = read_groups(tx, nic->interface_id, arena, &nic->groups.items, &nic->groups.count, e);
+	if (r < 0)
+		return r;
+	out->network_interfaces.items = nic;
+	out->network_interfaces.count = 1;
+	out->groups.items = nic->groups.items;
+	out->groups.count = nic->groups.count;
+	out->vpc_id = nic->vpc_id;
+	out->subnet_id = nic->subnet_id;
+	out->private_ip_address = nic->private_ip_address;
+	out->private_dns_name = nic->private_dns_name;
+	out->public_ip_address = nic->association ? nic->association->public_ip : NULL;
+	out->has_source_dest_check = out->source_dest_check = true;
+	return 0;
+}
+
+static void
+describe_devices(const struct clc_instance *i, struct arena *arena, struct instance *out)
+{
+	/* Instance-store devices are not block device mappings of EC2's answer: those list EBS volumes. */
+	out->root_device_name = "/dev/vda";
+	out->root_device_type = "instance-store";
+	out->placement = arena_alloc(arena, sizeof(*out->placement));
+	out->placement->availability_zone = i->zone;
+	out->placement->group_name = "";
+	out->placement->tenancy = "default";
+	out->monitoring = arena_alloc(arena, sizeof(*out->monitoring));
+	out->monitoring->state = i->is_monitored ? "enabled" : "disabled";
+	out->metadata_options = arena_alloc(arena, sizeof(*out->metadata_options));
+	*out->metadata_options = (struct metadata_options_state){ .state = "applied",
+		.http_tokens = i->http_tokens,
+		.has_http_put_response_hop_limit = true,
+		.http_put_response_hop_limit = (uint32_t)i->http_hop_limit,
+		.http_endpoint = "enabled" };
+}
+
+/* Why it is in its state: what the zone said last, or what it is doing now. */
+static void
+describe_reason(const struct clc_instance *i, struct arena *arena, struct instance *out)
+{
+	const char *code = i->reason_code, *message = i->reason_message;
+
+	if (i->is_unreachable && i->state != INSTANCE_TERMINATED) {
+		code = "Server.Unreachable";
+		message = arena_printf(arena,
+		    "Server.Unreachable: the node '%s' is silent; the state shown is the last one known",
+		    i->node_id ? i->node_id : "");
+	} else if (i->state == INSTANCE_PENDING && !code) {
+		code = "pending";
+		message = i->step ? i->step : "pending";
+	}
+	if (!code)
+		return;
+	out->state_reason = arena_alloc(arena, sizeof(*out->state_reason));
+	out->state_reason->code = code;
+	out->state_reason->message = message ? message : code;
+}
+
+static int
+describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena, struct instance *out,
+    struct err *e)
+{
+	struct tag_list tags;
+	int r;
+
+	memset(out, 0, sizeof(*out));
+	out->instance_id = i->instance_id;
+	out->image_id = i->image_id;
+	out->kernel_id = i->kernel_id;
+	out->ramdisk_id = i->ramdisk_id;
+	put_state(arena, i->state, &out->state);
+	out->reason = i->transition_reason ? i->transition_reason : "";
+	out->public_dns_name = out->private_dns_name = "";
+	out->key_name = i->key_name;
+	out->has_launch_index = out->has_launch_time = true;
+	out->launch_index = (uint32_t)i->launch_index;
+	out->launch_time = i->launch_us;
+	out->instance_type = i->instance_type;
+	out->architecture = "x86_64";
+	out->virtualization_type = "hvm";
+	out->hypervisor = "xen"; /* EC2 knows ovm and xen only; KVM says xen as well */
+	out->client_token = i->client_token;
+	out->has_ebs_optimized = true;
+	describe_devices(i, arena, out);
+	describe_reason(i, arena, out);
+	r = describe_interface(tx, i, arena, out, e);
+	if (r == 0)
+		r = clc_tags_read(tx, i->instance_id, arena, &tags, e);
+	if (r == 0) {
+		out->tags.items = tags.items;
+		out->tags.count = tags.count;
+	}
+	return r;
+}
+
+/* -- reservations -- */
+
+static void
+begin_reservation(const struct clc_instance *i, struct reservation *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->reservation_id = i->reservation_id;
+	out->owner_id = i->account_id;
+}
+
+int
+clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *reservation_id,
+    struct reservation *ret, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	VEC(struct instance) all = { 0 };
+	int r = store_query(tx, Q_INSTANCES_OF_RESERVATION, &rows, e, reservation_id);
+
+	memset(ret, 0, sizeof(*ret));
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		struct clc_instance i;
+		struct instance out;
+
+		clc_instance_read(rows, rq->arena, &i);
+		if (!all.count)
+			begin_reservation(&i, ret);
+		r = describe(tx, &i, rq->arena, &out, e);
+		vec_add(&all, out);
+	}
+	ret->reservation_id = arena_strdup(rq->arena, reservation_id);
+	ret->owner_id = rq->account_id;
+	ret->instances.count = all.count;
+	ret->instances.items = arena_memdup(rq->arena, all.items, all.count * sizeof(*all.items));
+	vec_done(&all);
+	return r < 0 ? r : 0;
+}
+
+struct found {
+	struct instance instance;
+	const char *reservation_id;
+};
+
+struct listing {
+	struct request *rq;
+	const struct describe_instances_in *in;
+	VEC(struct found) found;
+};
+
+static const char *const reservation_filters[] = { "reservation-id", "owner-id", "requester-id", NULL };
+
+/* These look at the reservation, which has no struct of its own yet while instances are read. */
+static bool
+reservation_passes(const struct filter *f, const struct clc_instance *i)
+{
+	const char *value = strcmp(f->name, "reservation-id") == 0 ? i->reservation_id :
+	    strcmp(f->name, "owner-id") == 0			   ? i->account_id :
+								     "";
+
+	for (size_t n = 0; n < f->values.count; n++)
+		if (glob_match(f->values.items[n], value))
+			return true;
+	return false;
+}
+
+static bool
+is_reservation_filter(const char *name)
+{
+	for (const char *const *n = reservation_filters; *n; n++)
+		if (strcmp(*n, name) == 0)
+			return true;
+	return false;
+}
+
+static int
+check_filters(const struct describe_instances_in *in, struct err *e)
+{
+	int r = 0;
+
+	for (size_t n = 0; r == 0 && n < in->filters.count; n++)
+		if (!is_reservation_filter(in->filters.items[n].name))
+			r = filters_check(instance_filters, &in->filters.items[n], 1, &instance_shape, e);
+	return r;
+}
+
+static bool
+passes(const struct describe_instances_in *in, const struct clc_instance *i, const struct instance *out)
+{
+	for (size_t n = 0; n < in->filters.count; n++) {
+		const struct filter *f = &in->filters.items[n];
+
+		if (is_reservation_filter(f->name) ?
+			!reservation_passes(f, i) :
+			!filters_match(instance_filters, f, 1, &instance_shape, out))
+			return false;
+	}
+	return true;
+}
+
+static int
+add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance *i, struct err *e)
+{
+	struct found f = { .reservation_id = i->reservation_id };
+	int r = describe(tx, i, l->rq->arena, &f.instance, e);
+
+	if (r == 0 && passes(l->in, i, &f.instance))
+		vec_add(&l->found, f);
+	return r;
+}
+
+static int
+read_listing(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct listing *l = arg;
+	struct request *rq = l->rq;
+	struct clc_instance i;
+	int r;
+
+	l->found.count = 0;
+	for (size_t n = 0; n < l->in->instance_ids.count; n++) {
+		r = clc_instance_load(tx, rq->account_id, l->in->instance_ids.items[n], rq->arena, &i, e);
+		if (r == 0)
+			r = add_if_wanted(tx, l, &i, e);
+		if (r < 0)
+			return r;
+	}
+	if (l->in->instance_ids.count)
+		return 0;
+	r = store_query(tx, Q_INSTANCES_OF_ACCOUNT, &rows, e, rq->account_id, rq->clc->conf->region);
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		clc_instance_read(rows, rq->arena, &i);
+		r = add_if_wanted(tx, l, &i, e);
+	}
+	return r;
+}
+
+/* Neighbours of one reservation become one element. */
+static void
+group(struct listing *l, const struct page *page, struct describe_instances_out *out)
+{
+	struct reservation *all = arena_alloc(l->rq->arena, (page->count + 1) * sizeof(*all));
+	struct reservation *r = NULL;
+
+	for (size_t n = page->first; n < page->first + page->count; n++) {
+		const struct found *f = &l->found.items[n];
+
+		if (!r || strcmp(r->reservation_id, f->reservation_id) != 0) {
+			r = &all[out->reservations.count++];
+			r->reservation_id = f->reservation_id;
+			r->owner_id = l->rq->account_id;
+			r->instances.items = arena_alloc(l->rq->arena,
+			    (page->first + page->count - n) * sizeof(*r->instances.items));
+		}
+		r->instances.items[r->instances.count++] = f->instance;
+	}
+	out->reservations.items = all;
+}
+
+int
+ec2_handle_describe_instances(struct request *rq, const struct describe_instances_in *in,
+    struct describe_instances_out *out, struct err *e)
+{
+	struct listing l = { .rq = rq, .in = in };
+	struct page page;
+	int r = check_filters(in, e);
+
+	for (size_t n = 0; r == 0 && n < in->instance_ids.count; n++)
+		r = clc_instance_check_id(in->instance_ids.items[n], e);
+	if (r == 0)
+		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
+		    in->instance_ids.count && in->has_max_results, "instance IDs", e);
+	if (r == 0)
+		r = store_read(rq->clc->store, read_listing, &l, e);
+	if (r == 0) {
+		page_cut(&page, l.found.count);
+		group(&l, &page, out);
+		out->next_token = page_token(&page, rq->arena);
+	}
+	vec_done(&l.found);
+	return r;
+}
+
+/* -- GetConsoleOutput -- */
+
+struct lookup {
+	struct request *rq;
+	const char *id;
+	struct clc_instance instance;
+};
+
+static int
+load(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct lookup *l = arg;
+
+	return clc_instance_load(tx, l->rq->account_id, l->id, l->rq->arena, &l->instance, e);
+}
+
+int
+ec2_handle_get_console_output(struct request *rq, const struct get_console_output_in *in,
+    struct get_console_output_out *out, struct err *e)
+{
+	struct rpc_context context = { .request_id = rq->id, .account_id = rq->account_id };
+	struct lookup l = { .rq = rq, .id = in->instance_id };
+	int r = clc_instance_check_id(in->instance_id, e);
+
+	if (r == 0)
+		r = store_read(rq->clc->store, load, &l, e);
+	if (r < 0)
+		return r;
+	out->instance_id = l.instance.instance_id;
+	out->has_timestamp = true;
+	out->timestamp = l.instance.launch_us;
+	/* One that has ended or was never started has no console: empty, not an error. */
+	if (!l.instance.node_id || l.instance.state == INSTANCE_TERMINATED)
+		return 0;
+	r = clc_zones_console(rq->clc, l.instance.zone, &context, in->instance_id, rq->arena, &out->output,
+	    &out->timestamp, e);
+	if (r == ERR_NOT_FOUND || r == ERR_INSTANCE_NOT_FOUND)
+		return 0;
+	return r;
+}

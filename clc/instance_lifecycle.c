@@ -1,0 +1,200 @@
+/* Start, stop, reboot, terminate: what is wanted changes in one transaction for all instances named, all
+ * or none; the zone link does the rest. */
+#include "clc/ec2.api.h"
+
+#include "base/clock.h"
+#include "base/vec.h"
+
+#include "instance.h"
+#include "instance_type.h"
+#include "zone.h"
+
+struct order {
+	struct request *rq;
+	enum instance_event event;
+	const char *const *ids;
+	size_t count;
+	bool is_forced;
+	struct clc_reason reason; /* of the state that follows */
+	const char *transition;   /* "User initiated" */
+	struct instance_state_change *changes; /* filled: one each */
+};
+
+static struct instance_state *
+state_of(struct arena *arena, enum clc_instance_state s)
+{
+	struct instance_state *out = arena_alloc(arena, sizeof(*out));
+
+	out->has_code = true;
+	out->code = instance_state_code(s);
+	out->name = instance_state_to_string(s);
+	return out;
+}
+
+static int
+check_start(struct store_tx *tx, const struct clc_instance *i, struct err *e)
+{
+	struct clc_capacity c;
+	int r;
+
+	if (i->state != INSTANCE_STOPPED)
+		return 0;
+	r = clc_zone_capacity(tx, i->zone, &c, e);
+	if (r < 0)
+		return r;
+	if (c.vcpus - c.vcpus_held < i->vcpus || c.memory_mib - c.memory_mib_held < i->memory_mib)
+		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
+		    "We currently do not have sufficient %s capacity in the Availability Zone '%s' to start "
+		    "'%s'.",
+		    i->instance_type, i->zone, i->instance_id);
+	return 0;
+}
+
+static int
+check_one(struct store_tx *tx, const struct order *o, const struct clc_instance *i, struct err *e)
+{
+	if (o->event == EV_TERMINATE && i->is_protected)
+		return err_set(e, ERR_OPERATION_NOT_PERMITTED,
+		    "The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance "
+		    "attribute and try again.",
+		    i->instance_id);
+	return o->event == EV_START ? check_start(tx, i, e) : 0;
+}
+
+static int
+order_one(struct store_tx *tx, struct order *o, size_t n, struct err *e)
+{
+	struct arena *arena = o->rq->arena;
+	struct clc_instance i;
+	enum clc_instance_state before;
+	char now[TIME_TEXT_SIZE];
+	bool changes;
+	int r;
+
+	r = clc_instance_load(tx, o->rq->account_id, o->ids[n], arena, &i, e);
+	if (r == 0)
+		r = check_one(tx, o, &i, e);
+	if (r < 0)
+		return r;
+	before = i.state;
+	changes = o->transition && (before == INSTANCE_PENDING || before == INSTANCE_RUNNING ||
+				       (before == INSTANCE_STOPPED && o->event == EV_TERMINATE));
+	if (changes) {
+		time_format_iso(store_now_us(tx), now);
+		i.transition_reason =
+		    arena_printf(arena, "%s (%.10s %.8s GMT)", o->transition, now, now + 11);
+	}
+	/* Asking again with force makes a stop or an end that hangs go through. */
+	if (o->is_forced && !i.is_forced) {
+		i.is_forced = true;
+		i.to_put = PUT_SPEC;
+		i.revision++;
+	}
+	r = clc_instance_apply(tx, &i, o->event, changes ? &o->reason : NULL, e);
+	if (r == 0)
+		r = request_record(tx, o->rq, "instance", i.instance_id, e);
+	o->changes[n] = (struct instance_state_change){ .instance_id = i.instance_id,
+		.previous_state = state_of(arena, before),
+		.current_state = state_of(arena, i.state) };
+	return r;
+}
+
+static int
+order_all(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct order *o = arg;
+	int r = 0;
+
+	for (size_t n = 0; r == 0 && n < o->count; n++)
+		r = order_one(tx, o, n, e);
+	return r;
+}
+
+static int
+give(struct order *o, struct err *e)
+{
+	int r = 0;
+
+	for (size_t n = 0; r == 0 && n < o->count; n++)
+		r = clc_instance_check_id(o->ids[n], e);
+	if (r < 0)
+		return r;
+	o->changes = arena_alloc(o->rq->arena, o->count * sizeof(*o->changes));
+	r = store_write(o->rq->clc->store, order_all, o, e);
+	if (r == 0)
+		clc_zones_poke(o->rq->clc, NULL);
+	return r;
+}
+
+int
+ec2_handle_start_instances(struct request *rq, const struct start_instances_in *in,
+    struct start_instances_out *out, struct err *e)
+{
+	struct order o = { .rq = rq,
+		.event = EV_START,
+		.ids = in->instance_ids.items,
+		.count = in->instance_ids.count };
+	int r = give(&o, e);
+
+	out->instances.items = o.changes;
+	out->instances.count = r == 0 ? o.count : 0;
+	return r;
+}
+
+int
+ec2_handle_stop_instances(struct request *rq, const struct stop_instances_in *in,
+    struct stop_instances_out *out, struct err *e)
+{
+	struct order o = { .rq = rq,
+		.event = EV_STOP,
+		.ids = in->instance_ids.items,
+		.count = in->instance_ids.count,
+		.is_forced = in->force,
+		.reason = { "Client.UserInitiatedShutdown",
+		    "Client.UserInitiatedShutdown: User initiated shutdown" },
+		.transition = "User initiated" };
+	int r;
+
+	if (in->hibernate)
+		return err_set(e, ERR_UNSUPPORTED_OPERATION, "Hibernation is not supported");
+	/* Amazon refuses to stop instance-store instances; here their disk stays on its node. */
+	if (!rq->clc->conf->stop_instance_store)
+		return err_set(e, ERR_UNSUPPORTED_OPERATION,
+		    "The instance does not have an 'ebs' root device type and cannot be stopped.");
+	r = give(&o, e);
+	out->instances.items = o.changes;
+	out->instances.count = r == 0 ? o.count : 0;
+	return r;
+}
+
+int
+ec2_handle_reboot_instances(struct request *rq, const struct reboot_instances_in *in,
+    struct reboot_instances_out *out, struct err *e)
+{
+	struct order o = { .rq = rq,
+		.event = EV_REBOOT,
+		.ids = in->instance_ids.items,
+		.count = in->instance_ids.count };
+	int r = give(&o, e);
+
+	out->has_result = out->result = r == 0;
+	return r;
+}
+
+int
+ec2_handle_terminate_instances(struct request *rq, const struct terminate_instances_in *in,
+    struct terminate_instances_out *out, struct err *e)
+{
+	struct order o = { .rq = rq,
+		.event = EV_TERMINATE,
+		.ids = in->instance_ids.items,
+		.count = in->instance_ids.count,
+		.reason = { "Client.UserInitiatedShutdown",
+		    "Client.UserInitiatedShutdown: User initiated shutdown" },
+		.transition = "User initiated" };
+	int r = give(&o, e);
+
+	out->instances.items = o.changes;
+	out->instances.count = r == 0 ? o.count : 0;
+	return r;
+}

@@ -1,0 +1,429 @@
+/* RunInstances: everything is decided and written in one transaction — idempotency, quota, capacity,
+ * addresses, rows — and answered after it is durable. What happens next is the zone link's business. */
+#include <stdio.h>
+
+#include "auth/digest.h"
+#include "base/clock.h"
+#include "clc/ec2.api.h"
+
+#include "image.h"
+#include "instance.h"
+#include "instance_describe.h"
+#include "instance_type.h"
+#include "tags.h"
+#include "vpc.h"
+#include "zone.h"
+
+#define USER_DATA_MAX 16384
+#define HOP_LIMIT_DEFAULT 1
+
+struct launch {
+	struct request *rq;
+	const struct run_instances_in *in;
+	struct str user_data; /* decoded */
+	char parameters[65];  /* digest, for the client token */
+	const struct interface_specification *nic;
+	const struct tag *tags;
+	size_t tag_count;
+	/* resolved within the transaction */
+	struct clc_instance_type type;
+	struct clc_image image;
+	const char *kernel_id, *ramdisk_id, *public_key;
+	struct clc_subnet subnet;
+	const char **group_ids;
+	size_t group_count;
+	uint32_t count;
+	int64_t disk_gib;
+	char reservation_id[ID_MAX];
+	bool is_repeat;
+	struct reservation *out;
+};
+
+/* -- checks that need no store -- */
+
+static int
+decode_user_data(struct launch *l, struct err *e)
+{
+	_cleanup_free_ void *bytes = NULL;
+	size_t n;
+
+	if (!l->in->user_data)
+		return 0;
+	if (!base64_decode(str_of(l->in->user_data), &bytes, &n))
+		return err_set(e, ERR_USER_DATA_MALFORMED, "Invalid BASE64 encoding of user data.");
+	if (n > USER_DATA_MAX)
+		return err_set(e, ERR_INVALID_PARAMETER_VALUE, "User data is limited to %d bytes",
+		    USER_DATA_MAX);
+	l->user_data = (struct str){ arena_memdup(l->rq->arena, bytes, n), n };
+	return 0;
+}
+
+static int
+check_interface(struct launch *l, struct err *e)
+{
+	const struct run_instances_in *in = l->in;
+
+	if (!in->network_interfaces.count)
+		return 0;
+	l->nic = &in->network_interfaces.items[0];
+	if (l->nic->has_device_index && l->nic->device_index != 0)
+		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+		    "Each instance needs a network interface of device index 0");
+	if (in->subnet_id || in->private_ip_address || in->security_groups.count ||
+	    in->security_group_ids.count)
+		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,
+		    "Network interfaces and an instance-level subnet ID, address or security groups may "
+		    "not be specified on the same request");
+	return 0;
+}
+
+static int
+check_block_devices(const struct run_instances_in *in, struct err *e)
+{
+	for (size_t i = 0; i < in->block_devices.count; i++) {
+		const struct block_device *b = &in->block_devices.items[i];
+
+		if (b->virtual_name && strncmp(b->virtual_name, "ephemeral", 9) != 0)
+			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+			    "Value (%.100s) for parameter virtualName is invalid", b->virtual_name);
+	}
+	return 0;
+}
+
+static int
+check(struct launch *l, struct err *e)
+{
+	const struct run_instances_in *in = l->in;
+	int r;
+
+	if (!in->image_id)
+		return err_set(e, ERR_MISSING_PARAMETER, "The request must contain the parameter ImageId");
+	if (in->max_count < in->min_count)
+		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+		    "Value (%u) for parameter maxCount is invalid. It must be at least minCount (%u)",
+		    in->max_count, in->min_count);
+	if (in->placement && in->placement->tenancy && strcmp(in->placement->tenancy, "default") != 0)
+		return err_set(e, ERR_UNSUPPORTED_OPERATION, "The tenancy '%s' is not supported",
+		    in->placement->tenancy);
+	if (in->placement && (in->placement->group_name || in->placement->affinity))
+		return err_set(e, ERR_UNSUPPORTED_OPERATION, "Placement groups are not supported");
+	if (in->metadata_options && in->metadata_options->http_endpoint &&
+	    strcmp(in->metadata_options->http_endpoint, "enabled") != 0)
+		return err_set(e, ERR_UNSUPPORTED_OPERATION,
+		    "The metadata endpoint can't be disabled");
+	for (const char *c = in->client_token; c && *c; c++)
+		if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
+			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "ClientToken must be ASCII");
+	r = decode_user_data(l, e);
+	if (r == 0)
+		r = check_interface(l, e);
+	if (r == 0)
+		r = check_block_devices(in, e);
+	if (r == 0)
+		r = clc_tags_of(in->tag_specifications.items, in->tag_specifications.count, "instance",
+		    &l->tags, &l->tag_count, e);
+	return r;
+}
+
+/* Same token and same parameters: the same reservation. */
+static void
+digest_parameters(struct launch *l)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct xml_writer w;
+
+	xml_writer_init(&w, &text, true);
+	codec_to_xml(&run_instances_in_shape, l->in, &w);
+	digest_hex(DIGEST_SHA256, strbuf_str(&text), l->parameters);
+}
+
+/* -- within the transaction -- */
+
+static int
+find_repeat(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r;
+
+	if (!l->in->client_token)
+		return 0;
+	r = store_query(tx, Q_RESERVATION_BY_TOKEN, &rows, e, l->rq->account_id, l->rq->clc->conf->region,
+	    l->in->client_token);
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r <= 0)
+		return r;
+	if (!strings_equal(store_text(rows, 1), l->parameters))
+		return err_set(e, ERR_IDEMPOTENT_PARAMETER_MISMATCH,
+		    "Arguments on this idempotent request are inconsistent with arguments used in previous "
+		    "request(s).");
+	snprintf(l->reservation_id, sizeof(l->reservation_id), "%s", store_text(rows, 0));
+	l->is_repeat = true;
+	return 0;
+}
+
+static int
+resolve_image(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	struct request *rq = l->rq;
+	struct clc_image part;
+	int r;
+
+	r = clc_image_get(tx, rq->account_id, l->in->image_id, "machine", rq->arena, &l->image, e);
+	if (r < 0)
+		return r;
+	l->kernel_id = l->in->kernel_id ? l->in->kernel_id : l->image.kernel_id;
+	l->ramdisk_id = l->in->ramdisk_id ? l->in->ramdisk_id : l->image.ramdisk_id;
+	if (l->ramdisk_id && !l->kernel_id)
+		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION, "RamdiskId needs a KernelId");
+	if (l->kernel_id)
+		r = clc_image_get(tx, rq->account_id, l->kernel_id, "kernel", rq->arena, &part, e);
+	if (r == 0 && l->ramdisk_id)
+		r = clc_image_get(tx, rq->account_id, l->ramdisk_id, "ramdisk", rq->arena, &part, e);
+	return r;
+}
+
+static int
+resolve_key(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r;
+
+	if (!l->in->key_name)
+		return 0;
+	r = store_query_one(tx, Q_KEY_PAIR_BY_NAME, &rows, "key pair", e, l->rq->account_id,
+	    l->rq->clc->conf->region, l->in->key_name);
+	if (r == ERR_NOT_FOUND)
+		return err_set(e, ERR_KEY_PAIR_NOT_FOUND, "The key pair '%s' does not exist",
+		    l->in->key_name);
+	if (r == 0)
+		l->public_key = arena_strdup(l->rq->arena, store_text(rows, 1));
+	return r;
+}
+
+static int64_t
+capacity_for(const struct launch *l, const struct clc_capacity *c)
+{
+	int64_t n = INT64_MAX, by;
+
+	by = (c->vcpus - c->vcpus_held) / l->type.vcpus;
+	n = by < n ? by : n;
+	by = (c->memory_mib - c->memory_mib_held) / l->type.memory_mib;
+	n = by < n ? by : n;
+	if (l->disk_gib > 0) {
+		by = (c->disk_gib - c->disk_gib_held) / l->disk_gib;
+		n = by < n ? by : n;
+	}
+	return n < 0 ? 0 : n;
+}
+
+/* No zone named: the one with the most room. */
+static int
+choose_zone(struct store_tx *tx, struct launch *l, char *ret_zone, size_t size, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int64_t best = -1;
+	int r = store_query(tx, Q_ZONES, &rows, e);
+
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		struct clc_capacity c;
+
+		r = clc_zone_capacity(tx, store_text(rows, 0), &c, e);
+		if (r < 0)
+			return r;
+		if (capacity_for(l, &c) > best) {
+			best = capacity_for(l, &c);
+			snprintf(ret_zone, size, "%s", store_text(rows, 0));
+		}
+	}
+	if (r == 0 && best < 0)
+		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY, "this cloud has no availability zone");
+	return r;
+}
+
+static int
+resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	const struct run_instances_in *in = l->in;
+	const char *subnet_id = l->nic && l->nic->subnet_id ? l->nic->subnet_id : in->subnet_id;
+	const char *zone = in->placement ? in->placement->availability_zone : NULL;
+	char chosen[64] = "";
+	int r;
+
+	if (subnet_id) {
+		r = clc_subnet_get(tx, l->rq->account_id, subnet_id, &l->subnet, e);
+		if (r == 0 && zone && strcmp(zone, l->subnet.zone) != 0)
+			r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
+			    "The subnet '%s' is not in the availability zone '%s'", subnet_id, zone);
+	} else {
+		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+
+		r = zone ? store_query_one(tx, Q_ZONE_BY_NAME, &rows, "zone", e, zone) :
+			   choose_zone(tx, l, chosen, sizeof(chosen), e);
+		if (r == ERR_NOT_FOUND)
+			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "Invalid availability zone: [%.100s]",
+			    zone);
+		if (r == 0)
+			r = clc_subnet_default(tx, l->rq->account_id, l->rq->clc->conf->region,
+			    zone ? zone : chosen, &l->subnet, e);
+	}
+	if (r < 0)
+		return r;
+	if (l->nic)
+		return clc_groups_resolve(tx, l->rq->account_id, l->subnet.vpc_id, l->nic->groups.items,
+		    l->nic->groups.count, NULL, 0, l->rq->arena, &l->group_ids, &l->group_count, e);
+	return clc_groups_resolve(tx, l->rq->account_id, l->subnet.vpc_id, in->security_group_ids.items,
+	    in->security_group_ids.count, in->security_groups.items, in->security_groups.count,
+	    l->rq->arena, &l->group_ids, &l->group_count, e);
+}
+
+static int
+check_quota(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL, *quota = NULL;
+	int64_t limit = l->rq->clc->conf->instance_limit, active;
+	int r;
+
+	r = store_query(tx, Q_QUOTA, &quota, e, l->rq->account_id, "instances");
+	if (r == 0 && (r = store_next(quota, e)) > 0)
+		limit = store_int(quota, 0);
+	if (r >= 0)
+		r = store_query_one(tx, Q_INSTANCES_ACTIVE, &rows, "count of instances", e,
+		    l->rq->account_id);
+	if (r < 0)
+		return r;
+	active = store_int(rows, 0);
+	if (active + l->in->min_count > limit)
+		return err_set(e, ERR_INSTANCE_LIMIT_EXCEEDED,
+		    "Your quota allows for %lld more running instance(s). You requested at least %u.",
+		    (long long)(limit > active ? limit - active : 0), l->in->min_count);
+	l->count = l->in->max_count;
+	if (active + l->count > limit)
+		l->count = (uint32_t)(limit - active);
+	return 0;
+}
+
+static int
+reserve_capacity(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	struct clc_capacity c;
+	int64_t room;
+	int r = clc_zone_capacity(tx, l->subnet.zone, &c, e);
+
+	if (r < 0)
+		return r;
+	room = capacity_for(l, &c);
+	if (room < l->in->min_count)
+		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
+		    "We currently do not have sufficient %s capacity in the Availability Zone you requested "
+		    "(%s): there is room for %lld. You can retry later, or choose another zone or type.",
+		    l->type.name, l->subnet.zone, (long long)room);
+	if (room < l->count)
+		l->count = (uint32_t)room;
+	return 0;
+}
+
+static int
+insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct err *e)
+{
+	const struct run_instances_in *in = l->in;
+	struct request *rq = l->rq;
+	const struct metadata_options *metadata = in->metadata_options;
+	bool asked = l->nic && l->nic->has_associate_public_ip_address;
+	struct clc_interface_new nic = { .account_id = rq->account_id,
+		.region = rq->clc->conf->region,
+		.subnet = &l->subnet,
+		.private_ip = l->nic && l->nic->private_ip_address ? l->nic->private_ip_address :
+								     in->private_ip_address,
+		.wants_public_ip = asked ? l->nic->associate_public_ip_address : l->subnet.maps_public_ip,
+		.must_have_public_ip = asked && l->nic->associate_public_ip_address,
+		.group_ids = l->group_ids,
+		.group_count = l->group_count };
+	char id[ID_MAX], interface_id[ID_MAX];
+	int r;
+
+	id_new(id, "i");
+	nic.instance_id = id;
+	r = store_exec(tx, Q_INSTANCE_INSERT, NULL, e, id, rq->account_id, rq->clc->conf->region,
+	    l->reservation_id, (int64_t)index, l->subnet.zone, l->image.image_id, l->kernel_id,
+	    l->ramdisk_id, l->type.name, l->type.vcpus, l->type.memory_mib, l->type.root_disk_gib,
+	    l->type.ephemeral_gib, l->disk_gib, in->key_name, l->public_key, l->user_data,
+	    in->shutdown_behavior ? in->shutdown_behavior : "stop",
+	    (int64_t)in->disable_api_termination,
+	    (int64_t)(in->monitoring && in->monitoring->enabled), in->client_token,
+	    metadata && metadata->http_tokens ? metadata->http_tokens : "optional",
+	    (int64_t)(metadata && metadata->has_http_put_response_hop_limit ?
+		    metadata->http_put_response_hop_limit :
+		    HOP_LIMIT_DEFAULT),
+	    store_now_us(tx));
+	if (r == 0)
+		r = clc_interface_create(tx, &nic, interface_id, e);
+	if (r == 0)
+		r = clc_tags_insert(tx, rq->account_id, id, l->tags, l->tag_count, e);
+	return r == 0 ? request_record(tx, rq, "instance", id, e) : r;
+}
+
+static int
+insert_all(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	int r;
+
+	id_new(l->reservation_id, "r");
+	r = store_exec(tx, Q_RESERVATION_INSERT, NULL, e, l->reservation_id, l->rq->account_id,
+	    l->rq->clc->conf->region, l->in->client_token, l->parameters, store_now_us(tx));
+	for (uint32_t i = 0; r == 0 && i < l->count; i++)
+		r = insert_instance(tx, l, i, e);
+	return r;
+}
+
+static int
+launch(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct launch *l = arg;
+	const char *type = l->in->instance_type ? l->in->instance_type : DEFAULT_INSTANCE_TYPE;
+	int r;
+
+	l->is_repeat = false;
+	r = find_repeat(tx, l, e);
+	if (r < 0 || l->is_repeat)
+		return r < 0 ? r : clc_describe_reservation(tx, l->rq, l->reservation_id, l->out, e);
+	r = clc_instance_type_get(tx, type, l->rq->arena, &l->type, e);
+	if (r == 0)
+		r = resolve_image(tx, l, e);
+	if (r < 0)
+		return r;
+	/* What an instance may come to hold on a node's disk, in whole GiB. */
+	l->disk_gib = (l->image.size_bytes + (1 << 30) - 1) >> 30;
+	if (l->type.root_disk_gib > l->disk_gib)
+		l->disk_gib = l->type.root_disk_gib;
+	l->disk_gib += l->type.ephemeral_gib;
+	r = resolve_key(tx, l, e);
+	if (r == 0)
+		r = resolve_network(tx, l, e);
+	if (r == 0)
+		r = check_quota(tx, l, e);
+	if (r == 0)
+		r = reserve_capacity(tx, l, e);
+	if (r == 0)
+		r = insert_all(tx, l, e);
+	return r == 0 ? clc_describe_reservation(tx, l->rq, l->reservation_id, l->out, e) : r;
+}
+
+int
+ec2_handle_run_instances(struct request *rq, const struct run_instances_in *in,
+    struct reservation *out, struct err *e)
+{
+	struct launch l = { .rq = rq, .in = in, .out = out };
+	int r = check(&l, e);
+
+	if (r < 0)
+		return r;
+	digest_parameters(&l);
+	r = store_write(rq->clc->store, launch, &l, e);
+	if (r == 0 && !l.is_repeat) {
+		log_info(&rq->log, "instances.accepted", "reservation=%s count=%u type=%s zone=%s",
+		    l.reservation_id, l.count, l.type.name, l.subnet.zone);
+		clc_zones_poke(rq->clc, l.subnet.zone);
+	}
+	return r;
+}

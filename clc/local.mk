@@ -1,0 +1,1 @@
+clc_pkgs = openssl libxml

@@ -1,0 +1,248 @@
+/* mallee-clc, the cloud controller: configuration, and what is started in which order. */
+#include "auth/sigv4.h"
+#include "net/status_server.h"
+#include "rpc/trust.h"
+#include "run/fs.h"
+
+#include "account.h"
+#include "admin.h"
+#include "front.h"
+#include "init.h"
+#include "instance.h"
+#include "vpc.h"
+#include "zone.h"
+
+#define BODY_MAX (1024 * 1024)
+#define EXPIRY_INTERVAL_MS 60000
+#define OUTBOX_KEEP 100000
+
+#define KEY(name, type, fallback, help)                                                            \
+	{ #name, type, offsetof(struct clc_conf, name), fallback, help, NULL, 0, 0 }
+
+static const struct conf_key keys[] = {
+	DAEMON_CONF_KEYS(struct clc_conf, "clc", "8773", "9773"),
+	KEY(region, CONF_STRING, "mallee-1", "name of this region"),
+	KEY(ec2_url, CONF_STRING, "http://localhost:8773", "what users' clients call: DescribeRegions names it"),
+	KEY(s3_url, CONF_STRING, "", "the same of walrus"),
+	KEY(image_url, CONF_STRING, "", "where nodes read images; empty: the URL that walrus joined with"),
+	KEY(public_addresses, CONF_LIST, "", "pool of public addresses: ADDRESS or FIRST-LAST"),
+	KEY(default_vpc_cidr, CONF_STRING, "172.31.0.0/16", "block of each account's default VPC"),
+	KEY(default_group_ingress, CONF_LIST, "",
+	    "PROTOCOL:PORT:CIDR let into new default security groups; empty: members only, as at Amazon"),
+	{ "instance_limit", CONF_U32, offsetof(struct clc_conf, instance_limit), "100",
+	    "instances that an account may have", NULL, 0, 1000000 },
+	KEY(stop_instance_store, CONF_BOOL, "yes",
+	    "whether instances may be stopped, their disk staying on its node (Amazon refuses)"),
+	{ "keep_terminated", CONF_DURATION, offsetof(struct clc_conf, keep_terminated_ms), "1h",
+	    "how long terminated instances are shown", NULL, 0, 0 },
+	{ "url_life_s", CONF_U32, offsetof(struct clc_conf, url_life_s), "3600",
+	    "seconds for which a node may use the URL of an image", NULL, 60, 604800 },
+	CONF_END,
+};
+
+struct state {
+	struct clc clc;
+	struct tls_context *tls;
+	struct http_server *front;
+	struct http_worker_options front_worker;
+	struct status_server *status;
+	struct reconciler *renewal;
+	struct sigv4 *sigv4;
+};
+
+static int
+check(const void *configuration, struct err *e)
+{
+	const struct clc_conf *conf = configuration;
+	int64_t network;
+	unsigned prefix;
+
+	if (!clc_public_addresses_are_valid(conf->public_addresses, e))
+		return e->code;
+	if (!cidr_parse(conf->default_vpc_cidr, &network, &prefix) || prefix < 8 || prefix > 24)
+		return err_set(e, ERR_INVALID, "default_vpc_cidr: '%s' is no block from /8 to /24",
+		    conf->default_vpc_cidr);
+	return 0;
+}
+
+static int
+set_pool(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct clc *clc = arg;
+
+	return clc_public_addresses_set(tx, clc->conf->public_addresses, e);
+}
+
+static int
+trim_outbox(struct store_tx *tx, void *arg, struct err *e)
+{
+	return outbox_trim(tx, OUTBOX_KEEP, e);
+}
+
+static int
+expire(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	struct clc *clc = arg;
+	int r = clc_instance_expire(clc, e);
+
+	return r < 0 ? r : store_write(clc->store, trim_outbox, NULL, e);
+}
+
+static int
+renew(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	struct state *s = arg;
+	bool renewed = false;
+	int r = trust_renew(s->clc.rpc, s->clc.conf->daemon.state_dir, &renewed, e);
+
+	if (r == 0 && renewed)
+		r = rpc_reload(s->clc.rpc, e);
+	return r == 0 && renewed ? tls_reload(s->tls, e) : r;
+}
+
+static int
+open_tls(struct state *s, struct err *e)
+{
+	const char *state = s->clc.conf->daemon.state_dir;
+	_cleanup_free_ char *certificate = xasprintf("%s/trust/certificate.pem", state);
+	_cleanup_free_ char *key = xasprintf("%s/trust/key.pem", state);
+	_cleanup_free_ char *ca = xasprintf("%s/trust/ca.pem", state);
+	struct tls_files files = { certificate, key, ca };
+
+	return tls_server_new(&files, TLS_PEER_OPTIONAL, TLS1_2_VERSION, &s->tls, e);
+}
+
+static int
+open_front(struct daemon *d, struct state *s, struct err *e)
+{
+	struct http_server_options options = { .name = "clc",
+		.handler = http_worker_handler,
+		.arg = &s->front_worker,
+		.tls_mode = HTTP_TLS_OPTIONAL,
+		.tls = s->tls,
+		.server_header = "Mallee" };
+	_cleanup_free_ int *fds = NULL;
+	size_t count;
+	int r;
+
+	s->front_worker = (struct http_worker_options){ .workers = daemon_workers(d),
+		.fn = clc_front,
+		.arg = &s->clc,
+		.body_max = BODY_MAX,
+		.refuse = clc_front_refuse };
+	r = daemon_sockets(d, "clc", s->clc.conf->daemon.listen, &fds, &count, e);
+	return r < 0 ? r : http_server_new(daemon_loop(d), &options, fds, count, &s->front, e);
+}
+
+static void stop(struct daemon *d, void *arg);
+
+static int
+start(struct daemon *d, void **ret_state, struct err *e)
+{
+	const struct clc_conf *conf = daemon_configuration(d);
+	_cleanup_free_ char *database = xasprintf("%s/clc.db", conf->daemon.state_dir);
+	_cleanup_free_ char *url = xasprintf("sqlite:%s", database);
+	struct state *s = xcalloc(1, sizeof(*s));
+	struct clc *clc = &s->clc;
+	int r;
+
+	*ret_state = s;
+	clc->daemon = d;
+	clc->conf = conf;
+	clc->log = daemon_log(d);
+	uuid_new(clc->lease_holder);
+	r = fs_exists(database) ? 0 :
+				  err_set(e, ERR_NOT_FOUND,
+				      "there is no cloud in '%s' yet: run 'mallee-admin init'",
+				      conf->daemon.state_dir);
+	if (r == 0)
+		r = store_open(url, &clc_schema, clc->log, &clc->store, e);
+	if (r == 0)
+		r = store_write(clc->store, set_pool, clc, e);
+	if (r == 0)
+		r = rpc_new(d, conf->daemon.state_dir, &clc->rpc, e);
+	if (r == 0)
+		r = open_tls(s, e);
+	if (r < 0)
+		goto fail;
+	clc->changes = changes_new(clc->store, daemon_loop(d));
+	clc->sigv4 = sigv4_new(clc_account_key, clc);
+	r = clc_zones_new(clc, &clc->zones, e);
+	if (r == 0)
+		r = open_front(d, s, e);
+	if (r == 0)
+		r = status_server_new(d, clc_admin_verbs, clc_admin_verb_count, clc, &s->status, e);
+	if (r < 0)
+		goto fail;
+	clc->expiry = reconciler_new(daemon_loop(d), daemon_workers(d), "clc", "expiry", EXPIRY_INTERVAL_MS,
+	    expire, clc);
+	s->renewal = reconciler_new(daemon_loop(d), daemon_workers(d), "clc", "certificate", 3600 * 1000,
+	    renew, s);
+	return 0;
+fail:
+	stop(d, s);
+	*ret_state = NULL;
+	return r;
+}
+
+static void
+reload(struct daemon *d, void *arg)
+{
+	struct state *s = arg;
+	struct err e = { 0 };
+
+	if (rpc_reload(s->clc.rpc, &e) < 0 || tls_reload(s->tls, &e) < 0)
+		log_warn(s->clc.log, "reload.failed", "reason=\"%s\"", e.text);
+}
+
+static void
+drain(struct daemon *d, void *arg)
+{
+	struct state *s = arg;
+
+	http_server_drain(s->front);
+}
+
+static void
+stop(struct daemon *d, void *arg)
+{
+	struct state *s = arg;
+	struct clc *clc = &s->clc;
+
+	status_server_free(s->status);
+	http_server_free(s->front);
+	reconciler_free(s->renewal);
+	reconciler_free(clc->expiry);
+	clc_zones_free(clc->zones);
+	changes_free(clc->changes);
+	rpc_free(clc->rpc);
+	sigv4_free(clc->sigv4);
+	if (s->tls)
+		tls_unref(s->tls);
+	store_close(clc->store);
+	free(s);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct daemon_command commands[] = {
+		{ "init", "init", "makes the cloud: CAs, first account; prints its credentials",
+		    clc_init_command },
+		{ 0 },
+	};
+	static const struct daemon_spec spec = {
+		.name = "clc",
+		.description = "cloud controller: EC2 and STS APIs, the cloud's accounts and wanted state",
+		.keys = keys,
+		.conf_size = sizeof(struct clc_conf),
+		.commands = commands,
+		.check = check,
+		.start = start,
+		.reload = reload,
+		.drain = drain,
+		.stop = stop,
+	};
+
+	return daemon_main(&spec, argc, argv);
+}

@@ -1,0 +1,157 @@
+/* DescribeRegions, DescribeAvailabilityZones, GetCallerIdentity: what is there is data. */
+#include "base/vec.h"
+#include "clc/ec2.api.h"
+#include "clc/sts.api.h"
+#include "net/url.h"
+
+#include "filter.h"
+#include "request.h"
+
+static const struct filter_path region_filters[] = {
+	{ "endpoint", "region_endpoint" },
+	{ "region-name", "region_name" },
+	{ "opt-in-status", "opt_in_status" },
+	{ 0 },
+};
+
+int
+ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in *in,
+    struct describe_regions_out *out, struct err *e)
+{
+	const struct clc_conf *conf = rq->clc->conf;
+	struct region_info *region = arena_alloc(rq->arena, sizeof(*region));
+	struct url url;
+	int r = filters_check(region_filters, in->filters.items, in->filters.count, &region_info_shape, e);
+
+	for (size_t n = 0; r == 0 && n < in->region_names.count; n++)
+		if (strcmp(in->region_names.items[n], conf->region) != 0)
+			r = err_set(e, ERR_INVALID_PARAMETER_VALUE, "Invalid region name: '%.100s'",
+			    in->region_names.items[n]);
+	if (r == 0)
+		r = url_parse(conf->ec2_url, &url, e);
+	if (r < 0)
+		return r;
+	region->region_name = conf->region;
+	region->region_endpoint = arena_printf(rq->arena, "%s:%u", url.host, url.port);
+	region->opt_in_status = "opt-in-not-required";
+	out->regions.items = region;
+	out->regions.count = filters_match(region_filters, in->filters.items, in->filters.count,
+	    &region_info_shape, region);
+	return 0;
+}
+
+static const struct filter_path zone_filters[] = {
+	{ "group-name", "group_name" },
+	{ "message", "messages.message" },
+	{ "opt-in-status", "opt_in_status" },
+	{ "region-name", "region_name" },
+	{ "state", "zone_state" },
+	{ "zone-id", "zone_id" },
+	{ "zone-name", "zone_name" },
+	{ "zone-type", "zone_type" },
+	{ 0 },
+};
+
+struct listing {
+	struct request *rq;
+	const struct describe_availability_zones_in *in;
+	VEC(struct availability_zone) zones;
+};
+
+static bool
+names(const char *const *items, size_t count, const char *text)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(items[i], text) == 0)
+			return true;
+	return count == 0;
+}
+
+/* A zone is available when one of its nodes is up; else it says why not. */
+static int
+describe_state(struct store_tx *tx, const char *zone, struct arena *arena,
+    struct availability_zone *out, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query_one(tx, Q_ZONE_NODES_UP, &rows, "nodes of the zone", e, zone);
+
+	if (r < 0)
+		return r;
+	out->zone_state = store_int(rows, 0) > 0 ? "available" : "unavailable";
+	if (store_int(rows, 0) == 0) {
+		out->messages.items = arena_alloc(arena, sizeof(*out->messages.items));
+		out->messages.items[0].message = "no node of this zone is up";
+		out->messages.count = 1;
+	}
+	return 0;
+}
+
+static int
+read_zones(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct listing *l = arg;
+	const char *region = l->rq->clc->conf->region;
+	struct arena *arena = l->rq->arena;
+	int r = store_query(tx, Q_ZONES, &rows, e);
+
+	l->zones.count = 0;
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		struct availability_zone z = { .zone_name = arena_strdup(arena, store_text(rows, 0)),
+			.zone_id = arena_strdup(arena, store_text(rows, 1)),
+			.region_name = region,
+			.group_name = region,
+			.network_border_group = region,
+			.opt_in_status = "opt-in-not-required",
+			.zone_type = "availability-zone" };
+
+		r = describe_state(tx, z.zone_name, arena, &z, e);
+		if (r < 0)
+			return r;
+		if (names(l->in->zone_names.items, l->in->zone_names.count, z.zone_name) &&
+		    names(l->in->zone_ids.items, l->in->zone_ids.count, z.zone_id) &&
+		    filters_match(zone_filters, l->in->filters.items, l->in->filters.count,
+			&availability_zone_shape, &z))
+			vec_add(&l->zones, z);
+	}
+	return r;
+}
+
+int
+ec2_handle_describe_availability_zones(struct request *rq,
+    const struct describe_availability_zones_in *in, struct describe_availability_zones_out *out,
+    struct err *e)
+{
+	struct listing l = { .rq = rq, .in = in };
+	int r = filters_check(zone_filters, in->filters.items, in->filters.count,
+	    &availability_zone_shape, e);
+
+	if (r == 0)
+		r = store_read(rq->clc->store, read_zones, &l, e);
+	for (size_t n = 0; r == 0 && n < in->zone_names.count; n++) {
+		bool found = in->filters.count > 0;
+
+		for (size_t k = 0; !found && k < l.zones.count; k++)
+			found = strcmp(l.zones.items[k].zone_name, in->zone_names.items[n]) == 0;
+		if (!found)
+			r = err_set(e, ERR_INVALID_PARAMETER_VALUE, "Invalid availability zone: [%.100s]",
+			    in->zone_names.items[n]);
+	}
+	if (r == 0) {
+		out->zones.count = l.zones.count;
+		out->zones.items =
+		    arena_memdup(rq->arena, l.zones.items, l.zones.count * sizeof(*l.zones.items));
+	}
+	vec_done(&l.zones);
+	return r;
+}
+
+int
+sts_handle_get_caller_identity(struct request *rq, const struct get_caller_identity_in *in,
+    struct get_caller_identity_out *out, struct err *e)
+{
+	out->account = rq->account_id;
+	out->user_id = rq->user_id;
+	out->arn = arena_printf(rq->arena, "arn:aws:iam::%s:user/%s", rq->account_id, rq->user_name);
+	return 0;
+}

@@ -1,0 +1,638 @@
+/* Links to the zones. Putting is level-triggered: rows say what a zone has not been told yet, a run tells
+ * it in order (nodes, networks, instances), and marks a row only if it is still the one that was sent.
+ * Losing any message or restarting any daemon at any point just means telling it again. */
+#include "zone.h"
+
+#include "base/clock.h"
+#include "base/list.h"
+#include "base/vec.h"
+#include "rpc/cc.api.h"
+#include "rpc/sc.api.h"
+#include "run/lock.h"
+#include "store/lease.h"
+
+#include "instance.h"
+#include "vpc.h"
+
+#define PUT_INTERVAL_MS 10000
+#define PUT_BATCH 64
+#define CALL_MS 10000
+#define LEASE_MS 15000
+#define PROBE_INTERVAL_MS 5000
+
+struct peer { /* a daemon we call: cc, sc or walrus */
+	struct list link;
+	char *peer_id, *role, *zone, *url, *fingerprint;
+	struct rpc_peer *rpc;
+	/* of a cc */
+	struct clc *clc;
+	struct reconciler *put;
+	struct changes_reader *reader;
+	/* of the others: asked whether they are well */
+	struct reconciler *probe;
+};
+
+struct clc_zones {
+	struct clc *clc;
+	struct lock lock;
+	struct list peers; /* under lock; a peer's own members never change */
+	struct list retired; /* under lock: no longer called, freed at the end, because calls may be under way */
+	struct reconciler *refresh;
+};
+
+/* -- telling a zone -- */
+
+struct put_batch { /* filled by one read, sent without any lock */
+	struct clc *clc;
+	const char *zone;
+	struct arena *arena;
+	uint64_t lease_epoch;
+	bool has_nodes;
+	struct cc_put_nodes_in nodes;
+	struct vpc_spec vpcs[PUT_BATCH];
+	size_t vpc_count;
+	struct clc_instance instances[PUT_BATCH];
+	struct instance_spec specs[PUT_BATCH];
+	size_t instance_count;
+};
+
+static int
+read_nodes(struct store_tx *tx, struct put_batch *b, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *zone = NULL, *rows = NULL;
+	VEC(struct peer_record) nodes = { 0 };
+	int r;
+
+	r = store_query_one(tx, Q_ZONE_BY_NAME, &zone, "zone", e, b->zone);
+	if (r < 0)
+		return r;
+	b->has_nodes = store_int(zone, 3) > store_int(zone, 4);
+	b->nodes.revision = (uint64_t)store_int(zone, 3);
+	if (!b->has_nodes)
+		return 0;
+	r = store_query(tx, Q_PEERS_OF_ZONE, &rows, e, "nc", b->zone);
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		struct peer_record record = { .peer_id = arena_strdup(b->arena, store_text(rows, 0)),
+			.role = "nc",
+			.url = arena_strdup(b->arena, store_text(rows, 3)),
+			.fingerprint = arena_strdup(b->arena, store_text(rows, 4)) };
+
+		vec_add(&nodes, record);
+	}
+	b->nodes.nodes.count = nodes.count;
+	b->nodes.nodes.items =
+	    arena_memdup(b->arena, nodes.items, nodes.count * sizeof(*nodes.items));
+	vec_done(&nodes);
+	return r;
+}
+
+static int
+read_vpcs(struct store_tx *tx, struct put_batch *b, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_VPCS_TO_PUT, &rows, e, b->zone, (int64_t)PUT_BATCH);
+
+	while (r >= 0 && b->vpc_count < PUT_BATCH && (r = store_next(rows, e)) > 0) {
+		r = clc_vpc_spec(tx, store_text(rows, 0), b->arena, &b->vpcs[b->vpc_count], e);
+		if (r < 0)
+			return r;
+		b->vpc_count++;
+	}
+	return r < 0 ? r : 0;
+}
+
+static int
+read_instances(struct store_tx *tx, struct put_batch *b, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_INSTANCES_TO_PUT, &rows, e, b->zone, (int64_t)PUT_BATCH);
+
+	while (r >= 0 && b->instance_count < PUT_BATCH && (r = store_next(rows, e)) > 0) {
+		struct clc_instance *i = &b->instances[b->instance_count];
+
+		clc_instance_read(rows, b->arena, i);
+		if (i->to_put == PUT_SPEC) {
+			r = clc_instance_spec(tx, b->clc, i, b->arena, &b->specs[b->instance_count], e);
+			if (r < 0)
+				return err_wrap(e, "instance '%s'", i->instance_id);
+		}
+		b->instance_count++;
+	}
+	return r < 0 ? r : 0;
+}
+
+static int
+read_batch(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct put_batch *b = arg;
+	int r;
+
+	b->vpc_count = b->instance_count = 0;
+	r = read_nodes(tx, b, e);
+	if (r == 0)
+		r = read_vpcs(tx, b, e);
+	return r == 0 ? read_instances(tx, b, e) : r;
+}
+
+struct mark {
+	const struct put_batch *batch;
+	const struct clc_instance *instance;
+	const struct vpc_spec *vpc;
+	const struct instance_report *report;
+};
+
+static int
+mark_nodes(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct put_batch *b = arg;
+	int r = lease_check(tx, "zones", b->lease_epoch, e);
+
+	return r < 0 ? r :
+		       store_exec(tx, Q_ZONE_NODES_PUT, NULL, e, b->zone, (int64_t)b->nodes.revision);
+}
+
+static int
+mark_vpc(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct mark *m = arg;
+	int r = lease_check(tx, "zones", m->batch->lease_epoch, e);
+
+	return r < 0 ? r :
+		       store_exec(tx, Q_VPC_PUT_SET, NULL, e, m->vpc->vpc_id, m->batch->zone,
+			   (int64_t)m->vpc->revision);
+}
+
+static int
+mark_instance(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct mark *m = arg;
+	int r = lease_check(tx, "zones", m->batch->lease_epoch, e);
+
+	if (r == 0)
+		r = store_exec(tx, Q_INSTANCE_PUT_DONE, NULL, e, m->instance->instance_id,
+		    m->instance->revision, m->instance->to_put);
+	if (r == 0 && m->report)
+		r = clc_instance_report(tx, m->report, e);
+	return r;
+}
+
+static int
+put_instance(struct peer *p, struct put_batch *b, size_t n, struct err *e)
+{
+	struct clc *clc = p->clc;
+	struct clc_instance *i = &b->instances[n];
+	struct mark m = { .batch = b, .instance = i };
+	struct rpc_context context = { .request_id = NULL, .account_id = i->account_id };
+	struct instance_report report = { 0 };
+	int r;
+
+	if (i->to_put == PUT_FORGET) {
+		struct cc_forget_instance_in in = { .instance_id = i->instance_id };
+		struct empty nothing;
+
+		r = rpc_call(p->rpc, &cc_forget_instance, &context, &in, &nothing, b->arena, CALL_MS, e);
+	} else {
+		struct cc_put_instance_in in = { .spec = &b->specs[n] };
+
+		r = rpc_call(p->rpc, &cc_put_instance, &context, &in, &report, b->arena, CALL_MS, e);
+		m.report = &report;
+	}
+	if (r < 0)
+		return err_wrap(e, "instance '%s'", i->instance_id);
+	return store_write(clc->store, mark_instance, &m, e);
+}
+
+static int
+put_zone(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct peer *p = arg;
+	struct clc *clc = p->clc;
+	struct put_batch *b = arena_alloc(arena, sizeof(*b));
+	struct err first = { 0 };
+	int r;
+
+	b->clc = clc;
+	b->zone = p->zone;
+	b->arena = arena;
+	r = lease_take(clc->store, "zones", clc->lease_holder, LEASE_MS, &b->lease_epoch, e);
+	if (r == 0)
+		r = store_read(clc->store, read_batch, b, e);
+	if (r < 0)
+		return r;
+	if (b->has_nodes) {
+		struct empty nothing;
+
+		r = rpc_call(p->rpc, &cc_put_nodes, NULL, &b->nodes, &nothing, arena, CALL_MS, e);
+		if (r == 0)
+			r = store_write(clc->store, mark_nodes, b, e);
+		if (r < 0)
+			return err_wrap(e, "nodes of zone '%s'", p->zone);
+	}
+	for (size_t n = 0; n < b->vpc_count; n++) {
+		struct cc_put_vpc_in in = { .vpc = &b->vpcs[n] };
+		struct mark m = { .batch = b, .vpc = &b->vpcs[n] };
+		struct empty nothing;
+
+		r = rpc_call(p->rpc, &cc_put_vpc, NULL, &in, &nothing, arena, CALL_MS, e);
+		if (r == 0)
+			r = store_write(clc->store, mark_vpc, &m, e);
+		if (r < 0)
+			return err_wrap(e, "VPC '%s'", b->vpcs[n].vpc_id);
+	}
+	/* One instance that can't be told must not keep the others waiting. */
+	for (size_t n = 0; n < b->instance_count; n++) {
+		struct err one = { 0 };
+
+		r = put_instance(p, b, n, &one);
+		if (r < 0 && !first.code)
+			first = one;
+		if (r == ERR_UNAVAILABLE || r == ERR_TIMEOUT)
+			break;
+	}
+	if (first.code) {
+		*e = first;
+		return first.code;
+	}
+	if (b->vpc_count == PUT_BATCH || b->instance_count == PUT_BATCH)
+		*ret_again_ms = 0;
+	return 0;
+}
+
+/* -- hearing from a zone -- */
+
+struct news {
+	struct clc *clc;
+	const char *zone;
+	const struct report_set *set;
+};
+
+static int
+write_node(struct store_tx *tx, const char *zone, const struct node_report *n, struct err *e)
+{
+	return store_exec(tx, Q_NODE_PUT, NULL, e, n->node_id, zone, n->state, n->reason, n->hypervisor,
+	    (int64_t)n->vcpus, (int64_t)n->memory_mib, (int64_t)n->disk_gib, (int64_t)n->vcpus_used,
+	    (int64_t)n->memory_mib_used, (int64_t)n->disk_gib_used, n->last_seen);
+}
+
+static int
+write_news(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct news *news = arg;
+	const struct report_set *set = news->set;
+	int r = 0;
+
+	for (size_t n = 0; r == 0 && n < set->nodes.count; n++)
+		r = write_node(tx, news->zone, &set->nodes.items[n], e);
+	for (size_t n = 0; r == 0 && n < set->instances.count; n++)
+		r = clc_instance_report(tx, &set->instances.items[n], e);
+	return r == 0 ? store_exec(tx, Q_ZONE_REPORT_SET, NULL, e, news->zone, (int64_t)set->epoch,
+			    (int64_t)set->revision) :
+			r;
+}
+
+static int
+apply_news(void *arg, const void *out, uint64_t *ret_epoch, uint64_t *ret_revision, struct err *e)
+{
+	const struct report_set *set = out;
+	struct peer *p = arg;
+	struct news news = { .clc = p->clc, .zone = p->zone, .set = set };
+	int r;
+
+	r = store_write(p->clc->store, write_news, &news, e);
+	if (r < 0)
+		return r;
+	*ret_epoch = set->epoch;
+	*ret_revision = set->revision;
+	reconciler_poke(p->put);
+	return 0;
+}
+
+static void
+link_changed(void *arg, bool up, const struct err *why)
+{
+	struct peer *p = arg;
+
+	if (up) {
+		log_info(p->clc->log, "peer.up", "peer=%s role=%s", p->peer_id, p->role);
+		if (p->put)
+			reconciler_poke(p->put);
+	} else {
+		log_warn(p->clc->log, "peer.down", "peer=%s role=%s reason=\"%s\"", p->peer_id, p->role,
+		    why ? why->text : "");
+	}
+}
+
+/* -- peers that are only asked whether they are well -- */
+
+static int
+probe_peer(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct peer *p = arg;
+	bool was_up = rpc_peer_is_up(p->rpc);
+	struct sc_describe_storage_out storage = { 0 };
+	struct hello in = { .peer_id = rpc_self(p->clc->rpc),
+		.role = "clc",
+		.version_min = 1,
+		.version_max = 1,
+		.epoch = rpc_epoch(p->clc->rpc) };
+	struct hello hello;
+	struct empty nothing = { 0 };
+	int r;
+
+	if (strcmp(p->role, "sc") == 0)
+		r = rpc_call(p->rpc, &sc_describe_storage, NULL, &nothing, &storage, arena, CALL_MS, e);
+	else
+		r = rpc_call(p->rpc, &walrus_hello, NULL, &in, &hello, arena, CALL_MS, e);
+	if ((r == 0) != was_up)
+		link_changed(p, r == 0, e);
+	return r;
+}
+
+/* -- the set of peers -- */
+
+static void
+peer_retire(struct peer *p)
+{
+	changes_reader_free(TAKE(p->reader));
+	reconciler_free(TAKE(p->put));
+	reconciler_free(TAKE(p->probe));
+}
+
+static void
+peer_free(struct peer *p)
+{
+	peer_retire(p);
+	rpc_peer_free(p->rpc);
+	free(p->peer_id);
+	free(p->role);
+	free(p->zone);
+	free(p->url);
+	free(p->fingerprint);
+	free(p);
+}
+
+static void
+peer_start(struct clc *clc, struct peer *p, uint64_t epoch, uint64_t revision)
+{
+	struct loop *loop = daemon_loop(clc->daemon);
+	struct workers *workers = daemon_workers(clc->daemon);
+
+	p->clc = clc;
+	p->rpc = rpc_peer_new(clc->rpc, p->peer_id, p->role, p->url, NULL);
+	if (strcmp(p->role, "cc") == 0) {
+		_cleanup_free_ char *name = xasprintf("zone %s", p->zone);
+		struct changes_reader_options options = { .operation = &cc_changes,
+			.apply = apply_news,
+			.link = link_changed,
+			.arg = p,
+			.epoch = epoch,
+			.revision = revision };
+
+		p->put = reconciler_new(loop, workers, "clc", name, PUT_INTERVAL_MS, put_zone, p);
+		p->reader = changes_reader_new(p->rpc, workers, &options);
+	} else {
+		_cleanup_free_ char *name = xasprintf("%s %s", p->role, p->zone ? p->zone : p->peer_id);
+
+		p->probe =
+		    reconciler_new(loop, workers, "clc", name, PROBE_INTERVAL_MS, probe_peer, p);
+	}
+}
+
+struct known_peer {
+	struct peer *peer;
+	uint64_t epoch, revision;
+};
+typedef VEC(struct known_peer) peer_vec;
+
+static char *
+dup_or_null(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+static int
+read_peers(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	peer_vec *found = arg;
+	int r = store_query(tx, Q_PEERS_CALLED, &rows, e);
+
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		struct known_peer k = { .peer = xcalloc(1, sizeof(*k.peer)) };
+
+		list_init(&k.peer->link);
+		k.peer->peer_id = xstrdup(store_text(rows, 0));
+		k.peer->role = xstrdup(store_text(rows, 1));
+		k.peer->zone = dup_or_null(store_text(rows, 2));
+		k.peer->url = xstrdup(store_text(rows, 3));
+		k.peer->fingerprint = xstrdup(store_text(rows, 4));
+		k.epoch = (uint64_t)store_int(rows, 5);
+		k.revision = (uint64_t)store_int(rows, 6);
+		vec_add(found, k);
+	}
+	return r;
+}
+
+static struct peer *
+find_same(struct clc_zones *z, const struct peer *wanted)
+{
+	struct peer *p, *following;
+
+	LIST_FOREACH (&z->peers, p, following, link)
+		if (strings_equal(p->peer_id, wanted->peer_id) && strings_equal(p->url, wanted->url))
+			return p;
+	return NULL;
+}
+
+/* Starts links to peers that are new or moved, ends those to peers that are no more. */
+static int
+refresh(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	struct clc_zones *z = arg;
+	struct peer *p, *following;
+	peer_vec found = { 0 };
+	int r;
+
+	r = store_read(z->clc->store, read_peers, &found, e);
+	lock_take(&z->lock);
+	if (r == 0 && !list_is_empty(&z->peers)) {
+		LIST_FOREACH (&z->peers, p, following, link) {
+			bool keep = false;
+
+			VEC_FOREACH (&found, k)
+				keep = keep || (strings_equal(k->peer->peer_id, p->peer_id) &&
+						   strings_equal(k->peer->url, p->url));
+			if (!keep) {
+				list_remove(&p->link);
+				list_add_tail(&z->retired, &p->link);
+				peer_retire(p);
+			}
+		}
+	}
+	VEC_FOREACH (&found, k) {
+		if (r < 0 || find_same(z, k->peer)) {
+			peer_free(k->peer);
+			continue;
+		}
+		list_add_tail(&z->peers, &k->peer->link);
+		peer_start(z->clc, k->peer, k->epoch, k->revision);
+	}
+	lock_release(&z->lock);
+	vec_done(&found);
+	return r;
+}
+
+int
+clc_zones_new(struct clc *clc, struct clc_zones **ret, struct err *e)
+{
+	struct clc_zones *z = xcalloc(1, sizeof(*z));
+
+	z->clc = clc;
+	lock_init(&z->lock, LOCK_PEERS);
+	list_init(&z->peers);
+	list_init(&z->retired);
+	*ret = clc->zones = z;
+	z->refresh = reconciler_new(daemon_loop(clc->daemon), daemon_workers(clc->daemon), "clc", "peers",
+	    60000, refresh, z);
+	return 0;
+}
+
+void
+clc_zones_free(struct clc_zones *z)
+{
+	struct peer *p, *following;
+
+	if (!z)
+		return;
+	reconciler_free(z->refresh);
+	LIST_FOREACH (&z->peers, p, following, link)
+		peer_free(p);
+	LIST_FOREACH (&z->retired, p, following, link)
+		peer_free(p);
+	lock_done(&z->lock);
+	free(z);
+}
+
+void
+clc_zones_refresh(struct clc *clc)
+{
+	reconciler_poke(clc->zones->refresh);
+}
+
+void
+clc_zones_poke(struct clc *clc, const char *zone)
+{
+	struct clc_zones *z = clc->zones;
+	struct peer *p, *following;
+
+	LOCK_SCOPE(&z->lock);
+	LIST_FOREACH (&z->peers, p, following, link)
+		if (p->put && (!zone || strcmp(p->zone, zone) == 0))
+			reconciler_poke(p->put);
+}
+
+/* -- calls on behalf of a user -- */
+
+/* A peer of that role (and zone) to call. It stays valid: links that are no more are only retired. */
+static struct rpc_peer *
+find_rpc(struct clc *clc, const char *role, const char *zone)
+{
+	struct clc_zones *z = clc->zones;
+	struct peer *p, *following;
+
+	LOCK_SCOPE(&z->lock);
+	LIST_FOREACH (&z->peers, p, following, link)
+		if (strcmp(p->role, role) == 0 && (!zone || strings_equal(p->zone, zone)))
+			return p->rpc;
+	return NULL;
+}
+
+int
+clc_zones_walrus_url(struct store_tx *tx, struct clc *clc, struct arena *arena, char **ret_url,
+    struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r;
+
+	if (clc->conf->image_url[0]) {
+		*ret_url = arena_strdup(arena, clc->conf->image_url);
+		return 0;
+	}
+	r = store_query_one(tx, Q_PEER_BY_ROLE, &rows, "walrus", e, "walrus");
+	if (r == ERR_NOT_FOUND)
+		return err_set(e, ERR_SERVICE_UNAVAILABLE, "no walrus has joined this cloud");
+	if (r == 0)
+		*ret_url = arena_strdup(arena, store_text(rows, 3));
+	return r;
+}
+
+int
+clc_zones_describe_object(struct clc *clc, const struct rpc_context *context,
+    const struct walrus_describe_object_in *in, struct walrus_describe_object_out *out,
+    struct arena *arena, struct err *e)
+{
+	struct rpc_peer *peer = find_rpc(clc, "walrus", NULL);
+
+	if (!peer)
+		return err_set(e, ERR_SERVICE_UNAVAILABLE, "no walrus has joined this cloud");
+	return rpc_call(peer, &walrus_describe_object, context, in, out, arena, 30000, e);
+}
+
+int
+clc_zones_console(struct clc *clc, const char *zone, const struct rpc_context *context,
+    const char *instance_id, struct arena *arena, struct str *ret_output, int64_t *ret_at_us,
+    struct err *e)
+{
+	struct rpc_peer *peer = find_rpc(clc, "cc", zone);
+	struct cc_get_console_output_in in = { .instance_id = instance_id };
+	struct cc_get_console_output_out out = { 0 };
+	int r;
+
+	if (!peer)
+		return err_set(e, ERR_SERVICE_UNAVAILABLE, "zone '%s' has no cluster controller", zone);
+	r = rpc_call(peer, &cc_get_console_output, context, &in, &out, arena, CALL_MS, e);
+	if (r < 0)
+		return r;
+	*ret_output = out.output;
+	*ret_at_us = out.at;
+	return 0;
+}
+
+bool
+clc_zones_peer_is_up(struct clc *clc, const char *peer_id, struct strbuf *ret_why)
+{
+	struct clc_zones *z = clc->zones;
+	struct peer *p, *following;
+
+	LOCK_SCOPE(&z->lock);
+	LIST_FOREACH (&z->peers, p, following, link)
+		if (strcmp(p->peer_id, peer_id) == 0) {
+			if (!rpc_peer_is_up(p->rpc))
+				strbuf_addf(ret_why, "it does not answer at %s", p->url);
+			return rpc_peer_is_up(p->rpc);
+		}
+	strbuf_adds(ret_why, "it has not been called yet");
+	return false;
+}
+
+int
+clc_zone_capacity(struct store_tx *tx, const char *zone, struct clc_capacity *ret, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *have = NULL, *held = NULL;
+	int r;
+
+	r = store_query_one(tx, Q_ZONE_CAPACITY, &have, "capacity", e, zone);
+	if (r == 0)
+		r = store_query_one(tx, Q_ZONE_HELD, &held, "capacity held", e, zone);
+	if (r < 0)
+		return r;
+	ret->vcpus = store_int(have, 0);
+	ret->memory_mib = store_int(have, 1);
+	ret->disk_gib = store_int(have, 2);
+	ret->vcpus_held = store_int(held, 0);
+	ret->memory_mib_held = store_int(held, 1);
+	ret->disk_gib_held = store_int(held, 2);
+	return 0;
+}
