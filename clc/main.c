@@ -1,7 +1,7 @@
 /* mallee-clc, the cloud controller: configuration, and what is started in which order. */
 #include "auth/sigv4.h"
 #include "net/status_server.h"
-#include "rpc/trust.h"
+#include "rpc/member.h"
 #include "run/fs.h"
 
 #include "account.h"
@@ -88,16 +88,14 @@ expire(void *arg, uint32_t *ret_again_ms, struct err *e)
 	return r < 0 ? r : store_write(clc->store, trim_outbox, NULL, e);
 }
 
-static int
-renew(void *arg, uint32_t *ret_again_ms, struct err *e)
+static void
+renewed(void *arg)
 {
 	struct state *s = arg;
-	bool renewed = false;
-	int r = trust_renew(s->clc.rpc, s->clc.conf->daemon.state_dir, &renewed, e);
+	struct err e = { 0 };
 
-	if (r == 0 && renewed)
-		r = rpc_reload(s->clc.rpc, e);
-	return r == 0 && renewed ? tls_reload(s->tls, e) : r;
+	if (tls_reload(s->tls, &e) < 0)
+		log_warn(s->clc.log, "reload.failed", "reason=\"%s\"", e.text);
 }
 
 static int
@@ -176,8 +174,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 		goto fail;
 	clc->expiry = reconciler_new(daemon_loop(d), daemon_workers(d), "clc", "expiry", EXPIRY_INTERVAL_MS,
 	    expire, clc);
-	s->renewal = reconciler_new(daemon_loop(d), daemon_workers(d), "clc", "certificate", 3600 * 1000,
-	    renew, s);
+	s->renewal =
+	    member_renewal_new(d, clc->rpc, "clc", conf->daemon.state_dir, renewed, s);
 	return 0;
 fail:
 	stop(d, s);

@@ -1,0 +1,26 @@
+#pragma once
+/* What the parts of the cc share. */
+#include "rpc/changes.h"
+#include "rpc/rpc.h"
+#include "run/daemon.h"
+#include "run/reconciler.h"
+#include "store/outbox.h"
+#include "store/store.h"
+
+#include "schema.h"
+
+struct cc_conf {
+	struct daemon_conf daemon;
+	char *advertise;          /* URL at which the clc reaches this daemon */
+	uint32_t silent_after_ms; /* a node that does not answer for so long is silent */
+};
+struct cc_nodes;
+struct cc {
+	struct daemon *daemon;
+	const struct cc_conf *conf;
+	const struct log *log;
+	struct store *store;
+	struct rpc *rpc;
+	struct changes *changes;
+	struct cc_nodes *nodes;
+};
