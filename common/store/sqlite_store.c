@@ -49,6 +49,18 @@ lock_store(struct store *s, struct err *e)
 	return 0;
 }
 
+/* SQLite would make the file readable for everybody; its log and journal follow the file's mode. */
+static int
+make_private(const char *path, struct err *e)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return err_set_errno(e, errno, "cannot open '%s'", path);
+	fd_close(fd); /* drops POSIX locks on the file: nobody in this process has it open yet */
+	return 0;
+}
+
 static int
 check_file(struct store *s, struct err *e)
 {
@@ -126,6 +138,8 @@ open_sqlite(struct store *s, struct err *e)
 	int r;
 
 	r = lock_store(s, e);
+	if (r >= 0)
+		r = make_private(s->path, e);
 	if (r >= 0)
 		r = conn_new(s, s->path, true, &s->writer, e);
 	if (r >= 0)
@@ -344,7 +358,9 @@ store_backup(struct store *s, const char *path, struct err *e)
 		return r;
 	if (unlink(temporary) < 0 && errno != ENOENT)
 		return err_set_errno(e, errno, "cannot remove '%s'", temporary);
-	r = copy_pages(from, temporary, e);
+	r = make_private(temporary, e);
+	if (r >= 0)
+		r = copy_pages(from, temporary, e);
 	if (r >= 0)
 		r = sync_file(temporary, e);
 	if (r >= 0 && rename(temporary, path) < 0)

@@ -460,6 +460,30 @@ a_restored_store_has_another_epoch(void **state)
 	assert_int_equal(store_epoch(f->store), epoch);
 }
 
+static void
+files_are_for_the_owner_only(void **state)
+{
+	static const char *const suffixes[] = { "", "-wal", "-shm", ".lock", ".copy" };
+	struct fixture *f = *state;
+	_cleanup_free_ char *copy = xasprintf("%s.copy", f->path);
+	mode_t mask = umask(0);
+	struct err e = { 0 };
+
+	fixture_close(f);
+	assert_int_equal(unlink(f->path), 0);
+	fixture_open(f, &fixture_schema);
+	assert_int_equal(fixture_put(f->store, 1, "secret", &e), 0);
+	assert_int_equal(store_backup(f->store, copy, &e), 0);
+	umask(mask);
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		_cleanup_free_ char *path = xasprintf("%s%s", f->path, suffixes[i]);
+		struct stat st;
+
+		assert_int_equal(stat(path, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0600);
+	}
+}
+
 /* ---- health ---- */
 
 static void
@@ -620,6 +644,7 @@ main(void)
 		T(a_second_opener_is_told),
 		T(urls),
 		T(a_restored_store_has_another_epoch),
+		T(files_are_for_the_owner_only),
 		T(the_heartbeat_keeps_the_store_ready),
 		T(metrics_count_commits_and_writes),
 		T(the_log_is_copied_into_the_file),
