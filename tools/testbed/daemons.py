@@ -3,6 +3,7 @@
 No supervisor: a daemon is a detached process with a pid file. `kill` is SIGKILL and nobody starts it again
 but `start` (or `up`), so that a test sees what the others do without it.
 """
+import contextlib
 import dataclasses
 import grp
 import os
@@ -139,13 +140,23 @@ def extra_clc(cloud, one):
             "ec2_url": f"{front}:8773", "s3_url": f"{front}:8777"}
 
 
+def extra_joiner(cloud, one):
+    return {"advertise": advertise(cloud, one)}
+
+
+def extra_nc(cloud, one):
+    # Nobody outside would answer guests' questions: the hosts have no way out.
+    return {"advertise": advertise(cloud, one), "resolver": "none"}
+
+
 def extra_helper(cloud, one):
     nc = os.path.join(hosts.directory(cloud, one.host), "nc")
     return {"client_user": USER, "instances_dir": f"{nc}/instances", "cache_dir": f"{nc}/cache",
             "public_interface": "pub0", "vtep": one.host.underlay}
 
 
-EXTRA = {"clc": extra_clc, "helper": extra_helper}
+EXTRA = {"clc": extra_clc, "walrus": extra_joiner, "cc": extra_joiner, "sc": extra_joiner, "nc": extra_nc,
+         "helper": extra_helper}
 
 
 def write_config(cloud, one):
@@ -207,6 +218,10 @@ def start(cloud, one, wait=True):
             env[name] = os.environ[name]
     log = log_path(cloud, one)
     begin = os.path.getsize(log) if os.path.exists(log) else 0
+    if not one.spec.status_port:
+        # Left by a killed one; asking it would look like a stranger's call.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(helper_socket(cloud, one))
     try:
         pid = proc.launch(hosts.enter(cloud, one.host.name, *as_user(one, argv)), log, pidfile(cloud, one), fds, env)
     finally:
@@ -215,6 +230,10 @@ def start(cloud, one, wait=True):
     if wait:
         wait_ready(cloud, one, pid, log, begin)
     return True
+
+
+def helper_socket(cloud, one):
+    return f"/proc/{hosts.init_pid(cloud, one.host.name)}/root{runtime_directory(one)}/{HELPER_SOCKET}"
 
 
 def wait_ready(cloud, one, pid, log, begin, seconds=60):
@@ -227,10 +246,9 @@ def wait_ready(cloud, one, pid, log, begin, seconds=60):
                 said = [line.strip() for line in file if line.strip()]
             raise Failure(f"{one.name} ended at once: {said[-1] if said else 'it said nothing'}")
         if not one.spec.status_port:
-            path = f"{runtime_directory(one)}/{HELPER_SOCKET}"
-            if holder.answers(f"/proc/{hosts.init_pid(cloud, one.host.name)}/root{path}"):
+            if os.path.exists(helper_socket(cloud, one)):
                 return
-            why = f"nothing answers at {path}"
+            why = f"there is no {runtime_directory(one)}/{HELPER_SOCKET}"
         else:
             status, text = net.get(cloud, one.host.name, "127.0.0.1", one.spec.status_port, "/readyz")
             if status == 200:
