@@ -1,5 +1,5 @@
-/* The DHCP server's half of RFC 2131. A guest may have exactly the address of its NIC: DISCOVER and a
- * REQUEST for it are granted, a REQUEST for any other is refused (NAK), so that a disk image that
+/* The DHCP server's half of RFC 2131. A guest may have exactly the address of its NIC: DISCOVER and
+ * a REQUEST for it are granted, a REQUEST for any other is refused (NAK), so that a disk image that
  * remembers another lease corrects itself at once. RELEASE and DECLINE change nothing. */
 #include "dhcp.h"
 #include <arpa/inet.h>
@@ -33,8 +33,18 @@ enum {
 	OPT_END = 255,
 };
 /* Offsets of the fixed part. */
-enum { AT_HTYPE = 1, AT_HLEN = 2, AT_XID = 4, AT_FLAGS = 10, AT_CIADDR = 12, AT_YIADDR = 16,
-	AT_GIADDR = 24, AT_CHADDR = 28, AT_SNAME = 44, AT_FILE = 108 };
+enum {
+	AT_HTYPE = 1,
+	AT_HLEN = 2,
+	AT_XID = 4,
+	AT_FLAGS = 10,
+	AT_CIADDR = 12,
+	AT_YIADDR = 16,
+	AT_GIADDR = 24,
+	AT_CHADDR = 28,
+	AT_SNAME = 44,
+	AT_FILE = 108
+};
 enum { SNAME_SIZE = 64, FILE_SIZE = 128 };
 
 struct request {

@@ -1,6 +1,6 @@
 /* DNS by computation. The private name of an address is a function of the address, so there are no
- * records to keep: ip-10-0-1-11.<domain> is 10.0.1.11 and back. Only the question of a query is read;
- * compression is refused in it, as no client uses it there. */
+ * records to keep: ip-10-0-1-11.<domain> is 10.0.1.11 and back. Only the question of a query is
+ * read; compression is refused in it, as no client uses it there. */
 #include "dns.h"
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -9,12 +9,19 @@
 #include <strings.h>
 
 #define HEADER_SIZE 12
+#define NAME_WIRE_MAX 255 /* lengths and final zero included */
 #define TTL_SECONDS 60
 #define EDNS_PAYLOAD 1232
 
 enum { TYPE_A = 1, TYPE_SOA = 6, TYPE_PTR = 12, TYPE_OPT = 41, TYPE_ANY = 255, CLASS_IN = 1 };
-enum { NO_ERROR = 0, FORMAT_ERROR = 1, SERVER_FAILURE = 2, NAME_ERROR = 3, NOT_IMPLEMENTED = 4,
-	REFUSED = 5 };
+enum {
+	NO_ERROR = 0,
+	FORMAT_ERROR = 1,
+	SERVER_FAILURE = 2,
+	NAME_ERROR = 3,
+	NOT_IMPLEMENTED = 4,
+	REFUSED = 5
+};
 enum { AT_FLAGS = 2, AT_QDCOUNT = 4, AT_ANCOUNT = 6, AT_NSCOUNT = 8, AT_ARCOUNT = 10 };
 
 struct question {
@@ -52,7 +59,7 @@ read_name(const uint8_t *p, size_t n, size_t *io, char out[DNS_NAME_MAX])
 		size = p[i++];
 		if (size == 0)
 			break;
-		if (size > 63 || n - i < size || used + size + 2 > DNS_NAME_MAX)
+		if (size > 63 || n - i < size || used + size + (used ? 3U : 2U) > NAME_WIRE_MAX)
 			return false;
 		if (used)
 			out[used++] = '.';
@@ -79,8 +86,8 @@ parse_question(const uint8_t *p, size_t n, struct question *q)
 	q->end = i + 4;
 	/* EDNS comes right behind the question: root name, type OPT. */
 	q->has_edns = get16(p + AT_ANCOUNT) == 0 && get16(p + AT_NSCOUNT) == 0 &&
-	    get16(p + AT_ARCOUNT) > 0 && n - q->end >= 11 && p[q->end] == 0 &&
-	    get16(p + q->end + 1) == TYPE_OPT;
+		      get16(p + AT_ARCOUNT) > 0 && n - q->end >= 11 && p[q->end] == 0 &&
+		      get16(p + q->end + 1) == TYPE_OPT;
 	return true;
 }
 
@@ -258,8 +265,8 @@ begin_reply(struct writer *w, const uint8_t *query, const struct question *q, un
 
 	put(w, none, sizeof(none));
 	memcpy(w->p, query, 2);
-	w->p[AT_FLAGS] = (uint8_t)(0x80 | (query[AT_FLAGS] & 0x79) | (code == NO_ERROR ||
-	    code == NAME_ERROR ? 0x04 : 0));
+	w->p[AT_FLAGS] = (uint8_t)(0x80 | (query[AT_FLAGS] & 0x79) |
+				   (code == NO_ERROR || code == NAME_ERROR ? 0x04 : 0));
 	w->p[AT_FLAGS + 1] = (uint8_t)(0x80 | code);
 	if (q) {
 		set16(w->p + AT_QDCOUNT, 1);
@@ -289,8 +296,8 @@ resolve(const char *domain, const struct question *q, struct in_addr *ret, bool 
 	*ret_is_reverse = prefix >= 0;
 	if (prefix >= 0)
 		return parse_address(q->name, (size_t)prefix, '.', true, ret) && is_private(*ret)
-		    ? 1
-		    : -1;
+			   ? 1
+			   : -1;
 	if (strcasecmp(q->name, domain) == 0)
 		return 0;
 	prefix = prefix_of(q->name, domain);
@@ -298,9 +305,9 @@ resolve(const char *domain, const struct question *q, struct in_addr *ret, bool 
 		return -1;
 	if (strncmp(q->name, "ip-", 3) == 0)
 		return parse_address(q->name + 3, (size_t)prefix - 3, '-', false, ret) &&
-		    is_private(*ret);
+		       is_private(*ret);
 	return strncmp(q->name, "ec2-", 4) == 0 &&
-	    parse_address(q->name + 4, (size_t)prefix - 4, '-', false, ret);
+	       parse_address(q->name + 4, (size_t)prefix - 4, '-', false, ret);
 }
 
 enum dns_action
@@ -369,9 +376,9 @@ dns_is_reply_to(const void *reply, size_t reply_size, const void *query, size_t 
 	struct question a = { 0 }, b = { 0 };
 
 	return reply_size >= HEADER_SIZE && query_size >= HEADER_SIZE && r[AT_FLAGS] & 0x80 &&
-	    memcmp(r, p, 2) == 0 && parse_question(p, query_size, &b) &&
-	    /* a refusal may leave the question out */
-	    (get16(r + AT_QDCOUNT) == 0 ||
-		(parse_question(r, reply_size, &a) && a.type == b.type && a.class == b.class &&
-		    strcmp(a.name, b.name) == 0));
+	       memcmp(r, p, 2) == 0 && parse_question(p, query_size, &b) &&
+	       /* a refusal may leave the question out */
+	       (get16(r + AT_QDCOUNT) == 0 ||
+		   (parse_question(r, reply_size, &a) && a.type == b.type && a.class == b.class &&
+		       strcmp(a.name, b.name) == 0));
 }

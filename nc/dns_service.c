@@ -1,7 +1,7 @@
 /* DNS over the guests' sockets. A forwarded UDP query gets a socket of its own, connected to the
  * upstream resolver, and a fresh random id: an answer must come from that address to that port with
- * that id and question to be believed. A forwarded TCP query likewise has its own connection. Everything
- * waiting has a limit in number, per VPC and in all, and in time. */
+ * that id and question to be believed. A forwarded TCP query likewise has its own connection.
+ * Everything waiting has a limit in number, per VPC and in all, and in time. */
 #include "dns_service.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -76,7 +76,8 @@ read_resolv_conf(struct sockaddr_in *ret)
 
 		if (!str_starts(value, key))
 			continue;
-		value = str_trim((struct str){ value.p + sizeof(key) - 1, value.n - (sizeof(key) - 1) });
+		value = str_trim(
+		    (struct str){ value.p + sizeof(key) - 1, value.n - (sizeof(key) - 1) });
 		if (parse_resolver(value, ret))
 			return;
 	}
@@ -90,8 +91,7 @@ dns_service_new(struct loop *loop, const char *resolver, struct dns_service **re
 	s->loop = loop;
 	if (!resolver)
 		read_resolv_conf(&s->upstream);
-	else if (strcmp(resolver, "none") != 0 &&
-	    !parse_resolver(str_of(resolver), &s->upstream))
+	else if (strcmp(resolver, "none") != 0 && !parse_resolver(str_of(resolver), &s->upstream))
 		return err_set(e, ERR_INVALID, "resolver '%s' is not ADDRESS[:PORT]", resolver);
 	*ret = TAKE(s);
 	return 0;
@@ -114,8 +114,7 @@ connect_upstream(struct dns_service *s, int type)
 {
 	int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (fd >= 0 &&
-	    connect(fd, (struct sockaddr *)&s->upstream, sizeof(s->upstream)) < 0 &&
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&s->upstream, sizeof(s->upstream)) < 0 &&
 	    errno != EINPROGRESS) {
 		fd_close(fd);
 		return -1;
@@ -207,7 +206,8 @@ on_forward_timeout(void *arg)
 }
 
 static bool
-forward_datagram(struct dns_port *p, const struct sockaddr_in *client, const uint8_t *query, size_t n)
+forward_datagram(
+    struct dns_port *p, const struct sockaddr_in *client, const uint8_t *query, size_t n)
 {
 	struct dns_service *s = p->service;
 	struct forward *f;
@@ -248,8 +248,8 @@ on_datagram(void *arg, uint32_t events)
 		socklen_t length = sizeof(client);
 		const char *domain;
 		size_t size = 0;
-		ssize_t n = recvfrom(p->udp, query, sizeof(query), MSG_TRUNC,
-		    (struct sockaddr *)&client, &length);
+		ssize_t n = recvfrom(
+		    p->udp, query, sizeof(query), MSG_TRUNC, (struct sockaddr *)&client, &length);
 
 		if (n < 0)
 			return;
@@ -398,7 +398,8 @@ forward_stream(struct connection *c, const uint8_t *query, size_t n)
 	if (c->upstream < 0)
 		return false;
 	add_framed(&c->up_out, query, n);
-	c->upstream_watch = loop_watch_new(s->loop, c->upstream, EPOLLIN | EPOLLOUT, on_upstream, c);
+	c->upstream_watch =
+	    loop_watch_new(s->loop, c->upstream, EPOLLIN | EPOLLOUT, on_upstream, c);
 	return true;
 }
 
@@ -419,7 +420,8 @@ serve(struct connection *c)
 			break;
 		case DNS_FORWARD:
 			if (forward_stream(c, query, n))
-				return true; /* the query stays in front: the answer is checked by it */
+				return true; /* the query stays in front: the answer is checked by
+						it */
 			add_framed(&c->out, reply, dns_failure(query, n, reply));
 			break;
 		}
@@ -518,8 +520,8 @@ on_accept(void *arg, uint32_t events)
 		socklen_t length = sizeof(client);
 		struct connection *c;
 		const char *domain;
-		int fd = accept4(p->tcp, (struct sockaddr *)&client, &length,
-		    SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int fd = accept4(
+		    p->tcp, (struct sockaddr *)&client, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 		if (fd < 0)
 			return;
@@ -571,9 +573,9 @@ dns_port_free(struct dns_port *p)
 
 	if (!p)
 		return;
-	LIST_FOREACH(&p->forwards, f, next_forward, link)
+	LIST_FOREACH (&p->forwards, f, next_forward, link)
 		forward_free(f);
-	LIST_FOREACH(&p->connections, c, next_connection, link)
+	LIST_FOREACH (&p->connections, c, next_connection, link)
 		connection_free(c);
 	loop_watch_free(p->udp_watch);
 	loop_watch_free(p->tcp_watch);

@@ -1,7 +1,7 @@
-/* What the node itself says to its guests. A guest's identity is never what it claims: DHCP knows it by
- * the interface a request came in on, the others by VPC and source address, which the dataplane's
- * anti-spoofing vouches for. Requests are answered from copies held here, on the loop, without waiting
- * for anything; only DNS may ask upstream (dns_service.h). */
+/* What the node itself says to its guests. A guest's identity is never what it claims: DHCP knows
+ * it by the interface a request came in on, the others by VPC and source address, which the
+ * dataplane's anti-spoofing vouches for. Requests are answered from copies held here, on the loop,
+ * without waiting for anything; only DNS may ask upstream (dns_service.h). */
 #include "guest_services.h"
 #include <arpa/inet.h>
 #include <assert.h>
@@ -86,9 +86,12 @@ vpc_find(const struct guest_services *g, uint32_t vni)
 /* -- DHCP -- */
 
 static void
-dhcp_send(const struct vpc *v, const struct nic *nic, const void *reply, size_t n, struct in_addr to)
+dhcp_send(
+    const struct vpc *v, const struct nic *nic, const void *reply, size_t n, struct in_addr to)
 {
-	struct sockaddr_in client = { .sin_family = AF_INET, .sin_port = htons(68), .sin_addr = to };
+	struct sockaddr_in client = {
+		.sin_family = AF_INET, .sin_port = htons(68), .sin_addr = to
+	};
 	union {
 		char space[CMSG_SPACE(sizeof(struct in_pktinfo))];
 		struct cmsghdr align;
@@ -212,8 +215,8 @@ is_token_required(const struct nic *nic)
 static struct metadata_token_owner
 owner_of(const struct nic *nic)
 {
-	return (struct metadata_token_owner){ nic->n.vni, nic->n.address,
-		nic->n.spec->instance_id };
+	return (
+	    struct metadata_token_owner){ nic->n.vni, nic->n.address, nic->n.spec->instance_id };
 }
 
 static void

@@ -1,9 +1,10 @@
-/* The metadata tree. One table names every path with the function that yields its value; a directory's
- * listing is made from the paths below it, so nothing can be listed and absent, or present and hidden.
- * "*" in a path stands for the MAC of each interface. Values that an instance does not have (no key,
- * no kernel, no public address) are absent: 404, as Amazon's service does it. A directory answers with
- * and without its final slash; so does a value, for clients that add one.
- * All versions serve the same tree. */
+/* The metadata tree. One table names every path with the function that yields its value; a
+ * directory's listing is made from the paths below it, so nothing can be listed and absent, or
+ * present and hidden.
+ * "*" in a path stands for the MAC of each interface. Values that an instance does not have (no
+ * key, no kernel, no public address) are absent: 404, as Amazon's service does it. A directory
+ * answers with and without its final slash; so does a value, for clients that add one. All versions
+ * serve the same tree. */
 #include "metadata.h"
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -204,15 +205,15 @@ owner_id(const struct context *c)
 static struct str
 interface_group_ids(const struct context *c)
 {
-	return joined(c, (const char *const *)c->interface->group_ids.items,
-	    c->interface->group_ids.count);
+	return joined(
+	    c, (const char *const *)c->interface->group_ids.items, c->interface->group_ids.count);
 }
 
 static struct str
 security_groups(const struct context *c)
 {
-	return joined(c, (const char *const *)c->spec->security_groups.items,
-	    c->spec->security_groups.count);
+	return joined(
+	    c, (const char *const *)c->spec->security_groups.items, c->spec->security_groups.count);
 }
 
 static struct str

@@ -1,4 +1,5 @@
-/* Tokens: base64 of expiry (8 bytes, big-endian seconds) and HMAC-SHA256. 40 bytes, 56 characters. */
+/* Tokens: base64 of expiry (8 bytes, big-endian seconds) and HMAC-SHA256. 40 bytes, 56 characters.
+ */
 #include "metadata_token.h"
 #include <endian.h>
 #include <stdio.h>
@@ -25,8 +26,8 @@ metadata_key_load(const char *directory, struct metadata_key *ret, struct err *e
 		r = fs_read(path, 4096, &text, e);
 		if (r < 0)
 			return r;
-		if (!hex_decode(str_trim((struct str){ text.p, text.n ? text.n - 1 : 0 }), ret->bytes,
-			sizeof(ret->bytes), &n) ||
+		if (!hex_decode(str_trim((struct str){ text.p, text.n ? text.n - 1 : 0 }),
+			ret->bytes, sizeof(ret->bytes), &n) ||
 		    n != sizeof(ret->bytes))
 			return err_set(e, ERR_CORRUPT, "'%s' holds no key", path);
 		return 0;
@@ -79,5 +80,6 @@ metadata_token_check(const struct metadata_key *key, const struct metadata_token
 		return 0;
 	memcpy(&expiry, bytes, 8);
 	expiry = be64toh(expiry);
-	return expiry > now && expiry - now <= METADATA_TOKEN_TTL_MAX ? (uint32_t)(expiry - now) : 0;
+	return expiry > now && expiry - now <= METADATA_TOKEN_TTL_MAX ? (uint32_t)(expiry - now)
+								      : 0;
 }

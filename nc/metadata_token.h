@@ -1,6 +1,7 @@
 #pragma once
-/* Session tokens of IMDSv2. Nothing is stored: a token is its expiry and a MAC over expiry and NIC, by
- * a key that the node keeps, so tokens survive a restart and another guest's token is worth nothing. */
+/* Session tokens of IMDSv2. Nothing is stored: a token is its expiry and a MAC over expiry and NIC,
+ * by a key that the node keeps, so tokens survive a restart and another guest's token is worth
+ * nothing. */
 #include <netinet/in.h>
 #include "base/err.h"
 #include "base/str.h"

@@ -26,7 +26,7 @@ test_dir = $(word 3,$(subst /, ,$(1)))
 define unit_rules
 $(BUILD)/$(1): $(BUILD)/obj/$(1).o $$($(2)_lib) $(TEST_LIB) $(BUILD)/libcommon.a
 	$$(call link,cmocka $$($(2)_pkgs) $$(common_pkgs))
-$(BUILD)/obj/$(1).o: EXTRA_CFLAGS := $(CFLAGS_cmocka) $$(call owner_flags,$(2))
+$(BUILD)/obj/$(1).o: EXTRA_CFLAGS = $(CFLAGS_cmocka) $$(call owner_flags,$(2))
 endef
 $(foreach t,$(UNIT_SOURCES:.c=),$(eval $(call unit_rules,$(t),$(call test_dir,$(t)))))
 
