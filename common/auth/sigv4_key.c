@@ -128,3 +128,10 @@ sigv4_keys_get(struct sigv4_keys *k, const struct auth_key *key, const struct si
 	sigv4_derive(key->secret, scope, out); /* without the lock */
 	remember(k, name, key->generation, out);
 }
+
+size_t
+sigv4_keys_count(struct sigv4_keys *k)
+{
+	LOCK_SCOPE(&k->lock);
+	return map_count(k->by_name);
+}

@@ -18,3 +18,4 @@ struct sigv4_keys *sigv4_keys_new(void);
 void sigv4_keys_free(struct sigv4_keys *k);
 void sigv4_keys_get(struct sigv4_keys *k, const struct auth_key *key, const struct sigv4_scope *scope,
     uint8_t out[32]);
+size_t sigv4_keys_count(struct sigv4_keys *k);
