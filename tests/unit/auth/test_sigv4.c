@@ -214,8 +214,7 @@ static const struct {
 	    "/20150830/r/s3/aws4_request, SignedHeaders=host;;x-amz-date, Signature=" EMPTY,
 	    ERR_AUTHORIZATION_HEADER_MALFORMED },
 	{ "a signed header that did not come", AUTH_S3, "Authorization",
-	    "AWS4-HMAC-SHA256 Credential=" KEY
-	    "/20150830/r/s3/aws4_request, "
+	    "AWS4-HMAC-SHA256 Credential=" KEY "/20150830/r/s3/aws4_request, "
 	    "SignedHeaders=host;range;x-amz-content-sha256;x-amz-date, "
 	    "Signature=" EMPTY,
 	    ERR_SIGNATURE_DOES_NOT_MATCH },
