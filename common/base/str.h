@@ -20,7 +20,7 @@ str_of(const char *s) /* NULL reads as empty */
 static inline bool
 str_eq(struct str a, struct str b)
 {
-	return a.n == b.n && memcmp(a.p, b.p, a.n) == 0;
+	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
 bool str_is(struct str a, const char *b);
 bool str_is_nocase(struct str a, const char *b); /* ASCII only */

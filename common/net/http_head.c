@@ -316,8 +316,7 @@ static void
 head_reset(struct http_head *head)
 {
 	/* Not the header table: 4 KiB that only header_count makes visible. */
-	head->method = head->target = head->path = head->query = head->host =
-	    (struct str){ NULL, 0 };
+	head->method = head->target = head->path = head->query = head->host = STR("");
 	head->minor = head->header_count = 0;
 	head->content_length = 0;
 	head->keep_alive = head->expect_continue = head->wants_upgrade = false;

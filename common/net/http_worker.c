@@ -77,28 +77,30 @@ refuse(
 	strbuf_done(&call.reply);
 }
 
-static struct str
-moved(struct str s, const char *from, const char *to)
-{
-	return s.p ? (struct str){ to + (s.p - from), s.n } : s;
-}
-
 /* The head outlives the exchange: its bytes are copied and every span is moved there. Spans that do
  * not lie in the head (the path "/" of a target without one) are constants and stay. */
+struct move {
+	const char *from, *end, *to;
+};
+
+static struct str
+moved(struct str s, const struct move *m)
+{
+	return s.p >= m->from && s.p <= m->end ? (struct str){ m->to + (s.p - m->from), s.n } : s;
+}
+
 static void
 copy_head(struct worker_call *w, const struct http_exchange *x)
 {
 	const struct http_head *from = &x->head;
-	const char *base = x->in;
-	char *copy = arena_memdup(w->call.arena, base, x->head_n);
+	const struct move m = { x->in, x->in + x->head_n,
+		arena_memdup(w->call.arena, x->in, x->head_n) };
 
-	w->head.method = moved(from->method, base, copy);
-	w->head.target = moved(from->target, base, copy);
-	w->head.path = from->path.p >= base && from->path.p < base + x->head_n
-			   ? moved(from->path, base, copy)
-			   : from->path;
-	w->head.query = moved(from->query, base, copy);
-	w->head.host = moved(from->host, base, copy);
+	w->head.method = moved(from->method, &m);
+	w->head.target = moved(from->target, &m);
+	w->head.path = moved(from->path, &m);
+	w->head.query = moved(from->query, &m);
+	w->head.host = moved(from->host, &m);
 	w->head.minor = from->minor;
 	w->head.header_count = from->header_count;
 	w->head.content_length = from->content_length;
@@ -106,8 +108,8 @@ copy_head(struct worker_call *w, const struct http_exchange *x)
 	w->head.expect_continue = from->expect_continue;
 	w->head.wants_upgrade = from->wants_upgrade;
 	for (unsigned i = 0; i < from->header_count; i++) {
-		w->head.headers[i].name = moved(from->headers[i].name, base, copy);
-		w->head.headers[i].value = moved(from->headers[i].value, base, copy);
+		w->head.headers[i].name = moved(from->headers[i].name, &m);
+		w->head.headers[i].value = moved(from->headers[i].value, &m);
 	}
 }
 

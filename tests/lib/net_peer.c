@@ -12,6 +12,7 @@
 #include <openssl/x509v3.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
@@ -33,6 +34,12 @@ void
 net_loop_start(struct net_loop *l)
 {
 	assert_int_equal(loop_new(&l->loop, NULL), 0);
+	net_loop_run(l);
+}
+
+void
+net_loop_run(struct net_loop *l)
+{
 	assert_int_equal(pthread_create(&l->thread, NULL, loop_thread, l->loop), 0);
 }
 
@@ -53,7 +60,7 @@ struct starting {
 	struct net_server *s;
 	const struct http_server_options *options;
 	int fd;
-	pthread_barrier_t barrier;
+	atomic_bool is_started;
 };
 
 static void
@@ -66,19 +73,18 @@ start_on_loop(void *arg)
 		fprintf(stderr, "http_server_new: %s\n", e.text);
 		abort();
 	}
-	pthread_barrier_wait(&st->barrier);
+	st->is_started = true; /* st is gone from here on */
 }
 
 void
 net_server_start(struct net_server *s, const struct http_server_options *options)
 {
-	struct starting st = { s, options, net_listen(&s->port), { { 0 } } };
+	struct starting st = { s, options, net_listen(&s->port), false };
 
-	pthread_barrier_init(&st.barrier, NULL, 2);
 	net_loop_start(&s->on);
 	loop_post(s->on.loop, start_on_loop, &st);
-	pthread_barrier_wait(&st.barrier);
-	pthread_barrier_destroy(&st.barrier);
+	while (!st.is_started)
+		usleep(500);
 }
 
 void
