@@ -9,6 +9,7 @@ import grp
 import os
 import pwd
 import signal
+import subprocess
 import time
 
 from . import holder, hosts, libvirt, net, proc, term
@@ -17,6 +18,7 @@ from .term import Failure, run, say
 
 USER = "mallee"
 HELPER_SOCKET = "helper.sock"
+JOIN_S = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,14 +278,33 @@ def admin(cloud, *words, check=True):
         program(cloud, "mallee-admin"), "--config", conf, *words])), check=check, timeout=120)
 
 
+def certificate(cloud, one):
+    return os.path.join(state_directory(cloud, one), "trust", "certificate.pem")
+
+
 def join(cloud, one):
-    """As an administrator would: a token from the clc, given to the daemon's own join command."""
-    if os.path.exists(os.path.join(state_directory(cloud, one), "trust", "certificate.pem")):
+    """As an administrator would: a token from the clc, given to the daemon's own join command, which waits
+    until the daemon, started as soon as it has its certificate, is in service."""
+    if os.path.exists(certificate(cloud, one)):
         return False
     words = ["token", one.role] + ([one.host.zone] if one.host.zone else [])
     token = admin(cloud, *words).split()[-1]
-    argv = [program(cloud, one.spec.program), "--config", config_path(cloud, one), "join", clc_url(cloud), token]
-    run(*hosts.enter(cloud, one.host.name, *as_user(one, argv)), timeout=90)
+    argv = hosts.enter(cloud, one.host.name, *as_user(one, [
+        program(cloud, one.spec.program), "--config", config_path(cloud, one), "join", clc_url(cloud), token,
+        str(JOIN_S)]))
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as command:
+        while command.poll() is None and not os.path.exists(certificate(cloud, one)):
+            time.sleep(0.02)
+        if command.poll() is None:
+            try:
+                start(cloud, one)
+            except Failure:
+                command.kill()
+                raise
+        said = (command.communicate()[0].strip().splitlines() or ["it said nothing"])[-1]
+    if command.returncode != 0:
+        raise Failure(f"{one.name} did not join: {said}; see {log_path(cloud, one)}")
     return True
 
 
@@ -296,8 +317,8 @@ def up(cloud):
         if one.role == "clc":
             init(cloud, one)
         if one.spec.joins and join(cloud, one):
-            say(f"{one.name} joined")
-        if start(cloud, one):
+            say(f"{one.name} is in service")
+        elif start(cloud, one):
             say(f"{one.name} runs")
 
 
