@@ -97,7 +97,11 @@ helper_call(struct helper_client *c, enum helper_verb verb, const void *payload,
 	assert(!loop_is_current(c->loop));
 	lock_take(&c->lock);
 	if (c->fd < 0 || c->is_ending) {
+		bool is_ending = c->is_ending;
+
 		lock_release(&c->lock);
+		if (is_ending)
+			return err_set(e, ERR_CANCELLED, "the node controller stops");
 		return err_set(e, ERR_UNAVAILABLE, "the node's helper is not there");
 	}
 	header.serial = call.serial =
@@ -392,15 +396,21 @@ helper_client_new(struct loop *loop, const struct log *log,
 }
 
 void
-helper_client_free(struct helper_client *c)
+helper_client_cancel(struct helper_client *c)
 {
-	if (!c)
-		return;
 	{
 		LOCK_SCOPE(&c->lock);
 		c->is_ending = true;
 	}
 	fail_all(c, ERR_CANCELLED, "the node controller stops");
+}
+
+void
+helper_client_free(struct helper_client *c)
+{
+	if (!c)
+		return;
+	helper_client_cancel(c);
 	loop_watch_free(c->watch);
 	loop_timer_free(c->retry);
 	drop_frame(c);

@@ -17,7 +17,9 @@ struct helper_client_options {
 };
 int helper_client_new(struct loop *loop, const struct log *log,
     const struct helper_client_options *options, struct helper_client **ret, struct err *e);
-void helper_client_free(struct helper_client *c); /* loop thread; calls under way are cancelled */
+/* Any thread: calls under way and later ones end with ERR_CANCELLED. */
+void helper_client_cancel(struct helper_client *c);
+void helper_client_free(struct helper_client *c); /* loop thread; nobody calls any more */
 DEFINE_CLEANUP(struct helper_client *, helper_client_free)
 
 struct helper_reply {

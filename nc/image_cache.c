@@ -215,6 +215,99 @@ status_error(const struct http_client_reply *reply, struct err *e)
 	    e, ERR_UNAVAILABLE, "the store of images answered with status %d", reply->status);
 }
 
+/* One transfer: begun on the loop, so that none begins once the loop's owner has said that it ends.
+ */
+struct transfer {
+	struct image_cache *cache;
+	const struct http_client_request *request; /* of the waiting thread */
+	struct lock lock;
+	pthread_cond_t ready;
+	bool has_begun, is_abandoned, is_done; /* under lock */
+	int result, status;
+	struct err err;
+};
+
+static void
+transfer_free(struct transfer *t)
+{
+	lock_done(&t->lock);
+	pthread_cond_destroy(&t->ready);
+	free(t);
+}
+
+static void
+transfer_done(void *arg, struct http_client_reply *reply, const struct err *e)
+{
+	struct transfer *t = arg;
+
+	LOCK_SCOPE(&t->lock);
+	if (reply) {
+		t->status = reply->status;
+		t->result = reply->status == 200 ? 0 : status_error(reply, &t->err);
+	} else {
+		t->err = *e;
+		t->result = e->code;
+	}
+	t->is_done = true;
+	pthread_cond_signal(&t->ready);
+}
+
+static void
+transfer_begin(void *arg)
+{
+	struct transfer *t = arg;
+
+	lock_take(&t->lock);
+	if (t->is_abandoned) {
+		lock_release(&t->lock);
+		transfer_free(t);
+		return;
+	}
+	t->has_begun = true;
+	lock_release(&t->lock);
+	if (is_ending(t->cache)) {
+		struct err e = { 0 };
+
+		err_set(&e, ERR_CANCELLED, "the node controller stops");
+		transfer_done(t, NULL, &e);
+	} else
+		http_send(t->cache->options.http, t->request, transfer_done, t);
+}
+
+static int
+transfer(struct image_cache *c, const struct http_client_request *request, struct err *e)
+{
+	struct transfer *t = xcalloc(1, sizeof(*t));
+	int r;
+
+	t->cache = c;
+	t->request = request;
+	lock_init(&t->lock, LOCK_LEAF);
+	pthread_cond_init(&t->ready, NULL);
+	loop_post(c->options.loop, transfer_begin, t);
+	for (;;) {
+		bool ends = is_ending(c);
+
+		lock_take(&t->lock);
+		if (!t->is_done)
+			(void)lock_wait(&t->lock, &t->ready, 500);
+		if (t->is_done)
+			break;
+		if (ends && !t->has_begun) { /* the loop turns no more */
+			t->is_abandoned = true;
+			lock_release(&t->lock);
+			return err_set(e, ERR_CANCELLED, "the node controller stops");
+		}
+		lock_release(&t->lock);
+	}
+	r = t->result;
+	if (r < 0)
+		*e = t->err;
+	lock_release(&t->lock);
+	transfer_free(t);
+	return r;
+}
+
 static int
 fetch_from(struct fetch *f, const char *url, struct err *e)
 {
@@ -226,7 +319,6 @@ fetch_from(struct fetch *f, const char *url, struct err *e)
 		.low_speed_ms = f->cache->options.low_speed_ms,
 		.sink = take_bytes,
 		.sink_arg = f };
-	struct http_client_reply reply = { 0 };
 	uint8_t digest[32];
 	char hex[65];
 	int r;
@@ -235,11 +327,8 @@ fetch_from(struct fetch *f, const char *url, struct err *e)
 		return err_set_errno(e, errno, "cannot write");
 	f->got = 0;
 	f->hash = digest_begin(DIGEST_SHA256);
-	r = http_fetch(f->cache->options.http, &request, &reply, e);
+	r = transfer(f->cache, &request, e);
 	digest_end(TAKE(f->hash), digest);
-	if (r == 0 && reply.status != 200)
-		r = status_error(&reply, e);
-	http_client_reply_done(&reply);
 	if (r < 0)
 		return r;
 	if (f->got != f->image.size_bytes)
@@ -249,22 +338,6 @@ fetch_from(struct fetch *f, const char *url, struct err *e)
 	if (strcmp(hex, f->image.digest) != 0)
 		return err_set(e, ERR_CORRUPT, "its digest %.12s... does not match %.12s...", hex,
 		    f->image.digest);
-	return 0;
-}
-
-static int
-check_format(struct fetch *f, struct err *e)
-{
-	char head[QCOW2_HEADER_MAX];
-	ssize_t n = pread(f->fd, head, sizeof(head), 0);
-	uint64_t size;
-
-	if (n < 0)
-		return err_set_errno(e, errno, "cannot read");
-	if (strcmp(f->image.format, "qcow2") == 0)
-		return qcow2_check((struct str){ head, (size_t)n }, VIRTUAL_SIZE_MAX, &size, e);
-	if (qcow2_is((struct str){ head, (size_t)n }))
-		return err_set(e, ERR_INVALID, "it is registered as raw but is a qcow2 image");
 	return 0;
 }
 
@@ -285,6 +358,22 @@ fetch_from_any(struct fetch *f, struct err *e)
 		    f->image.image_id, i + 1, e->text);
 	}
 	return r;
+}
+
+static int
+check_format(struct fetch *f, struct err *e)
+{
+	char head[QCOW2_HEADER_MAX];
+	ssize_t n = pread(f->fd, head, sizeof(head), 0);
+	uint64_t size;
+
+	if (n < 0)
+		return err_set_errno(e, errno, "cannot read");
+	if (strcmp(f->image.format, "qcow2") == 0)
+		return qcow2_check((struct str){ head, (size_t)n }, VIRTUAL_SIZE_MAX, &size, e);
+	if (qcow2_is((struct str){ head, (size_t)n }))
+		return err_set(e, ERR_INVALID, "it is registered as raw but is a qcow2 image");
+	return 0;
 }
 
 static int
@@ -474,14 +563,19 @@ image_cache_new(const struct image_cache_options *options, struct image_cache **
 }
 
 void
+image_cache_cancel(struct image_cache *c)
+{
+	LOCK_SCOPE(&c->lock);
+
+	c->is_ending = true;
+}
+
+void
 image_cache_free(struct image_cache *c)
 {
 	if (!c)
 		return;
-	{
-		LOCK_SCOPE(&c->lock);
-		c->is_ending = true;
-	}
+	image_cache_cancel(c);
 	workers_free(c->workers);
 	map_free(c->entries);
 	lock_done(&c->lock);

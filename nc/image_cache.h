@@ -9,7 +9,8 @@ struct image_cache;
 struct image_cache_options {
 	const char *directory;
 	uint64_t limit; /* bytes of finished files; 0: what the disk holds */
-	struct http_client *http;
+	struct loop *loop;
+	struct http_client *http;          /* on that loop */
 	const struct http_client_tls *tls; /* for https sources; NULL: the system's CAs */
 	unsigned fetches;                  /* at once */
 	uint32_t low_speed_ms; /* a source slower than 1 KiB/s for so long is given up */
@@ -23,7 +24,9 @@ struct image_cache_options {
 /* Removes partial files that a kill left behind. */
 int image_cache_new(
     const struct image_cache_options *options, struct image_cache **ret, struct err *e);
-/* Ends fetches under way. */
+/* On the loop, before its http client is freed: no transfer begins after that. */
+void image_cache_cancel(struct image_cache *c);
+/* Waits for fetches under way. */
 void image_cache_free(struct image_cache *c);
 DEFINE_CLEANUP(struct image_cache *, image_cache_free)
 

@@ -19,6 +19,54 @@ nc_instances_poke(struct nc *nc)
 	reconciler_poke(nc->instances);
 }
 
+/* -- jobs -- */
+
+struct nc_job {
+	struct nc *nc;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+static void
+job_over(struct nc *nc)
+{
+	LOCK_SCOPE(&nc->lock);
+
+	if (--nc->jobs == 0)
+		pthread_cond_broadcast(&nc->no_jobs);
+}
+
+static void
+run_job(void *arg)
+{
+	_cleanup_free_ struct nc_job *job = arg;
+
+	job->fn(job->arg);
+	job_over(job->nc);
+}
+
+int
+nc_run(struct nc *nc, void (*fn)(void *arg), void *arg, struct err *e)
+{
+	struct nc_job *job;
+	int r;
+
+	{
+		LOCK_SCOPE(&nc->lock);
+		if (nc->is_ending)
+			return err_set(e, ERR_CANCELLED, "the node controller stops");
+		nc->jobs++;
+	}
+	job = xcalloc(1, sizeof(*job));
+	*job = (struct nc_job){ nc, fn, arg };
+	r = workers_run(nc->workers, run_job, job, e);
+	if (r < 0) {
+		free(job);
+		job_over(nc);
+	}
+	return r;
+}
+
 static struct nc_live *
 live_locked(struct nc *nc, const char *id)
 {
@@ -187,7 +235,7 @@ consider(struct nc *nc, const struct instance_record *i, const struct helper_rep
 		LOCK_SCOPE(&nc->lock);
 		struct nc_live *live = live_locked(nc, i->instance_id);
 
-		if (live->is_busy || nc->is_ending || is_at_rest(i, live, guests))
+		if (live->is_busy || is_at_rest(i, live, guests))
 			return;
 		if (live->retry_ms > now) {
 			if (live->retry_ms - now < *io_again_ms)
@@ -199,7 +247,7 @@ consider(struct nc *nc, const struct instance_record *i, const struct helper_rep
 	job = xcalloc(1, sizeof(*job));
 	job->nc = nc;
 	snprintf(job->id, sizeof(job->id), "%s", i->instance_id);
-	if (workers_run(nc->workers, work, job, NULL) < 0) { /* full: the next pass tries again */
+	if (nc_run(nc, work, job, NULL) < 0) { /* full: the next pass tries again */
 		LOCK_SCOPE(&nc->lock);
 
 		live_locked(nc, i->instance_id)->is_busy = false;

@@ -4,7 +4,7 @@
 #include <unistd.h>
 #include "nc.h"
 #include "net/status_server.h"
-#include "rpc/nc.api.h"
+#include "rpc/nc.handlers.h"
 #include "rpc/trust.h"
 #include "run/fs.h"
 #include "schema.h"
@@ -142,7 +142,8 @@ open_cache(struct nc *nc, struct err *e)
 	const struct http_client_tls tls = { .ca_path = ca, .skip_name = true };
 	const struct image_cache_options options = { .directory = nc->cache_dir,
 		.limit = nc->conf->cache_limit,
-		.http = rpc_http(nc->rpc),
+		.loop = nc->loop,
+		.http = nc->http,
 		.tls = &tls,
 		.fetches = nc->conf->fetches,
 		.low_speed_ms = nc->conf->fetch_stall_ms,
@@ -171,7 +172,7 @@ open_peers(struct nc *nc, struct err *e)
 		return r;
 	snprintf(nc->node_id, sizeof(nc->node_id), "%s", rpc_self(nc->rpc));
 	if ((r = workers_new(STEP_WORKERS, STEPS_QUEUED_MAX, &nc->workers, e)) < 0 ||
-	    (r = open_cache(nc, e)) < 0 ||
+	    (r = http_client_new(nc->loop, &nc->http, e)) < 0 || (r = open_cache(nc, e)) < 0 ||
 	    (r = guest_services_new(nc->daemon, &services, &nc->services, e)) < 0)
 		return r;
 	return helper_client_new(nc->loop, nc->log, &helper, &nc->helper, e);
@@ -187,31 +188,42 @@ serve(struct nc *nc, struct err *e)
 	nc->changes = changes_new(nc->store, nc->loop);
 	r = daemon_sockets(nc->daemon, "nc", nc->conf->daemon.listen, &fds, &count, e);
 	if (r == 0)
-		r = rpc_serve(nc->rpc, &nc_service, nc, fds, count, &nc->server, e);
+		r = rpc_serve(nc->rpc, &nc_served, nc, fds, count, &nc->server, e);
 	free(fds);
 	if (r == 0)
 		r = status_server_new(nc->daemon, NULL, 0, nc, &nc->status, e);
 	return r;
 }
 
+/* The loop turns no more: first whatever may wait for it or for a peer is told to give up, then
+ * those who waited are waited for, then what they used goes. Guests and networks stay. */
 static void
 stop(struct daemon *d, void *state)
 {
 	struct nc *nc = state;
 
-	{
-		LOCK_SCOPE(&nc->lock);
-		nc->is_ending = true;
-	}
+	lock_take(&nc->lock);
+	nc->is_ending = true;
+	lock_release(&nc->lock);
+	if (nc->rpc)
+		rpc_cancel(nc->rpc);
+	if (nc->helper)
+		helper_client_cancel(nc->helper);
+	if (nc->cache)
+		image_cache_cancel(nc->cache);
+	http_client_free(nc->http);
 	status_server_free(nc->status);
 	rpc_server_free(nc->server);
-	/* First the calls that steps may be waiting in, then the steps. */
+	lock_take(&nc->lock);
+	while (nc->jobs > 0)
+		(void)lock_wait(&nc->lock, &nc->no_jobs, -1);
+	lock_release(&nc->lock);
+	image_cache_free(nc->cache);
 	reconciler_free(nc->instances);
 	reconciler_free(nc->networks);
 	reconciler_free(nc->renewal);
-	helper_client_free(nc->helper);
 	workers_free(nc->workers);
-	image_cache_free(nc->cache);
+	helper_client_free(nc->helper);
 	changes_free(nc->changes);
 	guest_services_free(nc->services);
 	rpc_free(nc->rpc);
@@ -219,6 +231,7 @@ stop(struct daemon *d, void *state)
 	map_free(nc->live);
 	map_free(nc->vpcs);
 	lock_done(&nc->lock);
+	pthread_cond_destroy(&nc->no_jobs);
 	free(nc->instances_dir);
 	free(nc->cache_dir);
 	free(nc);
@@ -235,6 +248,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	nc->log = daemon_log(d);
 	nc->loop = daemon_loop(d);
 	lock_init(&nc->lock, LOCK_STATE);
+	pthread_cond_init(&nc->no_jobs, NULL);
 	nc->live = map_new(free);
 	nc->vpcs = map_new(free);
 	if ((r = open_state(nc, e)) < 0 || (r = open_peers(nc, e)) < 0) {

@@ -33,6 +33,7 @@ struct nc {
 	struct node_capacity capacity;
 	struct store *store;
 	struct rpc *rpc;
+	struct http_client *http; /* for images */
 	struct rpc_server *server;
 	struct status_server *status;
 	struct changes *changes;
@@ -50,7 +51,11 @@ struct nc {
 	struct map *vpcs; /* under lock: VPC id -> struct nc_vpc_live */
 	bool has_swept;   /* reconciler's own */
 	bool is_ending;   /* under lock */
+	unsigned jobs;    /* under lock: of nc_run, queued or running */
+	pthread_cond_t no_jobs;
 };
+/* Runs fn(arg) on the workers of steps; ERR_CANCELLED once the daemon stops. Any thread. */
+int nc_run(struct nc *nc, void (*fn)(void *arg), void *arg, struct err *e);
 
 /* -- node.c: what this host can hold, and how it is -- */
 int nc_node_init(struct nc *nc, struct err *e);

@@ -231,38 +231,74 @@ struct loop_call {
 	struct helper_reply *sockets;
 	const struct guest_nic *nic;
 	struct in_addr address;
+	struct err err;
+	int result;
+};
+
+/* What the loop is posted: it may outlive the caller, who gives up when the daemon stops and the
+ * loop turns no more. */
+struct loop_post {
 	struct lock lock;
 	pthread_cond_t ready;
-	bool is_done; /* under lock */
-	int result;
-	struct err err;
+	struct loop_call *call; /* under lock; NULL: the caller has gone */
+	bool is_done;           /* under lock */
 };
 
 static void
 run_on_loop(void *arg)
 {
-	struct loop_call *c = arg;
-	int r = c->fn(c, &c->err);
+	struct loop_post *p = arg;
+	bool is_orphan;
 
-	/* Signalled under the lock: the caller's stack is gone as soon as it can take it. */
-	LOCK_SCOPE(&c->lock);
-	c->result = r;
-	c->is_done = true;
-	pthread_cond_signal(&c->ready);
+	lock_take(&p->lock);
+	is_orphan = !p->call;
+	if (p->call)
+		p->call->result = p->call->fn(p->call, &p->call->err);
+	p->is_done = true;
+	pthread_cond_signal(&p->ready);
+	lock_release(&p->lock);
+	if (is_orphan) {
+		lock_done(&p->lock);
+		free(p);
+	}
+}
+
+static bool
+is_ending(struct nc *nc)
+{
+	LOCK_SCOPE(&nc->lock);
+
+	return nc->is_ending;
 }
 
 static int
 call_on_loop(struct loop_call *c, struct err *e)
 {
-	pthread_cond_init(&c->ready, NULL);
-	lock_init(&c->lock, LOCK_LEAF);
-	loop_post(c->nc->loop, run_on_loop, c);
-	lock_take(&c->lock);
-	while (!c->is_done)
-		(void)lock_wait(&c->lock, &c->ready, -1);
-	lock_release(&c->lock);
-	lock_done(&c->lock);
-	pthread_cond_destroy(&c->ready);
+	struct loop_post *p = xcalloc(1, sizeof(*p));
+
+	pthread_cond_init(&p->ready, NULL);
+	lock_init(&p->lock, LOCK_LEAF);
+	p->call = c;
+	loop_post(c->nc->loop, run_on_loop, p);
+	for (;;) {
+		bool gives_up = is_ending(c->nc);
+
+		lock_take(&p->lock);
+		if (!p->is_done)
+			(void)lock_wait(&p->lock, &p->ready, 200);
+		if (p->is_done)
+			break;
+		if (gives_up) {
+			p->call = NULL;
+			lock_release(&p->lock);
+			return err_set(e, ERR_CANCELLED, "the node controller stops");
+		}
+		lock_release(&p->lock);
+	}
+	lock_release(&p->lock);
+	lock_done(&p->lock);
+	pthread_cond_destroy(&p->ready);
+	free(p);
 	if (c->result < 0 && e)
 		*e = c->err;
 	return c->result;

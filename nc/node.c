@@ -113,7 +113,7 @@ nc_node_health(struct nc *nc, const struct helper_health *health)
 	n = xcalloc(1, sizeof(*n));
 	n->nc = nc;
 	strcpy(n->what, health->degraded ? "degraded" : "up");
-	if (workers_run(nc->workers, tell, n, NULL) < 0)
+	if (nc_run(nc, tell, n, NULL) < 0)
 		free(n); /* the queue is full: readers learn it with the next news */
 	nc_instances_poke(nc);
 }

@@ -83,7 +83,7 @@ hurry(struct nc *nc, const struct instance_record *i)
 	h->nc = nc;
 	h->stop.force = 1;
 	snprintf(h->stop.instance_id, sizeof(h->stop.instance_id), "%s", i->instance_id);
-	if (workers_run(nc->workers, hurry_work, h, NULL) < 0)
+	if (nc_run(nc, hurry_work, h, NULL) < 0)
 		free(h);
 }
 
