@@ -27,7 +27,7 @@ static struct dataplane *dataplane;
 static struct dataplane_vpc vpc;
 static struct dataplane_group groups[GROUPS_MAX];
 static struct dataplane_rule rules[GROUPS_MAX][RULES_MAX];
-static struct in_addr members[GROUPS_MAX][DATAPLANE_MEMBERS_MAX];
+static struct in_addr members[GROUPS_MAX][DATAPLANE_MEMBERS_MAX + 1];
 static VEC(struct dataplane_nic) keep;
 
 static struct in_addr
