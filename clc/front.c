@@ -16,6 +16,9 @@
 #include "join.h"
 #include "request.h"
 
+#include "clc/ec2.handlers.h"
+#include "clc/sts.handlers.h"
+
 #define FIELDS_MAX 4096
 
 enum protocol { PROTOCOL_EC2, PROTOCOL_QUERY };
@@ -27,9 +30,9 @@ static const struct api {
 	const char *scope;     /* in SigV4's credential scope */
 	const char *paths[5];
 } apis[] = {
-	{ &ec2_service, PROTOCOL_EC2, "http://ec2.amazonaws.com/doc/%s/", "ec2",
+	{ &ec2_served, PROTOCOL_EC2, "http://ec2.amazonaws.com/doc/%s/", "ec2",
 	    { "/services/compute", "/services/Eucalyptus", "/services/ec2", NULL } },
-	{ &sts_service, PROTOCOL_QUERY, "https://sts.amazonaws.com/doc/%s/", "sts",
+	{ &sts_served, PROTOCOL_QUERY, "https://sts.amazonaws.com/doc/%s/", "sts",
 	    { "/services/Tokens", "/services/sts", NULL } },
 };
 

@@ -1,7 +1,7 @@
 /* Making the cloud: its two CAs (daemons; storage), our own certificate, the certificate that users wrap
  * bundle keys to, the instance types, and the first account with everything its admin needs. Prints shell
- * lines, the only time the secret key is shown. Everything is made in a directory beside the final one,
- * and the store last, so that an interrupted init can simply be run again. */
+ * lines, the only time the secret key is shown. The first account is written last and in one transaction: a
+ * store without it is no cloud yet, so that an interrupted init can simply be run again. */
 #include "init.h"
 
 #include <openssl/pem.h>
@@ -141,39 +141,29 @@ write_first(struct store_tx *tx, void *arg, struct err *e)
 }
 
 static int
-fill_store(struct first *f, const char *path, struct err *e)
+find_account(struct store_tx *tx, void *arg, struct err *e)
 {
-	_cleanup_free_ char *url = xasprintf("sqlite:%s", path);
-	struct log log = { .daemon = "clc" };
-	struct store *store;
-	int r = store_open(url, &clc_schema, &log, &store, e);
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_ACCOUNTS, &rows, e);
 
-	if (r < 0)
-		return r;
-	r = store_write(store, write_first, f, e);
-	store_close(store);
-	return r;
+	return r < 0 ? r : store_next(rows, e);
 }
 
+/* Trust and certificates, made once it is sure that nothing uses older ones. */
 static int
-make_cloud(const struct clc_conf *conf, struct first *f, struct err *e)
+make_files(const char *state, struct strbuf *ret_pem, char fingerprint[65], struct err *e)
 {
-	const char *state = conf->daemon.state_dir;
 	_cleanup_free_ char *trust = xasprintf("%s/trust", state), *storage = xasprintf("%s/storage", state);
 	_cleanup_free_ char *credentials = xasprintf("%s/credentials", state);
-	_cleanup_free_ char *database = xasprintf("%s/clc.db", state);
-	_cleanup_strbuf_ struct strbuf user_pem = STRBUF_INIT, bundle_pem = STRBUF_INIT;
-	char fingerprint[65], unused[65];
+	_cleanup_strbuf_ struct strbuf bundle_pem = STRBUF_INIT;
+	char unused[65];
 	int r;
 
-	if (fs_exists(database))
-		return err_set(e, ERR_EXISTS, "there is a cloud in '%s' already", state);
 	r = fs_mkdir_p(trust, 0700, e);
 	if (r == 0)
 		r = fs_mkdir_p(storage, 0700, e);
 	if (r == 0)
 		r = fs_mkdir_p(credentials, 0700, e);
-	/* What an interrupted init left is kept: nothing was made with it yet. */
 	if (r == 0 && (r = trust_ca_create(trust, "Mallee cloud CA", e)) == ERR_EXISTS)
 		r = 0;
 	if (r == 0 && (r = trust_ca_create(storage, "Mallee storage CA", e)) == ERR_EXISTS)
@@ -182,11 +172,30 @@ make_cloud(const struct clc_conf *conf, struct first *f, struct err *e)
 		r = certify_self(state, e);
 	if (r == 0)
 		r = write_pair(credentials, "cloud", "bundles", &bundle_pem, unused, e);
+	return r == 0 ? write_pair(credentials, "admin", FIRST_ACCOUNT " admin", ret_pem, fingerprint, e) : r;
+}
+
+static int
+make_cloud(const struct clc_conf *conf, struct first *f, struct err *e)
+{
+	const char *state = conf->daemon.state_dir;
+	_cleanup_free_ char *url = xasprintf("sqlite:%s/clc.db", state);
+	_cleanup_(store_closep) struct store *store = NULL;
+	_cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
+	struct log log = { .daemon = "clc" };
+	char fingerprint[65];
+	int r;
+
+	r = fs_mkdir_p(state, 0700, e);
 	if (r == 0)
-		r = write_pair(credentials, "admin", FIRST_ACCOUNT " admin", &user_pem, fingerprint, e);
-	f->certificate_pem = strbuf_c(&user_pem);
+		r = store_open(url, &clc_schema, &log, &store, e);
+	if (r == 0 && (r = store_read(store, find_account, NULL, e)) > 0)
+		r = err_set(e, ERR_EXISTS, "there is a cloud in '%s' already", state);
+	if (r == 0)
+		r = make_files(state, &pem, fingerprint, e);
+	f->certificate_pem = strbuf_c(&pem);
 	f->fingerprint = fingerprint;
-	return r < 0 ? r : fill_store(f, database, e);
+	return r < 0 ? r : store_write(store, write_first, f, e);
 }
 
 int

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ID_MAX 32
+#define ID_MAX 48
 void id_new(char out[ID_MAX], const char *prefix); /* id_new(id, "i") -> "i-0123456789abcdef0" */
 bool id_is_valid(const char *id, const char *prefix);
 void random_bytes(void *out, size_t n); /* aborts when the kernel gives none */
