@@ -1,0 +1,388 @@
+/* mallee-admin, the operator's tool: a table of commands, each a request to a daemon's admin
+ * socket. What the daemon answers is printed as it is; when it refuses, its sentence goes to stderr
+ * and the exit status is 1 (2: usage). `init` makes the cloud and therefore runs before there is a
+ * daemon to ask: it is mallee-clc's own command. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "base/str.h"
+#include "net/url.h"
+
+#include "ask.h"
+
+#define EXIT_USAGE 2
+#define WORDS_MAX 8
+
+struct options {
+	const char *daemon, *runtime_dir, *config, *zone;
+	bool help, version;
+	const char *words[WORDS_MAX]; /* the command's, then its arguments */
+	unsigned word_count;
+};
+
+struct command {
+	const char *name;      /* one or two words */
+	const char *arguments; /* as shown */
+	unsigned least, most;  /* how many of them */
+	const char *help;
+	int (*run)(const struct options *o, const char *const *arguments, unsigned count);
+};
+
+static const struct {
+	const char *name, *value;
+	size_t offset;
+	const char *help;
+} option_table[] = {
+	{ "--daemon", "NAME", offsetof(struct options, daemon),
+	    "whom to ask: clc (the default), walrus, cc, sc or nc" },
+	{ "--runtime-dir", "DIR", offsetof(struct options, runtime_dir),
+	    "where its admin.sock is; default /run/mallee/NAME" },
+	{ "--config", "FILE", offsetof(struct options, config),
+	    "for init: the clc's configuration, default /etc/mallee/clc.conf" },
+	{ "--zone", "ZONE", offsetof(struct options, zone), "for token: the availability zone" },
+};
+
+/* -- asking -- */
+
+static int
+ask(const struct options *o, const char *path, const char *form)
+{
+	_cleanup_free_ char *directory =
+	    o->runtime_dir ? xstrdup(o->runtime_dir) : xasprintf("/run/mallee/%s", o->daemon);
+	_cleanup_free_ char *socket_path = xasprintf("%s/admin.sock", directory);
+	const struct ask whom = { socket_path, o->daemon };
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	struct err e = { 0 };
+
+	if (ask_daemon(&whom, path, form, &out, &e) < 0) {
+		fprintf(stderr, "mallee-admin: %s\n", e.text);
+		return EXIT_FAILURE;
+	}
+	if (fwrite(strbuf_c(&out), 1, out.n, stdout) != out.n || fflush(stdout) != 0) {
+		fprintf(stderr, "mallee-admin: cannot write the answer\n");
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}
+
+static void
+add_pair(struct strbuf *form, const char *name, const char *value)
+{
+	if (!value)
+		return;
+	strbuf_addf(form, "%s%s=", form->n ? "&" : "", name);
+	url_encode(form, str_of(value), false);
+}
+
+/* -- commands -- */
+
+/* Beside this program, as in a build directory or an installation that has both in bin. */
+static char *
+find_clc(void)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *slash;
+
+	self[n < 0 ? 0 : n] = '\0';
+	slash = strrchr(self, '/');
+	if (!slash)
+		return NULL;
+	*slash = '\0';
+	for (size_t i = 0; i < 2; i++) {
+		char *path = xasprintf(i ? "%s/../sbin/mallee-clc" : "%s/mallee-clc", self);
+
+		if (access(path, X_OK) == 0)
+			return path;
+		free(path);
+	}
+	return NULL;
+}
+
+static int
+run_init(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_free_ char *path = find_clc();
+	const char *argv[6] = { "mallee-clc" };
+	unsigned n = 1;
+
+	if (o->config) {
+		argv[n++] = "--config";
+		argv[n++] = o->config;
+	}
+	argv[n++] = "init";
+	if (path)
+		(void)execv(path, (char **)argv);
+	else
+		(void)execvp("mallee-clc", (char **)argv);
+	fprintf(stderr, "mallee-admin: cannot run mallee-clc: %s\n", strerror(errno));
+	return EXIT_FAILURE;
+}
+
+static int
+run_token(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "role", arguments[0]);
+	add_pair(&form, "zone", o->zone);
+	return ask(o, "/token", strbuf_c(&form));
+}
+
+static int
+run_account_create(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "name", arguments[0]);
+	return ask(o, "/accounts", strbuf_c(&form));
+}
+
+static int
+run_account_list(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/accounts", NULL);
+}
+
+static int
+run_status(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/status", NULL);
+}
+
+static int
+run_nodes(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/nodes", NULL);
+}
+
+static int
+run_peers(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/peers", NULL);
+}
+
+static int
+run_reconcilers(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/reconcilers", NULL);
+}
+
+static int
+steer_reconciler(const struct options *o, const char *name, const char *verb)
+{
+	_cleanup_strbuf_ struct strbuf path = STRBUF_INIT;
+
+	strbuf_adds(&path, "/reconcilers/");
+	url_encode(&path, str_of(name), false);
+	strbuf_addf(&path, "/%s", verb);
+	return ask(o, strbuf_c(&path), "");
+}
+
+static int
+run_reconcilers_run(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return steer_reconciler(o, arguments[0], "run");
+}
+
+static int
+run_reconcilers_pause(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return steer_reconciler(o, arguments[0], "pause");
+}
+
+static int
+run_reconcilers_resume(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return steer_reconciler(o, arguments[0], "resume");
+}
+
+static const struct command commands[] = {
+	{ "init", "", 0, 0, "makes a cloud: its CAs, the account 'mallee' and its user 'admin'",
+	    run_init },
+	{ "token", "ROLE", 1, 1,
+	    "prints a token with which one walrus, cc, sc or nc may join, once", run_token },
+	{ "account create", "NAME", 1, 1,
+	    "makes an account with a user 'admin' and prints its keys", run_account_create },
+	{ "account list", "", 0, 0, "prints the accounts", run_account_list },
+	{ "status", "", 0, 0, "what the daemon is, and whether it is ready", run_status },
+	{ "nodes", "", 0, 0, "the nodes of the cloud, with capacity and state", run_nodes },
+	{ "peers", "", 0, 0, "the daemons that joined", run_peers },
+	{ "reconcilers", "", 0, 0, "the daemon's background work: last run, result, next run",
+	    run_reconcilers },
+	{ "reconcilers run", "NAME", 1, 1, "runs one now", run_reconcilers_run },
+	{ "reconcilers pause", "NAME", 1, 1, "keeps one from running by itself",
+	    run_reconcilers_pause },
+	{ "reconcilers resume", "NAME", 1, 1, "lets it run again", run_reconcilers_resume },
+};
+
+/* -- arguments -- */
+
+static void
+print_options(void)
+{
+	printf("\nOptions:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+		_cleanup_free_ char *shown =
+		    xasprintf("%s %s", option_table[i].name, option_table[i].value);
+
+		printf("  %-20s %s\n", shown, option_table[i].help);
+	}
+	printf("  %-20s print this and exit\n  %-20s print the version and exit\n", "--help",
+	    "--version");
+}
+
+static void
+print_command(const struct command *c)
+{
+	_cleanup_free_ char *shown = xasprintf("%s %s", c->name, c->arguments);
+
+	printf("  %-24s %s\n", shown, c->help);
+}
+
+static int
+print_help(void)
+{
+	printf("mallee-admin: administers a Mallee cloud\n\n"
+	       "Usage: mallee-admin [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		print_command(&commands[i]);
+	print_options();
+	return EXIT_SUCCESS;
+}
+
+/* The commands whose name begins with the words given. */
+static int
+print_help_of(const struct options *o)
+{
+	printf("Usage:\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		size_t n = strlen(o->words[0]);
+
+		if (strncmp(commands[i].name, o->words[0], n) == 0 &&
+		    strchr(" ", commands[i].name[n]))
+			print_command(&commands[i]);
+	}
+	print_options();
+	return EXIT_SUCCESS;
+}
+
+static int
+bad_usage(const char *problem, const char *word)
+{
+	fprintf(stderr, "mallee-admin: %s '%s'; try 'mallee-admin --help'\n", problem, word);
+	return EXIT_USAGE;
+}
+
+/* Takes argv[*at] and its value, written "--x V" or "--x=V". */
+static int
+take_option(struct options *o, int argc, char **argv, int *at)
+{
+	const char *argument = argv[*at], *equals = strchr(argument, '=');
+	size_t n = equals ? (size_t)(equals - argument) : strlen(argument);
+
+	if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
+		o->help = true;
+		return 0;
+	}
+	if (strcmp(argument, "--version") == 0) {
+		o->version = true;
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(option_table); i++) {
+		const char **slot = (const char **)((char *)o + option_table[i].offset);
+
+		if (strlen(option_table[i].name) != n ||
+		    memcmp(option_table[i].name, argument, n) != 0)
+			continue;
+		if (!equals && *at + 1 >= argc)
+			return bad_usage("a value is missing after", argument);
+		*slot = equals ? equals + 1 : argv[++*at];
+		return 0;
+	}
+	return bad_usage("unknown option", argument);
+}
+
+static int
+parse(struct options *o, int argc, char **argv)
+{
+	bool only_words = false;
+
+	*o = (struct options){ .daemon = "clc" };
+	for (int i = 1; i < argc; i++) {
+		int status;
+
+		if (!only_words && strcmp(argv[i], "--") == 0) {
+			only_words = true;
+		} else if (!only_words && argv[i][0] == '-' && argv[i][1]) {
+			status = take_option(o, argc, argv, &i);
+			if (status)
+				return status;
+		} else if (o->word_count == WORDS_MAX) {
+			return bad_usage("one word too many:", argv[i]);
+		} else {
+			o->words[o->word_count++] = argv[i];
+		}
+	}
+	if (!*o->daemon || strspn(o->daemon, "abcdefghijklmnopqrstuvwxyz") != strlen(o->daemon))
+		return bad_usage("no such daemon:", o->daemon);
+	return 0;
+}
+
+/* The longest name that the words begin with. */
+static const struct command *
+find(const struct options *o, unsigned *ret_words)
+{
+	const struct command *found = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		_cleanup_free_ char *two =
+		    o->word_count > 1 ? xasprintf("%s %s", o->words[0], o->words[1]) : xstrdup("");
+
+		if (strcmp(commands[i].name, two) == 0) {
+			*ret_words = 2;
+			return &commands[i];
+		}
+		if (strcmp(commands[i].name, o->words[0]) == 0) {
+			*ret_words = 1;
+			found = &commands[i];
+		}
+	}
+	return found;
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct command *c;
+	struct options o;
+	unsigned words = 0, count;
+	int status = parse(&o, argc, argv);
+
+	if (status)
+		return status;
+	if (o.version) {
+		printf("mallee-admin %s\n", MALLEE_VERSION);
+		return EXIT_SUCCESS;
+	}
+	if (!o.word_count) {
+		if (o.help)
+			return print_help();
+		fprintf(stderr, "mallee-admin: no command; try 'mallee-admin --help'\n");
+		return EXIT_USAGE;
+	}
+	c = find(&o, &words);
+	if (!c && !(o.help && strcmp(o.words[0], "account") == 0))
+		return bad_usage(strcmp(o.words[0], "account") == 0 ? "create or list? after"
+								    : "unknown command",
+		    o.words[0]);
+	if (o.help)
+		return print_help_of(&o);
+	count = o.word_count - words;
+	if (count < c->least)
+		return bad_usage("an argument is missing after", c->name);
+	if (count > c->most)
+		return bad_usage("one word too many:", o.words[words + c->most]);
+	return c->run(&o, o.words + words, count);
+}
