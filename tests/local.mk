@@ -42,6 +42,17 @@ $(BUILD)/fuzzer/$(1): $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(foreach d,$(2),$$($(
 endef
 $(foreach f,$(FUZZ_SOURCES),$(eval $(call fuzz_rules,$(f:tests/fuzz/fuzz_%.c=%),$(call fuzz_daemons,$(f)))))
 
+# The second HTTP parser of the differential fuzzers, compiled from what node-llhttp installs.
+LLHTTP_SOURCES := $(wildcard /usr/share/llhttp/*.c)
+ifneq ($(LLHTTP_SOURCES),)
+LLHTTP_CFLAGS := -DHAVE_LLHTTP -DLLHTTP_STRICT_MODE=1 -isystem /usr/share/include/llhttp
+$(BUILD)/obj/llhttp/%.o: /usr/share/llhttp/%.c
+	$(call say,CC,$<) mkdir -p $(@D) && $(CC) -O2 -g -w -fPIE $(LLHTTP_CFLAGS) -c -o $@ $<
+$(BUILD)/libllhttp.a: $(LLHTTP_SOURCES:/usr/share/llhttp/%.c=$(BUILD)/obj/llhttp/%.o)
+$(foreach f,head chunked,$(BUILD)/tests/fuzz/fuzz_http_$(f) $(BUILD)/fuzzer/http_$(f)): $(BUILD)/libllhttp.a
+$(BUILD)/obj/tests/fuzz/fuzz_http_%.o: EXTRA_CFLAGS := $(LLHTTP_CFLAGS)
+endif
+
 SELECTED := $(strip $(if $(T),$(foreach p,$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS),$(if $(findstring $(T),$(p)),$(p))),$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)))
 check: $(SELECTED) $(BUILD)/includes.ok $(if $(T),,all)
 	@MALLEE_BUILD=$(BUILD) $(PYTHON) tools/run-unit $(SELECTED)

@@ -425,6 +425,10 @@ http_trailers_parse(
 			return err_set(e, ERR_INVALID_REQUEST, "too many trailers");
 		if (header_line(&p, end, &headers[count]) != STEP_DONE)
 			return err_set(e, ERR_INVALID_REQUEST, "malformed trailer line");
+		if (str_is_nocase(headers[count].name, "content-length") ||
+		    str_is_nocase(headers[count].name, "transfer-encoding") ||
+		    str_is_nocase(headers[count].name, "host"))
+			return err_set(e, ERR_INVALID_REQUEST, "framing header in a trailer");
 		count++;
 	}
 	*ret_count = count;

@@ -37,10 +37,21 @@ net_loop_start(struct net_loop *l)
 	net_loop_run(l);
 }
 
+static void
+note_running(void *arg)
+{
+	*(atomic_bool *)arg = true;
+}
+
 void
 net_loop_run(struct net_loop *l)
 {
+	atomic_bool is_running = false;
+
+	loop_post(l->loop, note_running, &is_running);
 	assert_int_equal(pthread_create(&l->thread, NULL, loop_thread, l->loop), 0);
+	while (!is_running)
+		usleep(500);
 }
 
 void

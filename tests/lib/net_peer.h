@@ -12,7 +12,7 @@ struct net_loop { /* a loop in a thread */
 	pthread_t thread;
 };
 void net_loop_start(struct net_loop *l); /* makes the loop, too */
-void net_loop_run(struct net_loop *l);
+void net_loop_run(struct net_loop *l);   /* returns when it runs */
 void net_loop_stop(struct net_loop *l);  /* joins; the loop remains */
 void net_loop_free(struct net_loop *l);
 

@@ -382,7 +382,10 @@ free_on_loop(void *arg)
 static void
 new_on_loop(void *arg)
 {
-	assert_int_equal(http_client_new(on.loop, arg, NULL), 0);
+	struct http_client *c;
+
+	assert_int_equal(http_client_new(on.loop, &c, NULL), 0);
+	*(struct http_client * _Atomic *)arg = c;
 }
 
 static void
@@ -390,11 +393,12 @@ cancels_at_the_end(void **state)
 {
 	_cleanup_free_ char *url = url_of(server.port, "/hang");
 	const struct http_client_request request = { .url = url, .body_fd = -1 };
-	struct http_client *short_lived;
+	struct http_client *_Atomic short_lived = NULL;
 
 	done_count = done_ok = 0;
 	loop_post(on.loop, new_on_loop, &short_lived);
-	usleep(50000);
+	while (!short_lived)
+		usleep(1000);
 	for (int i = 0; i < 5; i++)
 		http_send(short_lived, &request, on_done, &done_count);
 	usleep(50000);
