@@ -21,6 +21,9 @@ $(BUILD)/gen/test_api/%.api.c $(BUILD)/gen/test_api/%.api.h &: tests/data/api/%.
 	$(apigen)
 
 $(TEST_LIB): $(call objects,$(TEST_LIB_SOURCES) $(TEST_GEN))
+# The same without the driver: libFuzzer brings its own.
+FUZZ_LIB := $(BUILD)/libfuzz.a
+$(FUZZ_LIB): $(filter-out %/fuzz_replay.o,$(call objects,$(TEST_LIB_SOURCES)))
 
 test_dir = $(word 3,$(subst /, ,$(1)))
 define unit_rules
@@ -37,7 +40,7 @@ fuzz_daemons = $(foreach d,$(DAEMONS),$(shell grep -q '#include "$(d)/' $(1) && 
 define fuzz_rules
 $(BUILD)/tests/fuzz/fuzz_$(1): $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(foreach d,$(2),$$($(d)_lib)) $(TEST_LIB) $(BUILD)/libcommon.a
 	$$(call link,$(foreach d,$(2),$$($(d)_pkgs)) $$(common_pkgs))
-$(BUILD)/fuzzer/$(1): $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(foreach d,$(2),$$($(d)_lib)) $(BUILD)/libcommon.a
+$(BUILD)/fuzzer/$(1): $(BUILD)/obj/tests/fuzz/fuzz_$(1).o $(foreach d,$(2),$$($(d)_lib)) $(FUZZ_LIB) $(BUILD)/libcommon.a
 	$$(call link,$(foreach d,$(2),$$($(d)_pkgs)) $$(common_pkgs)) -fsanitize=fuzzer,$$(FUZZ_SANITIZE)
 endef
 $(foreach f,$(FUZZ_SOURCES),$(eval $(call fuzz_rules,$(f:tests/fuzz/fuzz_%.c=%),$(call fuzz_daemons,$(f)))))
