@@ -221,13 +221,11 @@ release(struct test_node *n)
 	rpc_free(n->rpc);
 	store_close(n->store);
 	workers_free(n->workers);
-	loop_free(n->loop);
 	n->server = NULL;
 	n->changes = NULL;
 	n->rpc = NULL;
 	n->store = NULL;
 	n->workers = NULL;
-	n->loop = NULL;
 }
 
 static void *
@@ -277,6 +275,7 @@ test_node_start(struct test_node *n, struct err *e)
 
 	if (r < 0) {
 		release(n);
+		loop_free(TAKE(n->loop));
 		return r;
 	}
 	if (pthread_create(&n->thread, NULL, thread_main, n) != 0)
@@ -303,6 +302,7 @@ test_node_stop(struct test_node *n)
 	test_node_on_loop(n, drain, n);
 	loop_stop(n->loop);
 	(void)pthread_join(n->thread, NULL);
+	loop_free(TAKE(n->loop));
 }
 
 void

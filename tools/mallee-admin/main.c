@@ -8,11 +8,13 @@
 #include <unistd.h>
 #include "base/str.h"
 #include "net/url.h"
+#include "run/fs.h"
 
 #include "ask.h"
 
 #define EXIT_USAGE 2
 #define WORDS_MAX 8
+#define CONFIG_MAX (256 * 1024)
 
 struct options {
 	const char *daemon, *runtime_dir, *config, *zone;
@@ -39,23 +41,61 @@ static const struct {
 	{ "--runtime-dir", "DIR", offsetof(struct options, runtime_dir),
 	    "where its admin.sock is; default /run/mallee/NAME" },
 	{ "--config", "FILE", offsetof(struct options, config),
-	    "for init: the clc's configuration, default /etc/mallee/clc.conf" },
+	    "the daemon's configuration: names its runtime_dir; for init: the clc's" },
 	{ "--zone", "ZONE", offsetof(struct options, zone), "for token: the availability zone" },
 };
 
 /* -- asking -- */
 
+/* `runtime_dir` of a daemon's configuration, which is checked by the daemon, not here. */
+static int
+runtime_dir_of(const char *path, char **ret, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct str rest, line, key;
+	int r = fs_read(path, CONFIG_MAX, &text, e);
+
+	if (r < 0)
+		return r;
+	rest = strbuf_str(&text);
+	while (rest.n && str_split(&rest, '\n', &line)) {
+		if (!memchr(line.p, '=', line.n) || !str_split(&line, '=', &key) ||
+		    !str_is(str_trim(key), "runtime_dir"))
+			continue;
+		*ret = str_dup(str_trim(line));
+		return 0;
+	}
+	return 0;
+}
+
+static int
+find_runtime_dir(const struct options *o, char **ret, struct err *e)
+{
+	int r = 0;
+
+	if (o->runtime_dir)
+		*ret = xstrdup(o->runtime_dir);
+	else if (o->config)
+		r = runtime_dir_of(o->config, ret, e);
+	if (r == 0 && !*ret)
+		*ret = xasprintf("/run/mallee/%s", o->daemon);
+	return r;
+}
+
 static int
 ask(const struct options *o, const char *path, const char *form)
 {
-	_cleanup_free_ char *directory =
-	    o->runtime_dir ? xstrdup(o->runtime_dir) : xasprintf("/run/mallee/%s", o->daemon);
-	_cleanup_free_ char *socket_path = xasprintf("%s/admin.sock", directory);
-	const struct ask whom = { socket_path, o->daemon };
+	_cleanup_free_ char *directory = NULL, *socket_path = NULL;
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	struct ask whom = { .daemon = o->daemon };
 	struct err e = { 0 };
+	int r = find_runtime_dir(o, &directory, &e);
 
-	if (ask_daemon(&whom, path, form, &out, &e) < 0) {
+	if (r == 0) {
+		whom.socket_path = socket_path = xasprintf("%s/admin.sock", directory);
+		r = ask_daemon(&whom, path, form, &out, &e);
+	}
+	if (r < 0) {
 		fprintf(stderr, "mallee-admin: %s\n", e.text);
 		return EXIT_FAILURE;
 	}
@@ -126,7 +166,7 @@ run_token(const struct options *o, const char *const *arguments, unsigned count)
 	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
 
 	add_pair(&form, "role", arguments[0]);
-	add_pair(&form, "zone", o->zone);
+	add_pair(&form, "zone", count > 1 ? arguments[1] : o->zone);
 	return ask(o, "/token", strbuf_c(&form));
 }
 
@@ -201,7 +241,7 @@ run_reconcilers_resume(const struct options *o, const char *const *arguments, un
 static const struct command commands[] = {
 	{ "init", "", 0, 0, "makes a cloud: its CAs, the account 'mallee' and its user 'admin'",
 	    run_init },
-	{ "token", "ROLE", 1, 1,
+	{ "token", "ROLE [ZONE]", 1, 2,
 	    "prints a token with which one walrus, cc, sc or nc may join, once", run_token },
 	{ "account create", "NAME", 1, 1,
 	    "makes an account with a user 'admin' and prints its keys", run_account_create },
