@@ -32,6 +32,7 @@ def minimal_debian(tmp_path_factory):
     tree = str(base / "root")
     subprocess.run(["debootstrap", "--variant=minbase", "bookworm", tree, image_files.debian_mirror()], check=True,
                    stdout=subprocess.DEVNULL, timeout=1800)
+    os.unlink(tree + "/etc/apt/sources.list")
     for path in glob.glob("/etc/apt/sources.list*") + ["/etc/resolv.conf"]:
         if os.path.isdir(path):
             shutil.copytree(path, tree + path, dirs_exist_ok=True)
