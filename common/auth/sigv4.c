@@ -113,6 +113,15 @@ malformed(const struct checking *c, const char *what)
 	return refuse(c, c->claim.is_presigned ? AUTH_BAD_PARAMETER : AUTH_MALFORMED, what);
 }
 
+static bool
+is_name(struct str s, size_t max)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] <= ' ' || s.p[i] > '~')
+			return false;
+	return s.n > 0 && s.n <= max;
+}
+
 /* "access key/20130524/us-east-1/s3/aws4_request" */
 static int
 read_credential(struct checking *c, struct str credential)
@@ -128,9 +137,9 @@ read_credential(struct checking *c, struct str credential)
 	    rest.p || !str_is(end, "aws4_request"))
 		return malformed(c,
 		    "the credential must be '<access key>/<date>/<region>/<service>/aws4_request'");
-	if (claim->access_key_id.n == 0 || claim->scope.date.n != 8 || claim->scope.region.n == 0 ||
-	    claim->scope.region.n > SCOPE_PART_MAX || claim->scope.service.n == 0 ||
-	    claim->scope.service.n > SCOPE_PART_MAX)
+	if (!is_name(claim->access_key_id, 128) || claim->scope.date.n != 8 ||
+	    !is_name(claim->scope.date, 8) || !is_name(claim->scope.region, SCOPE_PART_MAX) ||
+	    !is_name(claim->scope.service, SCOPE_PART_MAX))
 		return malformed(c, "the credential scope is malformed");
 	n = snprintf(claim->scope_text, sizeof(claim->scope_text), "%.*s",
 	    (int)(credential.n - claim->access_key_id.n - 1), claim->scope.date.p);
