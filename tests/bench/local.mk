@@ -1,7 +1,7 @@
 # Benchmarks: tests/bench/bench_NAME.c is a program of its own, tests/bench/bench_NAME.py a script; both
-# print rows for tests/bench/run, which `make bench [B=NAME]` calls.
+# print rows for tests/bench/run, which `make bench [B=NAME]` calls. Any other .c is a program that scripts use.
 
-BENCH_SOURCES := $(wildcard tests/bench/bench_*.c)
+BENCH_SOURCES := $(wildcard tests/bench/*.c)
 BENCH_PROGRAMS := $(BENCH_SOURCES:%.c=$(BUILD)/%)
 TEST_OBJECTS += $(call objects,$(BENCH_SOURCES))
 
