@@ -25,7 +25,7 @@ PUBLIC_OUTSIDE = "203.0.113.2"
 PUBLIC_FRONT = "203.0.113.3"
 PUBLIC_POOL = "203.0.113.16-203.0.113.250"
 MTU = 1600  # of the underlay: room for VXLAN around guests' 1500
-REGION = "mallee"
+REGION = "mallee-1"
 
 # What listens on the loopback of the machine itself: socket name -> (daemon, port)
 FRONT_DOORS = {"clc": ("clc", 8773), "walrus": ("walrus", 8777), "console": ("clc", 8443)}
