@@ -267,16 +267,17 @@ struct group_listing {
 static struct ip_permission *
 permission_for(permission_vec *all, const char *protocol, int32_t from, int32_t to, struct arena *arena)
 {
-	bool has_ports = strcmp(protocol, "-1") != 0;
-	struct ip_permission p = { .ip_protocol = arena_strdup(arena, protocol),
-		.has_from_port = has_ports,
-		.from_port = from,
-		.has_to_port = has_ports,
-		.to_port = to };
+	struct ip_permission p = { .ip_protocol = arena_strdup(arena, protocol) };
+
+	if (strcmp(protocol, "-1") != 0) { /* all protocols have no ports */
+		p.has_from_port = p.has_to_port = true;
+		p.from_port = from;
+		p.to_port = to;
+	}
 
 	VEC_FOREACH (all, known)
-		if (strcmp(known->ip_protocol, protocol) == 0 && known->from_port == from &&
-		    known->to_port == to)
+		if (strcmp(known->ip_protocol, protocol) == 0 && known->from_port == p.from_port &&
+		    known->to_port == p.to_port)
 			return known;
 	vec_add(all, p);
 	return &all->items[all->count - 1];
