@@ -5,15 +5,14 @@
 #include "nc.h"
 #include "net/status_server.h"
 #include "rpc/nc.handlers.h"
+#include "rpc/member.h"
 #include "rpc/trust.h"
 #include "run/fs.h"
 #include "schema.h"
 
 #define RECONCILE_MS 10000
-#define RENEWAL_MS (3600 * 1000)
 #define STEP_WORKERS 12
 #define STEPS_QUEUED_MAX 20000
-#define JOIN_WAIT_S 120
 
 #define AT(member) offsetof(struct nc_conf, member)
 const struct conf_key nc_conf_keys[] = {
@@ -51,29 +50,12 @@ const struct conf_key nc_conf_keys[] = {
 	CONF_END,
 };
 
-static char *
-advertised(const struct nc_conf *conf)
-{
-	char host[256] = "localhost";
-
-	if (conf->advertise[0])
-		return xstrdup(conf->advertise);
-	(void)gethostname(
-	    host, sizeof(host) - 1); /* "localhost" will not be reached, and join says so */
-	return xasprintf("https://%s:8775", host);
-}
-
 static int
 join(const void *conf_values, int argc, char **argv)
 {
 	const struct nc_conf *conf = conf_values;
-	_cleanup_free_ char *advertise = advertised(conf);
 
-	if (argc != 2) {
-		fputs("usage: mallee-nc join URL TOKEN\n", stderr);
-		return 2;
-	}
-	return trust_join("nc", conf->daemon.state_dir, advertise, argv[0], argv[1], JOIN_WAIT_S);
+	return member_join("nc", &conf->daemon, conf->advertise, argc, argv);
 }
 
 static void
@@ -106,16 +88,6 @@ static void
 fetched(void *arg, const char *digest)
 {
 	nc_instances_poke(arg);
-}
-
-static int
-renew(void *arg, uint32_t *ret_again_ms, struct err *e)
-{
-	struct nc *nc = arg;
-	bool has_renewed = false;
-	int r = trust_renew(nc->rpc, nc->conf->daemon.state_dir, &has_renewed, e);
-
-	return r == 0 && has_renewed ? rpc_reload(nc->rpc, e) : r;
 }
 
 static int
@@ -260,7 +232,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	nc->instances = reconciler_new(nc->loop, daemon_workers(d), "nc", "instances", RECONCILE_MS,
 	    nc_instances_reconcile, nc);
 	nc->renewal =
-	    reconciler_new(nc->loop, daemon_workers(d), "nc", "certificate", RENEWAL_MS, renew, nc);
+	    member_renewal_new(d, nc->rpc, "nc", nc->conf->daemon.state_dir, NULL, NULL);
 	r = serve(nc, e);
 	if (r < 0) {
 		stop(d, nc);
@@ -292,7 +264,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct daemon_command commands[] = {
-		{ "join", "join URL TOKEN", "join the cloud whose front door is URL", join },
+		MEMBER_JOIN_COMMAND(join),
 		{ 0 },
 	};
 	static const struct daemon_spec spec = {
