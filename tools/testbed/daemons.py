@@ -18,7 +18,6 @@ from .term import Failure, run, say
 
 USER = "mallee"
 HELPER_SOCKET = "helper.sock"
-JOIN_S = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,8 +289,7 @@ def join(cloud, one):
     words = ["token", one.role] + ([one.host.zone] if one.host.zone else [])
     token = admin(cloud, *words).split()[-1]
     argv = hosts.enter(cloud, one.host.name, *as_user(one, [
-        program(cloud, one.spec.program), "--config", config_path(cloud, one), "join", clc_url(cloud), token,
-        str(JOIN_S)]))
+        program(cloud, one.spec.program), "--config", config_path(cloud, one), "join", clc_url(cloud), token]))
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True) as command:
         while command.poll() is None and not os.path.exists(certificate(cloud, one)):
