@@ -22,7 +22,8 @@ struct http_client_request {
 	const struct http_header *headers;
 	unsigned header_count;
 	struct str body;              /* copied */
-	int body_fd;                  /* >= 0: stream body_length bytes from this file instead; borrowed */
+	int body_fd;                  /* >= 0: stream body_length bytes from this file instead; borrowed until done.
+				       * Ignored when body_length is 0 */
 	uint64_t body_length;
 	const struct http_client_tls *tls; /* copied */
 	uint32_t connect_timeout_ms;  /* 0: 2 s */

@@ -604,8 +604,7 @@ static void
 finish_exchange(struct http_connection *c, struct http_exchange *x)
 {
 	struct http_server *s = c->lane->server;
-	bool is_whole = x->head_n && !x->is_failed &&
-			(x->body_state == BODY_NONE || x->body_state == BODY_DONE);
+	bool is_whole = x->head_n && !x->is_failed && http_input_is_whole(x);
 	bool keep = x->reply_keep && is_whole &&
 		    !atomic_load_explicit(&s->is_draining, memory_order_relaxed);
 

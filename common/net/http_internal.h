@@ -192,6 +192,8 @@ void http_exchange_put(struct http_exchange *x); /* recycles; the handler must b
 void http_exchange_gone(struct http_exchange *x, bool complete); /* tells the handler, once */
 void http_exchange_forget_ref(struct http_exchange *x);          /* http_resume will find nobody */
 
+/* Whether everything the client sent for this request has been taken off the wire. */
+bool http_input_is_whole(const struct http_exchange *x);
 void http_out_add(struct http_exchange *x, const void *p, size_t n); /* raw, copied */
 void http_out_clear(struct http_exchange *x);
 void http_out_consumed(struct http_exchange *x, uint64_t n);

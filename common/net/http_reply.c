@@ -234,9 +234,8 @@ http_reply_length(struct http_exchange *x, uint64_t n)
 	x->promised = n;
 }
 
-/* Whether everything the client sent for this request has been taken off the wire. */
-static bool
-input_is_whole(const struct http_exchange *x)
+bool
+http_input_is_whole(const struct http_exchange *x)
 {
 	return x->body_state == BODY_NONE || x->body_state == BODY_DONE || x->is_end_due ||
 	       (x->body_state == BODY_READING && !x->is_chunked && x->body_left == 0);
@@ -264,7 +263,7 @@ finish_head(struct http_exchange *x)
 		return;
 	}
 	x->reply_keep =
-	    x->head.keep_alive && input_is_whole(x) &&
+	    x->head.keep_alive && http_input_is_whole(x) &&
 	    !atomic_load_explicit(&x->c->lane->server->is_draining, memory_order_relaxed);
 	if (x->has_length) {
 		if (x->status != 204)

@@ -57,12 +57,14 @@ struct http_server_options {
 	uint32_t body_rate_window_ms; /* 0: 30 s */
 	const char *server_header;    /* "Mallee"; NULL: none */
 };
-/* Takes the listening descriptors. Several servers may share a loop. */
+/* Takes the listening descriptors; ignores SIGPIPE in the process. Several servers may share a loop. */
 int http_server_new(struct loop *loop, const struct http_server_options *options, const int *fds,
     size_t fd_count, struct http_server **ret, struct err *e);
 void http_server_drain(struct http_server *s); /* close listeners and idle connections; replies say
 						* Connection: close */
 bool http_server_is_idle(struct http_server *s); /* any thread */
+/* On the loop's thread, or when the loop does not run; joins the server's own threads. Exchanges under
+ * way end with gone(false). */
 void http_server_free(struct http_server *s);
 DEFINE_CLEANUP(struct http_server *, http_server_free)
 

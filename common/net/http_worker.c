@@ -191,6 +191,7 @@ on_expired(struct http_exchange *x)
 {
 	struct worker_call *w = http_data(x);
 
+	atomic_store(&w->call.client_gone, true); /* as good as: nobody will see the reply */
 	refuse(x, w->options, 503, "the request took too long");
 }
 

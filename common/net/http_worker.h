@@ -18,7 +18,7 @@ struct http_call {
 	/* Set by fn to answer later: fn returns, and somebody calls http_call_finish(call) (any
 	 * thread, once). For long polls, which must hold no thread. The deadline still applies. */
 	bool deferred;
-	_Atomic bool client_gone; /* set when the client left while deferred; any thread may look */
+	_Atomic bool client_gone; /* the client left or was told 503 at the deadline; any thread may look */
 };
 typedef void (*http_call_fn)(struct http_call *call, void *arg);
 struct http_worker_options {

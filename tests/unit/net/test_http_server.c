@@ -25,7 +25,8 @@
 
 /* What the handler saw, for all requests of the process. */
 static atomic_uint heads, ends, gones, completes, expiries, drain_calls, pieces_max;
-static atomic_size_t queued_max, resumed_alive, resumed_gone;
+static atomic_size_t queued_max;
+static atomic_uint resumed_alive, resumed_gone;
 static struct http_ref kept; /* of the last /keep */
 static atomic_bool has_kept;
 
@@ -165,6 +166,10 @@ on_head(struct http_exchange *x, void *arg)
 		(void)http_suspend(x, 100, NULL);
 	} else if (str_is(h->path, "/refuse")) {
 		reply_text(x, 403, "no\n");
+	} else if (str_is(h->path, "/eager")) {
+		http_accept_body(x, 0);
+		if (h->content_length == 0)
+			reply_text(x, 200, "eager\n");
 	} else if (str_is(h->path, "/empty")) {
 		http_reply_begin(x, 204);
 		http_reply_end(x);
@@ -219,6 +224,8 @@ on_body(struct http_exchange *x, struct http_body *piece, void *arg)
 	rq->received += piece->n;
 	if (str_is(h->path, "/echo"))
 		http_reply_add(x, piece->p, piece->n);
+	if (str_is(h->path, "/eager") && rq->received == (uint64_t)http_request(x)->content_length)
+		reply_text(x, 200, "eager\n");
 	if (str_is(h->path, "/hold")) {
 		rq->held[rq->held_count++] = piece;
 		if (rq->held_count > pieces_max)
@@ -241,6 +248,8 @@ on_end(struct http_exchange *x, const struct http_header *trailers, unsigned cou
 	_cleanup_free_ char *text = NULL;
 
 	ends++;
+	if (str_is(http_request(x)->path, "/eager"))
+		return;
 	if (str_is(http_request(x)->path, "/echo")) {
 		http_reply_end(x);
 		return;
@@ -284,7 +293,8 @@ static int
 setup(void **state)
 {
 	heads = ends = gones = completes = expiries = drain_calls = 0;
-	queued_max = pieces_max = resumed_alive = resumed_gone = 0;
+	queued_max = 0;
+	pieces_max = resumed_alive = resumed_gone = 0;
 	has_kept = false;
 	net_server_start(&server, &options);
 	return 0;
@@ -454,6 +464,25 @@ close_is_honoured(void **state)
 	assert_int_equal(net_read_reply(fd, false, &r), 200);
 	assert_true(net_reply_has(&r, "\r\nConnection: close\r\n"));
 	assert_true(net_closes(fd, 1000));
+	net_reply_done(&r);
+	close(fd);
+}
+
+/* A reply before `end` was called, but after the last byte: the promise to keep the connection
+ * holds. */
+static void
+replies_before_the_end(void **state)
+{
+	struct net_reply r = { 0 };
+	int fd = net_connect(server.port);
+
+	for (int i = 0; i < 5; i++) {
+		net_sends(
+		    fd, i % 2 ? ASK("/eager")
+			      : "PUT /eager HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\nabc");
+		assert_int_equal(net_read_reply(fd, false, &r), 200);
+		assert_false(net_reply_has(&r, "Connection: close"));
+	}
 	net_reply_done(&r);
 	close(fd);
 }
@@ -1283,6 +1312,7 @@ main(void)
 		TEST(bodiless_replies),
 		TEST(http_1_0),
 		TEST(close_is_honoured),
+		TEST(replies_before_the_end),
 		TEST(continue_waits_for_the_handler),
 		TEST(lingers_after_early_error),
 		TEST(body_limit),
