@@ -494,7 +494,7 @@ clc_teardown(struct clc *clc)
 	free(clc->url);
 }
 
-/* In a child, as the command is; its stdout and stderr in `out`. */
+/* As a process of its own, like the command; its stdout and stderr in `out`. */
 static int
 join(struct clc *clc, const char *role, const char *name, const char *token, unsigned wait_s,
     struct strbuf *out)
@@ -508,12 +508,13 @@ join(struct clc *clc, const char *role, const char *name, const char *token, uns
 	fflush(NULL);
 	child = fork();
 	if (child == 0) {
-		if (!freopen(text, "w", stdout) || dup2(1, 2) < 0)
-			_exit(99);
-		status =
-		    trust_join(role, state_dir, "https://127.0.0.1:8775", clc->url, token, wait_s);
-		fflush(NULL);
-		_exit(status);
+		/* a new program: ours has threads, of which a fork has none */
+		_cleanup_free_ char *wait = xasprintf("%u", wait_s);
+		const char *const argv[] = { "join", role, state_dir, clc->url, token, wait, NULL };
+
+		if (freopen(text, "w", stdout) && dup2(1, 2) >= 0)
+			(void)execv("/proc/self/exe", (char **)argv);
+		_exit(99);
 	}
 	assert_int_equal(waitpid(child, &status, 0), child);
 	strbuf_reset(out);
@@ -664,8 +665,12 @@ certificates_renew_under_traffic(void **state)
 #define test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
-main(void)
+main(int argc, char **argv)
 {
+	if (argc == 6 && strcmp(argv[0], "join") == 0)
+		return trust_join(argv[1], argv[2], "https://127.0.0.1:8775", argv[3], argv[4],
+		    (unsigned)atoi(argv[5]));
+
 	const struct CMUnitTest tests[] = {
 		test(a_ca_is_made_once_and_guards_its_key),
 		test(certificates_say_who_and_what),
