@@ -19,21 +19,28 @@ struct literal {
 	char *column, *text;
 };
 
+struct kin { /* columns that are compared with each other somewhere */
+	char *column, *other;
+};
+
 struct reference {
 	char *table, *column, *parent_table, *parent_column;
 };
 
 struct column {
 	char *table, *name;
+	char type; /* s, i, b */
 };
 
 struct values {
 	sqlite3 *db;
 	uint64_t state;
 	VEC(struct literal) literals;
+	VEC(struct kin) kin;
 	VEC(struct reference) references;
 	VEC(struct column) columns;
 	VEC(const char *) tables;
+	VEC(struct store_query) scrambles;
 };
 
 typedef VEC(struct token) tokens;
@@ -154,6 +161,36 @@ item_of_list(const tokens *t, long from, unsigned position)
 	return word;
 }
 
+/* The "(" of the column list of an INSERT, or -1. */
+static long
+insert_list(const tokens *t)
+{
+	for (long k = 0; k + 2 < (long)t->count; k++) {
+		if (word_at(t, k, "INTO") && kind_at(t, k + 2) == '(')
+			return k + 2;
+	}
+	return -1;
+}
+
+/* "INSERT INTO t (a, b) SELECT $1, COALESCE(MAX(b), $2) FROM ..." */
+static struct str
+insert_select_column(const tokens *t, long i)
+{
+	long columns = insert_list(t), start = columns + 1;
+	int depth = 0;
+
+	while (start < i && kind_at(t, start) != ')')
+		start++;
+	if (columns < 0 || !word_at(t, ++start, "SELECT"))
+		return (struct str){ NULL, 0 };
+	for (long k = start + 1; k < i; k++) {
+		depth += t->items[k].kind == '(' ? 1 : t->items[k].kind == ')' ? -1 : 0;
+		if (depth == 0 && word_at(t, k, "FROM"))
+			return (struct str){ NULL, 0 };
+	}
+	return item_of_list(t, columns, position_in_list(t, start, i));
+}
+
 static struct str
 insert_column(const tokens *t, long i)
 {
@@ -162,12 +199,10 @@ insert_column(const tokens *t, long i)
 	while (list >= 0 && !word_at(t, list - 1, "VALUES") && kind_at(t, list - 1) != ',')
 		list = opening(t, list);
 	if (list < 0)
+		return insert_select_column(t, i);
+	if (insert_list(t) < 0)
 		return (struct str){ NULL, 0 };
-	for (long k = 0; k < list; k++) {
-		if (word_at(t, k, "INTO") && kind_at(t, k + 2) == '(')
-			return item_of_list(t, k + 2, position_in_list(t, list, i));
-	}
-	return (struct str){ NULL, 0 };
+	return item_of_list(t, insert_list(t), position_in_list(t, list, i));
 }
 
 /* The column that the parameter or literal at i is about; empty when the text does not tell. */
@@ -204,11 +239,41 @@ column_at(const tokens *t, long i)
 }
 
 static void
+add_kin(struct values *v, struct str a, struct str b)
+{
+	if (str_eq(a, b))
+		return;
+	vec_add(&v->kin, ((struct kin){ str_dup(a), str_dup(b) }));
+	vec_add(&v->kin, ((struct kin){ str_dup(b), str_dup(a) }));
+}
+
+/* "a.x = b.y" and "x IN (SELECT b.y": values of one are values of the other. */
+static void
+collect_kin(struct values *v, const tokens *t)
+{
+	for (long i = 1; i < (long)t->count; i++) {
+		long next = 0;
+
+		if (t->items[i].kind == '=')
+			next = i + 1;
+		else if (word_at(t, i, "IN") && kind_at(t, i + 1) == '(' &&
+			 word_at(t, i + 2, "SELECT"))
+			next = i + 3;
+		if (next && kind_at(t, next + 1) == '.')
+			next += 2;
+		if (next && kind_at(t, next) == 'w' && kind_at(t, next + 1) != '(' &&
+		    kind_at(t, i - 1) == 'w')
+			add_kin(v, t->items[i - 1].text, t->items[next].text);
+	}
+}
+
+static void
 collect_literals(struct values *v, const char *sql)
 {
 	tokens t = { 0 };
 
 	tokenize(sql, &t);
+	collect_kin(v, &t);
 	for (long i = 0; i < (long)t.count; i++) {
 		struct str column;
 
@@ -246,19 +311,40 @@ prepared(struct values *v, const char *sql)
 }
 
 static void
+add_scramble(struct values *v, const struct column *key, const struct column *column)
+{
+	struct store_query scramble = { column->name, xasprintf("%c%c", column->type, key->type),
+		xasprintf(
+		    "UPDATE %s SET %s = $1 WHERE %s = $2", column->table, column->name, key->name),
+		NULL };
+
+	vec_add(&v->scrambles, scramble);
+}
+
+static void
 read_schema(struct values *v)
 {
-	sqlite3_stmt *stmt =
-	    prepared(v, "SELECT m.name, c.name FROM sqlite_schema m, pragma_table_info(m.name) c"
-			" WHERE m.type = 'table' ORDER BY m.name, c.cid");
+	const struct column *key = NULL; /* the first column of the table */
+	sqlite3_stmt *stmt = prepared(v,
+	    "SELECT m.name, c.name, c.type FROM sqlite_schema m, pragma_table_info(m.name) c"
+	    " WHERE m.type = 'table' ORDER BY m.name, c.cid");
 
-	while (sqlite3_step(stmt) == SQLITE_ROW)
-		vec_add(
-		    &v->columns, ((struct column){ column_text(stmt, 0), column_text(stmt, 1) }));
+	while (sqlite3_step(stmt) == SQLITE_ROW) {
+		const char *type = (const char *)sqlite3_column_text(stmt, 2);
+		struct column column = { column_text(stmt, 0), column_text(stmt, 1), 'i' };
+
+		if (strcmp(type, "TEXT") == 0 || strcmp(type, "BLOB") == 0)
+			column.type = type[0] == 'T' ? 's' : 'b';
+		vec_add(&v->columns, column);
+	}
 	sqlite3_finalize(stmt);
 	VEC_FOREACH (&v->columns, c) {
-		if (c == v->columns.items || strcmp(c->table, c[-1].table) != 0)
+		if (!key || strcmp(c->table, key->table) != 0) {
+			key = c;
 			vec_add(&v->tables, c->table);
+		} else {
+			add_scramble(v, key, c);
+		}
 	}
 	stmt = prepared(v,
 	    "SELECT m.name, k.\"from\", k.\"table\", COALESCE(k.\"to\", (SELECT name FROM"
@@ -295,6 +381,16 @@ values_free(struct values *v)
 		free(l->column);
 		free(l->text);
 	}
+	VEC_FOREACH (&v->kin, k) {
+		free(k->column);
+		free(k->other);
+	}
+	vec_done(&v->kin);
+	VEC_FOREACH (&v->scrambles, q) {
+		free((char *)q->types);
+		free((char *)q->text);
+	}
+	vec_done(&v->scrambles);
 	VEC_FOREACH (&v->references, r) {
 		free(r->table);
 		free(r->column);
@@ -317,6 +413,13 @@ values_tables(const struct values *v, const char *const **ret_names)
 {
 	*ret_names = v->tables.items;
 	return v->tables.count;
+}
+
+size_t
+values_scrambles(const struct values *v, const struct store_query **ret_queries)
+{
+	*ret_queries = v->scrambles.items;
+	return v->scrambles.count;
 }
 
 void
@@ -415,6 +518,20 @@ value_of_any(struct values *v, const char *column, char type, struct value *out)
 }
 
 static bool
+value_of_kin(struct values *v, const char *column, char type, struct value *out)
+{
+	unsigned start = values_random(v, (unsigned)v->kin.count + 1);
+
+	for (unsigned i = 0; i < v->kin.count; i++) {
+		const struct kin *k = &v->kin.items[(start + i) % v->kin.count];
+
+		if (strcmp(k->column, column) == 0 && value_of_any(v, k->other, type, out))
+			return true;
+	}
+	return false;
+}
+
+static bool
 value_of_literal(struct values *v, const char *column, char type, struct value *out)
 {
 	const char *found[64];
@@ -475,7 +592,7 @@ values_pick(
 	char *columns[STORE_PARAMETERS_MAX] = { 0 };
 	tokens t = { 0 };
 	const char *table;
-	bool is_insert, from_row;
+	bool is_insert, from_row, is_range[STORE_PARAMETERS_MAX] = { false };
 	unsigned row = 0;
 
 	tokenize(query->text, &t);
@@ -492,8 +609,12 @@ values_pick(
 		    number == 0 || number > strlen(query->types) || columns[number - 1])
 			continue;
 		column = column_at(&t, i);
-		if (column.n)
-			columns[number - 1] = str_dup(column);
+		if (!column.n)
+			continue;
+		columns[number - 1] = str_dup(column);
+		is_range[number - 1] =
+		    kind_at(&t, i - 1) == '=' &&
+		    (t.items[i - 1].text.p[0] == '<' || t.items[i - 1].text.p[0] == '>');
 	}
 	for (unsigned i = 0; query->types[i]; i++) {
 		const char *column = columns[i] ? columns[i] : "";
@@ -501,11 +622,16 @@ values_pick(
 
 		if (type != 'i' && values_random(v, 12) == 0)
 			out[i] = (struct value){ 'n', NULL };
+		else if (is_range[i] &&
+			 values_random(v, 2)) /* a bound is rarely a value that is there */
+			value_of_pool(v, column, type, &out[i]);
 		else if (from_row && values_random(v, 12) && has_column(v, table, column) &&
 			 value_in_table(v, table, column, row, type, &out[i]))
 			;
 		else if (table && values_random(v, 10) &&
 			 value_of_parent(v, table, column, type, &out[i]))
+			;
+		else if (values_random(v, 2) && value_of_kin(v, column, type, &out[i]))
 			;
 		else if (values_random(v, 3) && value_of_literal(v, column, type, &out[i]))
 			;

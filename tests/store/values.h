@@ -15,5 +15,9 @@ void values_pick(
     struct values *v, const struct store_query *query, struct value out[STORE_PARAMETERS_MAX]);
 void values_done(const struct store_query *query, struct value values[STORE_PARAMETERS_MAX]);
 unsigned values_random(struct values *v, unsigned below);
+/* One "UPDATE table SET column = $1 WHERE first column = $2" for each column but the first of each
+ * table: brings rows into states that the catalogue reaches only by long ways. Texts are borrowed
+ * from v. */
+size_t values_scrambles(const struct values *v, const struct store_query **ret_queries);
 /* The tables, in no particular order. */
 size_t values_tables(const struct values *v, const char *const **ret_names);
