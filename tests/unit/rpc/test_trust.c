@@ -348,13 +348,13 @@ struct clc {
 	struct test_node node; /* serves the internal messages, and holds certificate and key */
 	struct trust_token token;
 	const char *role; /* of the token */
-	bool is_used, is_in_service, is_evil /* signs for another role */;
+	_Atomic bool is_used, is_in_service, is_evil /* signs for another role */;
 	struct http_server *http;
 	struct http_worker_options worker;
 	struct tls_context *tls;
 	char *url;
 	int fd;
-	unsigned renewals;
+	_Atomic unsigned renewals;
 };
 
 int
