@@ -277,6 +277,7 @@ struct connection {
 	struct dns_port *port;
 	char *domain;
 	int fd, upstream; /* upstream -1: none */
+	bool is_ended;    /* the client sends no more, and may still wait for answers */
 	struct loop_watch *watch, *upstream_watch;
 	struct loop_timer *timer; /* of idleness, and of waiting for upstream */
 	struct strbuf in, out;    /* of the client */
@@ -378,7 +379,7 @@ static void
 watch_again(struct connection *c)
 {
 	/* While a query is upstream the client waits; its next one stays in the socket. */
-	uint32_t in = c->upstream < 0 ? EPOLLIN : 0;
+	uint32_t in = c->upstream < 0 && !c->is_ended ? EPOLLIN : 0;
 
 	loop_watch_set(c->watch, in | (c->out.n ? EPOLLOUT : 0));
 	if (c->upstream_watch)
@@ -434,7 +435,7 @@ static void
 advance(struct connection *c)
 {
 	loop_timer_set(c->timer, CONNECTION_MS);
-	if (!serve(c) || !flush(c->fd, &c->out)) {
+	if (!serve(c) || !flush(c->fd, &c->out) || (c->is_ended && c->upstream < 0 && !c->out.n)) {
 		connection_free(c);
 		return;
 	}
@@ -491,10 +492,8 @@ on_connection(void *arg, uint32_t events)
 		connection_free(c);
 		return;
 	}
-	if (events & EPOLLIN && c->upstream < 0 && !fill(c->fd, &c->in)) {
-		connection_free(c);
-		return;
-	}
+	if (events & EPOLLIN && c->upstream < 0 && !fill(c->fd, &c->in))
+		c->is_ended = true;
 	advance(c);
 }
 

@@ -1,8 +1,9 @@
 #pragma once
-/* The node's network in the kernel: one network namespace per VPC, routed /32 taps, policy in nftables
- * sets written over netlink (docs/architecture.md, "Network"). Lives in the root helper, single-threaded.
- * Every call compares desired with the kernel and is idempotent and hitless: repeating it under traffic
- * changes nothing. A namespace outlives this process: it is bind-mounted at <netns_dir>/v<vni>. */
+/* The node's network in the kernel: one network namespace per VPC, routed /32 taps, policy in
+ * nftables sets written over netlink (docs/architecture.md, "Network"). Lives in the root helper,
+ * single-threaded. Every call compares desired with the kernel and is idempotent and hitless:
+ * repeating it under traffic changes nothing. A namespace outlives this process: it is bind-mounted
+ * at <netns_dir>/v<vni>. */
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,11 +15,11 @@
 
 struct dataplane_rule {
 	bool is_ingress;
-	int16_t protocol;    /* IP protocol number, -1 all */
-	int32_t from, to;    /* ports, or ICMP type and code; -1 all */
+	int16_t protocol;       /* IP protocol number, -1 all */
+	int32_t from, to;       /* ports, or ICMP type and code; -1 all */
 	struct in_addr network; /* source (ingress) or destination (egress) */
 	uint8_t prefix;
-	uint32_t group;      /* non-zero: members of this group index instead of network/prefix */
+	uint32_t group; /* non-zero: members of this group index instead of network/prefix */
 };
 struct dataplane_group {
 	uint32_t index; /* short id, names chains and sets: "g<index>"; persisted by the nc */
@@ -68,22 +69,24 @@ int dataplane_tap_create(struct dataplane *d, uint32_t index, struct err *e);
 int dataplane_nic_plug(struct dataplane *d, const struct dataplane_nic *nic, struct err *e);
 /* The reverse, conntrack entries included; absent is fine. */
 int dataplane_nic_unplug(struct dataplane *d, const struct dataplane_nic *nic, struct err *e);
-/* NICs that exist but are not named are unplugged, likewise empty namespaces not named in `vnis`. */
+/* NICs that exist but are not named are unplugged, likewise empty namespaces not named in `vnis`.
+ */
 int dataplane_sweep(struct dataplane *d, const struct dataplane_nic *keep, size_t keep_count,
     const uint32_t *vnis, size_t vni_count, struct err *e);
 
-struct dataplane_sockets { /* opened inside the VPC's namespace; they keep working anywhere */
-	int dhcp; /* UDP 0.0.0.0:67 with IP_PKTINFO */
-	int metadata; /* TCP 169.254.169.254:80, listening, TTL 1 on what it accepts */
+struct dataplane_sockets {    /* opened inside the VPC's namespace; they keep working anywhere */
+	int dhcp;             /* UDP 0.0.0.0:67 with IP_PKTINFO */
+	int metadata;         /* TCP 169.254.169.254:80, listening, TTL 1 on what it accepts */
 	int dns_udp, dns_tcp; /* 169.254.169.253:53 */
 };
-int dataplane_sockets_open(struct dataplane *d, uint32_t vni, struct dataplane_sockets *ret,
-    struct err *e);
+int dataplane_sockets_open(
+    struct dataplane *d, uint32_t vni, struct dataplane_sockets *ret, struct err *e);
 /* The tap's interface index inside its VPC: what DHCP identifies a NIC by. */
-int dataplane_nic_ifindex(struct dataplane *d, uint32_t vni, uint32_t index, unsigned *ret,
-    struct err *e);
+int dataplane_nic_ifindex(
+    struct dataplane *d, uint32_t vni, uint32_t index, unsigned *ret, struct err *e);
 struct dataplane_counters {
-	uint64_t received_bytes, received_packets, sent_bytes, sent_packets; /* as the guest sees them */
+	uint64_t received_bytes, received_packets, sent_bytes,
+	    sent_packets; /* as the guest sees them */
 };
 int dataplane_nic_counters(struct dataplane *d, uint32_t vni, uint32_t index,
     struct dataplane_counters *ret, struct err *e);

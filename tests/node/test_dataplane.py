@@ -355,13 +355,20 @@ def test_public_addresses(node):
         assert c.tcp(CLIENT_IP, 80) is None, "no public address, no way out"
         # From public address to public address on one node: the source is the public one.
         assert a.tcp("172.30.0.202", 80) == "172.30.0.201"
+        # ... and to one in another VPC, with the same private addresses.
+        node.vpc({1: ([ALL_OUT, "rule in 6 80 80 172.30.0.201/32"], [])}, vni=OTHER_VNI)
+        other = node.guest(4, "10.0.1.11", vni=OTHER_VNI, public="172.30.0.204").listen(80)
+        assert a.tcp("172.30.0.204", 80) == "172.30.0.201"
+        assert b.tcp("172.30.0.204", 80) is None
+        other.unplug()
         # The client can't reach a private address, even with a route to it.
         run("ip", "-n", CLIENT, "route", "add", "10.0.0.0/16", "via", NODE_IP)
         run("ip", "-n", NODE, "route", "add", "10.0.0.0/16", "via", "169.254.1.2", "dev", f"x{VNI}", "onlink")
         assert tcp(CLIENT, a.address, 80) is None
         run("ip", "-n", NODE, "route", "del", "10.0.0.0/16")
 
-        # The address moves to another NIC; flows of the old one end.
+        # The address moves to another NIC; flows of the old one end; neighbours are told.
+        told = popen_inside(CLIENT, "tcpdump", "-lnni", "eth0", "-c", "1", "arp and arp[24:4] == 0xac1e00c9 and arp[14:4] == 0xac1e00c9")
         flow = popen_inside(a.netns, "ping", "-i0.1", "-w3", "-q", CLIENT_IP)
         time.sleep(0.5)
         c.public, a.public = a.public, "-"
@@ -370,6 +377,7 @@ def test_public_addresses(node):
         c.listen(80)
         assert tcp(CLIENT, "172.30.0.201", 80) == CLIENT_IP
         assert a.tcp(CLIENT_IP, 80) is None
+        assert "tell 172.30.0.201" in told.communicate(timeout=5)[0]
         received = int(re.search(r"(\d+) received", flow.communicate()[0]).group(1))
         assert received < 12, "a flow of a released address went on"
         c.unplug()

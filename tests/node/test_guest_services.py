@@ -116,7 +116,7 @@ else:
     s = socket.create_connection(("169.254.169.253", 53), 8)
     # Two queries at once, in pieces.
     m = struct.pack(">H", len(q)) + q
-    s.sendall(m[:1]); s.sendall(m[1:] + m)
+    s.sendall(m[:1]); s.sendall(m[1:] + m); s.shutdown(socket.SHUT_WR)
     def get(n):
         b = b""
         while len(b) < n:
