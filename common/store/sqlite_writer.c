@@ -142,8 +142,8 @@ queue_take(struct store *s, uint64_t heartbeat_ms, struct job **jobs, size_t *re
 	return true;
 }
 
-/* Tells of new events, then wakes the callers: who has returned from its write knows that the telling
- * is over, and may take down what is told. */
+/* Tells of new events, then wakes the callers: who has returned from its write knows that the
+ * telling is over, and may take down what is told. */
 static void
 jobs_finish(struct store *s, struct job **jobs, size_t count)
 {
