@@ -11,7 +11,7 @@ struct image_cache_options {
 	uint64_t limit; /* bytes of finished files; 0: what the disk holds */
 	struct loop *loop;
 	struct http_client *http;          /* on that loop */
-	const struct http_client_tls *tls; /* for https sources; NULL: the system's CAs */
+	const struct http_client_tls *tls; /* for https sources, borrowed; NULL: the system's CAs */
 	unsigned fetches;                  /* at once */
 	uint32_t low_speed_ms; /* a source slower than 1 KiB/s for so long is given up */
 	const struct log *log;

@@ -109,14 +109,11 @@ open_state(struct nc *nc, struct err *e)
 static int
 open_cache(struct nc *nc, struct err *e)
 {
-	_cleanup_free_ char *ca = xasprintf("%s/trust/ca.pem", nc->conf->daemon.state_dir);
-	/* Names do not matter: what comes is held against its digest. */
-	const struct http_client_tls tls = { .ca_path = ca, .skip_name = true };
 	const struct image_cache_options options = { .directory = nc->cache_dir,
 		.limit = nc->conf->cache_limit,
 		.loop = nc->loop,
 		.http = nc->http,
-		.tls = &tls,
+		.tls = &nc->image_tls,
 		.fetches = nc->conf->fetches,
 		.low_speed_ms = nc->conf->fetch_stall_ms,
 		.log = nc->log,
@@ -124,6 +121,9 @@ open_cache(struct nc *nc, struct err *e)
 		.done = fetched,
 		.arg = nc };
 
+	nc->ca_path = xasprintf("%s/trust/ca.pem", nc->conf->daemon.state_dir);
+	/* Names do not matter: what comes is held against its digest. */
+	nc->image_tls = (struct http_client_tls){ .ca_path = nc->ca_path, .skip_name = true };
 	return image_cache_new(&options, &nc->cache, e);
 }
 
@@ -206,6 +206,7 @@ stop(struct daemon *d, void *state)
 	pthread_cond_destroy(&nc->no_jobs);
 	free(nc->instances_dir);
 	free(nc->cache_dir);
+	free(nc->ca_path);
 	free(nc);
 }
 

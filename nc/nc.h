@@ -34,6 +34,8 @@ struct nc {
 	struct store *store;
 	struct rpc *rpc;
 	struct http_client *http; /* for images */
+	struct http_client_tls image_tls;
+	char *ca_path;
 	struct rpc_server *server;
 	struct status_server *status;
 	struct changes *changes;

@@ -6,6 +6,7 @@
  * Exit status 1 with "FAULT: text" on stderr when the call was refused. */
 #include <libxml/tree.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -73,6 +74,12 @@ turn(void *loop)
 }
 
 static void
+post(void *semaphore)
+{
+	(void)sem_post(semaphore);
+}
+
+static void
 read_input(struct strbuf *out)
 {
 	char piece[4096];
@@ -94,6 +101,7 @@ call(const char *state, const char *url, const char *name)
 	struct rpc *rpc;
 	struct xml_writer w;
 	pthread_t thread;
+	sem_t turning;
 	struct err e = { 0 };
 	xmlDoc *doc;
 	void *in, *out;
@@ -112,6 +120,10 @@ call(const char *state, const char *url, const char *name)
 	must(rpc_open(loop, workers, &log, NULL, state, &rpc, &e), &e);
 	if (pthread_create(&thread, NULL, turn, loop) != 0)
 		return 2;
+	(void)sem_init(&turning, 0, 0);
+	loop_post(loop, post, &turning);
+	while (sem_wait(&turning) < 0)
+		;
 	must(rpc_call(rpc_peer_new(rpc, NODE_ID, "nc", url, NULL), operation, NULL, in, out, arena,
 		 CALL_TIMEOUT_MS, &e),
 	    &e);
