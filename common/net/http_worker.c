@@ -247,9 +247,16 @@ http_call_finish(struct http_call *call)
 	http_resume(w->ref, deliver, w);
 }
 
+static void
+on_drained(struct http_exchange *x, void *arg)
+{
+	/* The whole reply is queued at once: there is never more to send. */
+}
+
 const struct http_handler http_worker_handler = {
 	.head = on_head,
 	.body = on_body,
 	.end = on_end,
+	.drained = on_drained,
 	.gone = on_gone,
 };

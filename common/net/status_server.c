@@ -199,9 +199,8 @@ list_verbs(struct http_call *call, const struct admin_verb *verbs, size_t count)
 }
 
 static void
-on_admin(struct http_call *call, void *arg)
+answer_admin(struct status_server *s, struct http_call *call)
 {
-	struct status_server *s = arg;
 	bool other = false;
 
 	call->content_type = TEXT;
@@ -219,6 +218,16 @@ on_admin(struct http_call *call, void *arg)
 	    run_verb(own_verbs, ARRAY_SIZE(own_verbs), call, s, &other))
 		return;
 	answer(call, other ? 405 : 404, other ? "not with this method" : "no such verb");
+}
+
+static void
+on_admin(struct http_call *call, void *arg)
+{
+	struct status_server *s = arg;
+
+	daemon_busy(s->daemon, 1); /* a verb that runs is waited for by SIGTERM */
+	answer_admin(s, call);
+	daemon_busy(s->daemon, -1);
 }
 
 /* -- life -- */

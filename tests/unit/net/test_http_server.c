@@ -25,6 +25,7 @@
 
 /* What the handler saw, for all requests of the process. */
 static atomic_uint heads, ends, gones, completes, expiries, drain_calls, pieces_max;
+static atomic_uint slow_pieces;
 static atomic_size_t queued_max;
 static atomic_uint resumed_alive, resumed_gone;
 static struct http_ref kept; /* of the last /keep */
@@ -209,6 +210,7 @@ release_thread(void *arg)
 
 	usleep(2000);
 	http_body_release(piece);
+	slow_pieces--;
 	return NULL;
 }
 
@@ -235,6 +237,7 @@ on_body(struct http_exchange *x, struct http_body *piece, void *arg)
 			has_kept = true;
 		}
 	} else if (str_is(h->path, "/slow")) {
+		slow_pieces++;
 		in_thread(release_thread, piece);
 	} else {
 		http_body_release(piece);
@@ -667,6 +670,27 @@ resume_after_the_server(void **state)
 	assert_int_equal(resumed_gone, 2);
 	net_loop_free(&other.on);
 	close(fd);
+}
+
+/* Pieces in the hands of threads outlive exchange, connection and server. */
+static void
+pieces_outlive_the_server(void **state)
+{
+	static const char body[300000];
+	struct net_server other;
+	int fd;
+
+	net_server_start(&other, &options);
+	fd = net_connect(other.port);
+	net_sends(fd, "PUT /slow HTTP/1.1\r\nHost: t\r\nContent-Length: 300001\r\n\r\n");
+	net_send(fd, body, sizeof(body));
+	for (int i = 0; i < 500 && !slow_pieces; i++)
+		usleep(1000);
+	net_server_stop(&other);
+	close(fd);
+	for (int i = 0; i < 500 && slow_pieces; i++)
+		usleep(1000);
+	assert_int_equal(slow_pieces, 0);
 }
 
 /* -- streams -- */
@@ -1320,6 +1344,7 @@ main(void)
 		TEST(notices_hangup_while_suspended),
 		TEST(suspension_expires),
 		TEST(resume_after_the_server),
+		TEST(pieces_outlive_the_server),
 		TEST(slow_reader_holds_little),
 		TEST(uploads),
 		TEST(chunked_both_ways),
