@@ -100,8 +100,7 @@ judge(const struct checking *c, bool is_known, bool is_right)
 	return 0;
 }
 
-/* Query
- * --------------------------------------------------------------------------------------------- */
+/* -- query -- */
 
 static struct str
 parameter(const struct checking *c, const char *name)
@@ -214,9 +213,7 @@ verify_query(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_k
 	return judge(c, is_known, is_right);
 }
 
-/* S3
- * ------------------------------------------------------------------------------------------------
- */
+/* -- S3 -- */
 
 /* Parameters that choose what a request is about (RESTAuthentication.html), sorted. */
 static const char *const sub_resources[] = { "accelerate", "acl", "analytics", "cors",

@@ -61,7 +61,8 @@ enum wsse_kind { WSSE_REQUEST, WSSE_REPLY };
  * Created/Expires (20 s skew, 5 min validity), replay. ERR_AUTH_FAILURE with a reason for the log;
  * ERR_MALFORMED_XML and ERR_LIMIT as xml_parse; ERR_LIMIT when the signer's replay table is full;
  * ERR_STALE when only the epoch is wrong (the message is filled). On other errors *ret is left alone.
- * `tls_fingerprint`: the TLS peer must be the signer; NULL or "" skips (tests).
+ * `tls_fingerprint`: the TLS peer must be the signer (by this certificate, or an earlier one of
+ * the same peer that signed before); NULL or "" skips (tests).
  * Left to the caller: that a request's To is one of our URLs, that a reply's RelatesTo is the request
  * it waits for, that the role may call the action, that receiver_epoch 0 is Hello. */
 int wsse_verify(struct wsse_verifier *v, enum wsse_kind kind, struct str envelope,

@@ -335,3 +335,17 @@ wsse_signers_get(struct wsse_signers *s, const char *token, int64_t now_us, stru
 	signer.key = NULL;
 	return 0;
 }
+
+bool
+wsse_signers_is_same_peer(struct wsse_signers *s, const char *fingerprint,
+    const struct wsse_signer *signer, int64_t now_us)
+{
+	const struct wsse_signer *other;
+
+	if (strcmp(fingerprint, signer->fingerprint) == 0)
+		return true;
+	LOCK_SCOPE(&s->lock);
+	other = map_find(s->signers, fingerprint);
+	return other && strcmp(other->subject, signer->subject) == 0 &&
+	       strcmp(other->role, signer->role) == 0 && now_us <= other->not_after_us;
+}

@@ -20,4 +20,8 @@ int wsse_signers_reload(struct wsse_signers *s, struct err *e);
 /* Whose certificate this is (base64 of DER, one line), if our CA stands behind it now. */
 int wsse_signers_get(struct wsse_signers *s, const char *token, int64_t now_us,
     struct wsse_signer *ret, struct err *e);
+/* Whether the certificate with this fingerprint is known to be the same peer's: after a renewal a
+ * connection still shows the old one. Only certificates that have signed before are known. */
+bool wsse_signers_is_same_peer(struct wsse_signers *s, const char *fingerprint,
+    const struct wsse_signer *signer, int64_t now_us);
 bool wsse_key_is_p256(const EVP_PKEY *key);

@@ -98,8 +98,7 @@ refuse(struct err *e, const char *what)
 	return err_set(e, ERR_AUTH_FAILURE, "signed message refused: %s", what);
 }
 
-/* Reading the skeleton
- * ------------------------------------------------------------------------------
+/* -- reading the skeleton --
  *
  * A cursor stands before the next expected child. Each step names what must be there. */
 
@@ -368,8 +367,7 @@ has_ids(const xmlNode *node)
 	return false;
 }
 
-/* Time, digests, signature
- * -------------------------------------------------------------------------- */
+/* -- time, digests, signature -- */
 
 static int
 check_times(struct reading *rd, int64_t now_us, struct err *e)
@@ -527,7 +525,7 @@ check_signer(struct wsse_verifier *v, struct reading *rd, const char *tls_finger
 	if (r < 0)
 		return err_wrap(e, "signed message refused");
 	if (tls_fingerprint && *tls_fingerprint &&
-	    strcmp(tls_fingerprint, rd->signer.fingerprint) != 0)
+	    !wsse_signers_is_same_peer(v->signers, tls_fingerprint, &rd->signer, now_us))
 		return err_set(e, ERR_AUTH_FAILURE,
 		    "signed message refused: '%s' signed it, another peer sent it",
 		    rd->signer.subject);

@@ -81,8 +81,7 @@ test_real_clients(void **state)
 	verify_files("tests/data/sigv4/clients/v4-*.sreq", 30);
 }
 
-/* Rules
- * --------------------------------------------------------------------------------------------- */
+/* -- rules -- */
 
 #define NOW_US (INT64_C(1440938160) * 1000000) /* 20150830T123600Z */
 #define KEY "AKIDEXAMPLE"
@@ -427,8 +426,7 @@ test_stated_body_hash(void **state)
 	assert_int_equal(verify(&m.s, &result, &e), ERR_CONTENT_SHA256_MISMATCH);
 }
 
-/* Presigned
- * ----------------------------------------------------------------------------------------- */
+/* -- presigned -- */
 
 static void
 presigned(struct signed_request *s, const char *url, const char *service, uint32_t expires_s)
@@ -555,8 +553,7 @@ test_presigned_rules(void **state)
 	}
 }
 
-/* Derived keys
- * -------------------------------------------------------------------------------------- */
+/* -- derived keys -- */
 
 struct rotating {
 	const char *secret;

@@ -161,8 +161,7 @@ test_largest_message(void **state)
 	}
 }
 
-/* Identities and the CA file
- * ------------------------------------------------------------------------ */
+/* -- identities and the CA file -- */
 
 static void
 test_identity_files(void **state)
@@ -272,8 +271,47 @@ test_cached_certificate_expires(void **state)
 	wsse_identity_done(&id);
 }
 
-/* Replay table
- * -------------------------------------------------------------------------------------- */
+static int
+verify_from(struct wsse_verifier *v, const struct wsse_identity *id, const char *message_id,
+    const char *tls_fingerprint)
+{
+	_cleanup_strbuf_ struct strbuf message = STRBUF_INIT;
+	struct soap_addressing a = world.addressing;
+	struct wsse_message m;
+	struct err e = { 0 };
+	int r;
+
+	a.message_id = message_id;
+	a.from = id == &world.nc ? "nc-1" : "clc-1";
+	assert_int_equal(wsse_write(id, &a, str_of(world.body), world.now_us, &message, &e), 0);
+	r = wsse_verify(
+	    v, WSSE_REQUEST, strbuf_str(&message), tls_fingerprint, world.now_us, &m, &e);
+	if (r == 0)
+		wsse_message_done(&m);
+	return r;
+}
+
+/* A renewed peer signs with its new certificate, over connections that still show the old one. */
+static void
+test_renewed_certificate_on_an_old_connection(void **state)
+{
+	struct pki_subject subject = { "Mallee", "clc", "clc-1", world.now_us - SECOND_US,
+		world.now_us + 1000 * SECOND_US };
+	struct wsse_verifier *v = wsse_world_verifier(&world);
+	struct wsse_identity renewed;
+	char unknown[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+	wsse_world_identity(&world, &world.ca, &subject, &renewed);
+	assert_int_equal(verify_from(v, &renewed, "1", world.clc_fingerprint), ERR_AUTH_FAILURE);
+	assert_int_equal(verify_from(v, &world.clc, "2", world.clc_fingerprint), 0);
+	assert_int_equal(verify_from(v, &renewed, "3", world.clc_fingerprint), 0);
+	assert_int_equal(verify_from(v, &renewed, "4", unknown), ERR_AUTH_FAILURE);
+	assert_int_equal(verify_from(v, &world.nc, "5", world.clc_fingerprint), ERR_AUTH_FAILURE);
+	wsse_identity_done(&renewed);
+	wsse_verifier_free(v);
+}
+
+/* -- replay table -- */
 
 static int
 remember(struct wsse_replay *t, const char *signer, unsigned id, int64_t expires_s, int64_t now_s)
@@ -321,8 +359,7 @@ test_replay_table_over_hours(void **state)
 	wsse_replay_free(t);
 }
 
-/* xmlsec1
- * ------------------------------------------------------------------------------------------- */
+/* -- xmlsec1 -- */
 
 #define XMLSEC "/usr/bin/xmlsec1"
 
@@ -537,8 +574,7 @@ test_we_verify_xmlsec(void **state)
 	wsse_verifier_free(v);
 }
 
-/* Threads
- * ------------------------------------------------------------------------------------------- */
+/* -- threads -- */
 
 struct crowd {
 	struct wsse_verifier *v;
@@ -623,6 +659,7 @@ main(void)
 		cmocka_unit_test(test_verifier_without_ca),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_cached_certificate_expires),
+		cmocka_unit_test(test_renewed_certificate_on_an_old_connection),
 		cmocka_unit_test(test_replay_table_is_bounded),
 		cmocka_unit_test(test_replay_table_over_hours),
 		cmocka_unit_test(test_xmlsec_verifies_ours),

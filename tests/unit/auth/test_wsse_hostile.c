@@ -22,8 +22,7 @@
 static struct wsse_world world;
 static char *base; /* a request that verifies */
 
-/* Text editing
- * -------------------------------------------------------------------------------------- */
+/* -- text editing -- */
 
 static char *
 replaced(const char *text, const char *from, const char *to)
@@ -119,8 +118,7 @@ honest(const char *id, const char *first, const char *last, const char *from, co
 	return text;
 }
 
-/* Checking
- * ------------------------------------------------------------------------------------------ */
+/* -- checking -- */
 
 static int
 verify_as(struct wsse_verifier *v, enum wsse_kind kind, const char *text, struct err *e)
@@ -163,8 +161,7 @@ test_the_base_verifies(void **state)
 	wsse_verifier_free(v);
 }
 
-/* Rows: replace text
- * -------------------------------------------------------------------------------- */
+/* -- rows: replace text -- */
 
 enum fix { AS_IS, RESIGN };
 #define C14N DS_EXC_C14N
@@ -355,8 +352,7 @@ test_replacements(void **state)
 	}
 }
 
-/* Rows: wrapping
- * ------------------------------------------------------------------------------------ */
+/* -- rows: wrapping -- */
 
 /* The attacker's Body: same id, another order. */
 static char *
@@ -588,8 +584,7 @@ test_honestly_signed(void **state)
 	}
 }
 
-/* Signature values
- * ---------------------------------------------------------------------------------- */
+/* -- signature values -- */
 
 static void
 set_signature(char **text, const void *bytes, size_t n)
@@ -668,8 +663,7 @@ test_signature_values(void **state)
 	assert_refused("HMAC with the public key", WSSE_REQUEST, text, "SignatureMethod");
 }
 
-/* Peers
- * --------------------------------------------------------------------------------------------- */
+/* -- peers -- */
 
 #define DAY_US (86400 * SECOND_US)
 static const struct {
@@ -767,8 +761,7 @@ test_peer_of_the_connection(void **state)
 	wsse_verifier_free(v);
 }
 
-/* Times and replays
- * --------------------------------------------------------------------------------- */
+/* -- times and replays -- */
 
 static void
 test_times_at_their_edge(void **state)
@@ -881,8 +874,7 @@ test_confused_kinds(void **state)
 	assert_refused("reply to another", WSSE_REPLY, strbuf_c(&foreign), "somebody else");
 }
 
-/* Every byte
- * ---------------------------------------------------------------------------------------- */
+/* -- every byte -- */
 
 #ifdef LOCK_CHECKS /* a sanitized build: slower by an order */
 #define STRIDE 7

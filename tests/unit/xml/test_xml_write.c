@@ -99,8 +99,7 @@ test_both_modes(void **state)
 	    "<none></none><raw>&amp;</raw></list>");
 }
 
-/* Random documents
- * ---------------------------------------------------------------------------------- */
+/* -- random documents -- */
 
 struct generator {
 	uint64_t seed;
