@@ -16,11 +16,11 @@ struct http_header {
 
 struct http_head { /* of a request */
 	struct str method;
-	struct str target;  /* as sent */
-	struct str path;    /* target up to '?', still encoded; absolute-form is cut to its path */
-	struct str query;   /* after '?', may be empty */
-	struct str host;    /* Host header or absolute-form authority */
-	unsigned minor;     /* HTTP/1.minor */
+	struct str target; /* as sent */
+	struct str path;   /* target up to '?', still encoded; absolute-form is cut to its path */
+	struct str query;  /* after '?', may be empty */
+	struct str host;   /* Host header or absolute-form authority */
+	unsigned minor;    /* HTTP/1.minor */
 	struct http_header headers[HTTP_HEADERS_MAX];
 	unsigned header_count;
 	int64_t content_length; /* bytes to come; -1: chunked; 0: none */
@@ -33,8 +33,8 @@ struct http_head { /* of a request */
  * negative fault; *ret_status is then the HTTP status to answer before closing (400, 414, 431, 501,
  * 505). Bare LF, obs-fold, NUL, CL with TE, differing lengths, missing or double Host ... are 400:
  * the table of cases is tests/data/http_cases. */
-int http_head_parse(const char *p, size_t n, struct http_head *head, int *ret_status,
-    struct err *e);
+int http_head_parse(
+    const char *p, size_t n, struct http_head *head, int *ret_status, struct err *e);
 /* First header of that name, any case; {NULL,0} when absent. */
 struct str http_head_find(const struct http_head *head, const char *name);
 unsigned http_head_count(const struct http_head *head, const char *name);
@@ -53,8 +53,8 @@ struct http_chunked {
  * needs more input, 2 at the end of the body, or a negative fault (400 and close). */
 int http_chunked_next(struct http_chunked *c, struct str *io, struct str *ret_data, struct err *e);
 void http_chunked_done(struct http_chunked *c);
-int http_trailers_parse(struct str raw, struct http_header *headers, unsigned max, unsigned *ret_count,
-    struct err *e);
+int http_trailers_parse(
+    struct str raw, struct http_header *headers, unsigned max, unsigned *ret_count, struct err *e);
 
 const char *http_reason(int status);
 

@@ -11,35 +11,36 @@ struct http_client_tls { /* NULL members: no client certificate, system CAs */
 	 * nor name is checked. NULL: the chain must lead to ca_path, the name is not checked when
 	 * skip_name (daemons are known by certificate, not by DNS). */
 	const char *pinned_fingerprint;
-	/* Accept only chains whose CA certificate has this fingerprint: what a join token carries. */
+	/* Accept only chains whose CA certificate has this fingerprint: what a join token carries.
+	 */
 	const char *pinned_ca_fingerprint;
 	bool skip_name;
 };
 struct http_client_request {
 	const char *method;
 	const char *url;
-	const char *unix_socket;      /* connect there instead; NULL: by URL */
+	const char *unix_socket; /* connect there instead; NULL: by URL */
 	const struct http_header *headers;
 	unsigned header_count;
-	struct str body;              /* copied */
-	int body_fd;                  /* >= 0: stream body_length bytes from this file instead; borrowed until done.
-				       * Ignored when body_length is 0 */
+	struct str body; /* copied */
+	int body_fd; /* >= 0: stream body_length bytes from this file instead; borrowed until done.
+		      * Ignored when body_length is 0 */
 	uint64_t body_length;
 	const struct http_client_tls *tls; /* copied */
-	uint32_t connect_timeout_ms;  /* 0: 2 s */
-	uint32_t timeout_ms;          /* 0: 30 s */
-	uint32_t low_speed_ms;        /* give up when under 1 KiB/s for so long; 0: no */
-	size_t reply_max;             /* 0: 1 MiB; ERR_LIMIT past it */
+	uint32_t connect_timeout_ms;       /* 0: 2 s */
+	uint32_t timeout_ms;               /* 0: 30 s */
+	uint32_t low_speed_ms;             /* give up when under 1 KiB/s for so long; 0: no */
+	size_t reply_max;                  /* 0: 1 MiB; ERR_LIMIT past it */
 	/* Streams the reply's body instead of collecting it, for status 2xx. Returning a negative
-	 * code ends the transfer with it. On the loop for async calls, on the caller's thread's behalf
-	 * (still the loop) for http_fetch: do not block for long. */
+	 * code ends the transfer with it. On the loop for async calls, on the caller's thread's
+	 * behalf (still the loop) for http_fetch: do not block for long. */
 	int (*sink)(void *arg, const void *p, size_t n, struct err *e);
 	void *sink_arg;
 };
 struct http_client_reply {
 	int status;
 	struct strbuf body;
-	struct strbuf headers; /* raw lines */
+	struct strbuf headers;     /* raw lines */
 	char peer_fingerprint[65]; /* of the server's certificate, hex; "" without TLS */
 };
 int http_client_new(struct loop *loop, struct http_client **ret, struct err *e);

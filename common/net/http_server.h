@@ -25,8 +25,8 @@ struct http_handler { /* all on the exchange's loop */
 	 * returns the credit). At most HTTP_BODY_CREDITS pieces are out per exchange. */
 	void (*body)(struct http_exchange *x, struct http_body *piece, void *arg);
 	/* The body ended. Trailers are valid during the call. */
-	void (*end)(struct http_exchange *x, const struct http_header *trailers, unsigned count,
-	    void *arg);
+	void (*end)(
+	    struct http_exchange *x, const struct http_header *trailers, unsigned count, void *arg);
 	/* The reply buffer fell below HTTP_REPLY_LOW: send more. */
 	void (*drained)(struct http_exchange *x, void *arg);
 	/* The exchange ends: after a whole reply (complete) or because the client went away. Free
@@ -48,23 +48,24 @@ struct http_server_options {
 	struct http_handler handler;
 	void *arg;
 	enum http_tls tls_mode;
-	struct tls_context *tls; /* borrowed for the server's life; NULL with HTTP_PLAIN */
-	unsigned threads;        /* loops of its own; 0: run on `loop` only */
-	unsigned connections_max;     /* 0: 10000. Past it accepting pauses */
-	uint32_t head_timeout_ms;     /* absolute, from the first byte; 0: 10 s */
-	uint32_t idle_timeout_ms;     /* keep-alive; 0: 60 s */
-	uint32_t body_min_rate;       /* bytes per second averaged over the window, both ways; 0: 1024 */
+	struct tls_context *tls;  /* borrowed for the server's life; NULL with HTTP_PLAIN */
+	unsigned threads;         /* loops of its own; 0: run on `loop` only */
+	unsigned connections_max; /* 0: 10000. Past it accepting pauses */
+	uint32_t head_timeout_ms; /* absolute, from the first byte; 0: 10 s */
+	uint32_t idle_timeout_ms; /* keep-alive; 0: 60 s */
+	uint32_t body_min_rate; /* bytes per second averaged over the window, both ways; 0: 1024 */
 	uint32_t body_rate_window_ms; /* 0: 30 s */
 	const char *server_header;    /* "Mallee"; NULL: none */
 };
-/* Takes the listening descriptors; ignores SIGPIPE in the process. Several servers may share a loop. */
+/* Takes the listening descriptors; ignores SIGPIPE in the process. Several servers may share a
+ * loop. */
 int http_server_new(struct loop *loop, const struct http_server_options *options, const int *fds,
     size_t fd_count, struct http_server **ret, struct err *e);
 void http_server_drain(struct http_server *s); /* close listeners and idle connections; replies say
 						* Connection: close */
 bool http_server_is_idle(struct http_server *s); /* any thread */
-/* On the loop's thread, or when the loop does not run; joins the server's own threads. Exchanges under
- * way end with gone(false). */
+/* On the loop's thread, or when the loop does not run; joins the server's own threads. Exchanges
+ * under way end with gone(false). */
 void http_server_free(struct http_server *s);
 DEFINE_CLEANUP(struct http_server *, http_server_free)
 
@@ -88,8 +89,9 @@ void *http_data(const struct http_exchange *x);
  * (0: none) ends the exchange with 413 unless a reply has begun. */
 void http_accept_body(struct http_exchange *x, uint64_t limit);
 
-/* The reply: begin, headers, then a whole body or a stream, then end. Bodies of HEAD requests and of
- * 204 and 304 are swallowed, their Content-Length is kept. Date and Connection are added. */
+/* The reply: begin, headers, then a whole body or a stream, then end. Bodies of HEAD requests and
+ * of 204 and 304 are swallowed; Content-Length is kept but for 204. Date and Connection are added.
+ */
 void http_reply_begin(struct http_exchange *x, int status);
 void http_reply_header(struct http_exchange *x, const char *name, const char *value);
 void http_reply_headerf(struct http_exchange *x, const char *name, const char *format, ...)
@@ -99,16 +101,17 @@ void http_reply_length(struct http_exchange *x, uint64_t n); /* else chunked */
  * waits. A file of the wrong length cuts the connection, never the promise of Content-Length. */
 void http_reply_add(struct http_exchange *x, const void *p, size_t n);
 /* Sends without copying; `release(arg)` is called on the loop when the bytes are gone. */
-void http_reply_add_owned(struct http_exchange *x, const void *p, size_t n, void (*release)(void *),
-    void *arg);
+void http_reply_add_owned(
+    struct http_exchange *x, const void *p, size_t n, void (*release)(void *), void *arg);
 void http_reply_file(struct http_exchange *x, int fd, uint64_t offset, uint64_t n); /* takes fd */
 size_t http_reply_queued(const struct http_exchange *x);
 void http_reply_end(struct http_exchange *x);
-void http_reply_abort(struct http_exchange *x); /* cut the connection: what was promised can't be sent */
+/* Cuts the connection: what was promised can't be sent. */
+void http_reply_abort(struct http_exchange *x);
 bool http_reply_begun(const struct http_exchange *x);
 /* All at once. */
-void http_reply(struct http_exchange *x, int status, const char *content_type, const void *body,
-    size_t n);
+void http_reply(
+    struct http_exchange *x, int status, const char *content_type, const void *body, size_t n);
 
 /* A name for an exchange that other threads may hold; it never keeps it alive. */
 struct http_ref {
@@ -116,10 +119,10 @@ struct http_ref {
 	uint32_t slot;
 	uint32_t generation;
 };
-/* No http_resume within timeout_ms (0: never): `expired` is called if given, else 503 is sent; the ref
- * is void from then on. A peer that closes its side meanwhile counts as gone. */
-struct http_ref http_suspend(struct http_exchange *x, uint32_t timeout_ms,
-    void (*expired)(struct http_exchange *x));
+/* No http_resume within timeout_ms (0: never): `expired` is called if given, else 503 is sent; the
+ * ref is void from then on. A peer that closes its side meanwhile counts as gone. */
+struct http_ref http_suspend(
+    struct http_exchange *x, uint32_t timeout_ms, void (*expired)(struct http_exchange *x));
 /* Any thread: calls fn(x, arg) on the exchange's loop; x is NULL when the client is gone. Always
  * called exactly once, so that arg can be freed there. */
 void http_resume(struct http_ref ref, void (*fn)(struct http_exchange *x, void *arg), void *arg);

@@ -9,16 +9,17 @@ struct http_call {
 	struct http_peer peer;
 	const char *request_id;
 	struct str body;
-	struct arena *arena; /* freed with the call */
-	int status;                /* preset to 200 */
-	const char *content_type;  /* preset to "text/xml;charset=UTF-8" */
+	struct arena *arena;      /* freed with the call */
+	int status;               /* preset to 200 */
+	const char *content_type; /* preset to "text/xml;charset=UTF-8" */
 	struct strbuf reply;
 	struct http_header headers[16]; /* extra reply headers, strings from the arena */
 	unsigned header_count;
 	/* Set by fn to answer later: fn returns, and somebody calls http_call_finish(call) (any
 	 * thread, once). For long polls, which must hold no thread. The deadline still applies. */
 	bool deferred;
-	_Atomic bool client_gone; /* the client left or was told 503 at the deadline; any thread may look */
+	_Atomic bool
+	    client_gone; /* the client left or was told 503 at the deadline; any thread may look */
 };
 typedef void (*http_call_fn)(struct http_call *call, void *arg);
 struct http_worker_options {
@@ -36,6 +37,6 @@ struct http_worker_options {
  * must be (or delegate its five calls to) http_worker_handler. */
 extern const struct http_handler http_worker_handler; /* arg: struct http_worker_options * */
 void http_call_finish(struct http_call *call);
-/* Waits until no fn of these options is queued or running. After http_server_free, before what fn uses
- * is freed. Calls whose client is gone before a thread takes them are not run. */
+/* Waits until no fn of these options is queued or running. After http_server_free, before what fn
+ * uses is freed. Calls whose client is gone before a thread takes them are not run. */
 void http_worker_wait(struct http_worker_options *o);

@@ -11,10 +11,11 @@ struct admin_verb {
 	const char *method; /* "GET" or "POST" */
 	const char *path;   /* "/token"; a trailing '/' matches what follows as well */
 	const char *help;
-	/* Arguments come as a form in query (GET) or body (POST); answer plain text into call->reply. */
+	/* Arguments come as a form in query (GET) or body (POST); answer plain text into
+	 * call->reply. */
 	http_call_fn fn;
 };
-int status_server_new(struct daemon *d, const struct admin_verb *verbs, size_t verb_count, void *arg,
-    struct status_server **ret, struct err *e);
+int status_server_new(struct daemon *d, const struct admin_verb *verbs, size_t verb_count,
+    void *arg, struct status_server **ret, struct err *e);
 void status_server_free(struct status_server *s);
 DEFINE_CLEANUP(struct status_server *, status_server_free)

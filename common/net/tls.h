@@ -1,5 +1,6 @@
 #pragma once
-/* TLS by OpenSSL: contexts that can be reloaded under traffic, peer certificates, no renegotiation. */
+/* TLS by OpenSSL: contexts that can be reloaded under traffic, peer certificates, no renegotiation.
+ */
 #include <openssl/ssl.h>
 #include <stdbool.h>
 #include "base/err.h"
@@ -8,7 +9,8 @@ struct tls_context; /* counted; the SSL_CTX inside is swapped on reload */
 struct tls_files {
 	const char *certificate_path; /* PEM chain */
 	const char *key_path;
-	const char *ca_path; /* peers must chain to it; NULL: peers are not asked for certificates */
+	const char
+	    *ca_path; /* peers must chain to it; NULL: peers are not asked for certificates */
 };
 enum tls_peer { TLS_PEER_NONE, TLS_PEER_OPTIONAL, TLS_PEER_REQUIRED };
 /* Server context. min_version TLS1_2_VERSION for users, TLS1_3_VERSION between daemons.

@@ -6,10 +6,10 @@
 #include "base/strbuf.h"
 
 struct url {
-	char scheme[8]; /* http, https, unix */
-	char host[256]; /* without brackets */
-	uint16_t port;  /* default by scheme */
-	struct str path;  /* spans into the text given; "/" when empty */
+	char scheme[8];  /* http, https, unix */
+	char host[256];  /* without brackets */
+	uint16_t port;   /* default by scheme */
+	struct str path; /* spans into the text given; "/" when empty */
 	struct str query;
 };
 int url_parse(const char *text, struct url *ret, struct err *e);
@@ -19,15 +19,16 @@ void url_encode(struct strbuf *out, struct str in, bool keep_slash);
 int url_decode(struct strbuf *out, struct str in, bool plus_is_space, struct err *e);
 
 struct form_field {
-	const char *name;  /* decoded, NUL-free, from the arena */
-	struct str value;  /* decoded */
+	const char *name;               /* decoded, NUL-free, from the arena */
+	struct str value;               /* decoded */
 	struct str raw_name, raw_value; /* as sent: spans of the input */
 };
 struct form {
 	struct form_field *fields;
 	size_t count;
 };
-/* ERR_MALFORMED_QUERY_STRING on a bad escape or NUL, ERR_LIMIT past max_fields. Appends to *form. */
-int form_parse(struct str in, size_t max_fields, struct arena *arena, struct form *form,
-    struct err *e);
+/* ERR_MALFORMED_QUERY_STRING on a bad escape or NUL, ERR_LIMIT past max_fields. Appends to *form.
+ */
+int form_parse(
+    struct str in, size_t max_fields, struct arena *arena, struct form *form, struct err *e);
 const char *form_find(const struct form *form, const char *name); /* value or NULL */

@@ -24,10 +24,10 @@ struct net_server {
 void net_server_start(struct net_server *s, const struct http_server_options *options);
 void net_server_stop(struct net_server *s);
 
-int net_listen(uint16_t *ret_port);            /* 127.0.0.1 */
-int net_listen6(uint16_t *ret_port);           /* [::1]; -1 where there is none */
+int net_listen(uint16_t *ret_port);  /* 127.0.0.1 */
+int net_listen6(uint16_t *ret_port); /* [::1]; -1 where there is none */
 int net_listen_unix(const char *path);
-int net_connect(uint16_t port);                /* blocking, reads time out after 10 s */
+int net_connect(uint16_t port); /* blocking, reads time out after 10 s */
 int net_connect_unix(const char *path);
 void net_send(int fd, const void *p, size_t n);
 void net_sends(int fd, const char *s);
@@ -41,7 +41,8 @@ struct net_reply {
 	struct strbuf body; /* without transfer coding */
 	bool is_cut;        /* the connection ended before the reply did */
 };
-/* Reads one reply, skipping 100. `is_head`: it has no body. Returns its status, 0 on a closed connection. */
+/* Reads one reply, skipping 100. `is_head`: it has no body. Returns its status, 0 on a closed
+ * connection. */
 int net_read_reply(int fd, bool is_head, struct net_reply *r);
 void net_reply_done(struct net_reply *r);
 bool net_reply_has(const struct net_reply *r, const char *header_line); /* any case */
