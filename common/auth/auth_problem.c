@@ -43,6 +43,21 @@ auth_refuse(
 	return err_set(e, codes[problem][service], "%s", text);
 }
 
+bool
+auth_find_key(auth_lookup_fn lookup, void *arg, struct str access_key_id, struct auth_key *ret)
+{
+	char id[ACCESS_KEY_ID_SIZE] = "";
+
+	if (access_key_id.n < sizeof(id)) {
+		memcpy(id, access_key_id.p, access_key_id.n);
+		if (strlen(id) == access_key_id.n && lookup(arg, id, ret) && ret->is_active)
+			return true;
+	}
+	*ret = (struct auth_key){ .access_key_id = "-",
+		.secret = "no such key no such key no such key....." };
+	return false;
+}
+
 struct str
 auth_header(const struct auth_request *rq, const char *name)
 {

@@ -59,21 +59,6 @@ refuse(const struct checking *c, enum auth_problem problem, const char *what)
 	return auth_refuse(c->service, problem, c->e, "%s", what);
 }
 
-static bool
-find_key(auth_lookup_fn lookup, void *arg, struct str access_key_id, struct auth_key *ret)
-{
-	char id[ACCESS_KEY_ID_SIZE] = "";
-
-	if (access_key_id.n < sizeof(id)) {
-		memcpy(id, access_key_id.p, access_key_id.n);
-		if (strlen(id) == access_key_id.n && lookup(arg, id, ret) && ret->is_active)
-			return true;
-	}
-	*ret = (struct auth_key){ .access_key_id = "-",
-		.secret = "no such key no such key no such key....." };
-	return false;
-}
-
 /* Whether `signature` is the text's, both as base64. */
 static bool
 is_signature(
@@ -207,7 +192,7 @@ verify_query(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_k
 	r = check_query_time(c);
 	if (r < 0)
 		return r;
-	is_known = find_key(lookup, arg, parameter(c, "AWSAccessKeyId"), ret);
+	is_known = auth_find_key(lookup, arg, parameter(c, "AWSAccessKeyId"), ret);
 	is_right =
 	    try_query_variants(c, str_is(method, "HmacSHA1") ? DIGEST_SHA1 : DIGEST_SHA256, ret);
 	return judge(c, is_known, is_right);
@@ -413,7 +398,7 @@ verify_s3(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_key 
 		r = read_s3_query(c, &id, &signature, &date);
 	if (r < 0)
 		return r;
-	is_known = find_key(lookup, arg, id, ret);
+	is_known = auth_find_key(lookup, arg, id, ret);
 	string_to_sign(c, date, &text);
 	is_right = is_signature(DIGEST_SHA1, ret, strbuf_str(&text), signature);
 	return judge(c, is_known, is_right);

@@ -475,27 +475,11 @@ try_variants(const struct checking *c, const uint8_t key[32], bool *ret_is_right
 	return 0;
 }
 
-/* The named key, or one that signs nothing. */
-static bool
-find_key(struct sigv4 *s, struct str access_key_id, struct auth_key *ret)
-{
-	char id[ACCESS_KEY_ID_SIZE] = "";
-
-	if (access_key_id.n < sizeof(id)) {
-		memcpy(id, access_key_id.p, access_key_id.n);
-		if (strlen(id) == access_key_id.n && s->lookup(s->arg, id, ret) && ret->is_active)
-			return true;
-	}
-	*ret = (struct auth_key){ .access_key_id = "-",
-		.secret = "no such key no such key no such key....." };
-	return false;
-}
-
 static int
 check_signature(struct sigv4 *s, const struct checking *c, struct auth_key *ret_key,
     uint8_t ret_signing_key[32])
 {
-	bool is_known = find_key(s, c->claim.access_key_id, ret_key), is_right;
+	bool is_known = auth_find_key(s->lookup, s->arg, c->claim.access_key_id, ret_key), is_right;
 	int r;
 
 	sigv4_keys_get(s->keys, ret_key, &c->claim.scope, ret_signing_key);
