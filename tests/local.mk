@@ -23,7 +23,7 @@ $(BUILD)/gen/test_api/%.api.c $(BUILD)/gen/test_api/%.api.h &: tests/data/api/%.
 $(TEST_LIB): $(call objects,$(TEST_LIB_SOURCES) $(TEST_GEN))
 # The same without the driver: libFuzzer brings its own.
 FUZZ_LIB := $(BUILD)/libfuzz.a
-$(FUZZ_LIB): $(filter-out %/fuzz_replay.o,$(call objects,$(TEST_LIB_SOURCES)))
+$(FUZZ_LIB): $(filter-out %/fuzz_replay.o,$(call objects,$(TEST_LIB_SOURCES) $(TEST_GEN)))
 
 test_dir = $(word 3,$(subst /, ,$(1)))
 define unit_rules

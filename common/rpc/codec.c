@@ -124,6 +124,22 @@ is_choice(const char *choices, struct str text)
 	return false;
 }
 
+/* What no XML document can carry (XML 1.0, 2.2), in valid UTF-8: most controls, U+FFFE, U+FFFF. */
+static bool
+is_xml_text(struct str text)
+{
+	for (size_t i = 0; i < text.n; i++) {
+		unsigned char c = (unsigned char)text.p[i];
+
+		if (c < 0x20 && c != '\t' && c != '\n' && c != '\r')
+			return false;
+		if (c == 0xef && (memcmp(text.p + i, "\xef\xbf\xbe", 3) == 0 ||
+				     memcmp(text.p + i, "\xef\xbf\xbf", 3) == 0))
+			return false;
+	}
+	return true;
+}
+
 static bool
 parse_string(const struct field *f, struct str text, struct arena *arena, const char **ret,
     struct codec_why *why)
@@ -134,12 +150,8 @@ parse_string(const struct field *f, struct str text, struct arena *arena, const 
 		return false;
 	if (!is_utf8(text))
 		return refuse(why, "Expecting UTF-8 text.");
-	for (size_t i = 0; i < text.n; i++) {
-		unsigned char c = (unsigned char)text.p[i];
-
-		if (c < 0x20 && c != '\t' && c != '\n' && c != '\r')
-			return refuse(why, "Expecting text without control characters.");
-	}
+	if (!is_xml_text(text))
+		return refuse(why, "Expecting text without control characters.");
 	if (f->choices && !is_choice(f->choices, text))
 		return refuse(why, "Expecting one of: %s.", f->choices);
 	copy = arena_try(arena, text.n + 1);

@@ -143,6 +143,9 @@ refuses_in_the_words_of_ec2(void **state)
 		{ "Text=a\x01", ERR_INVALID_PARAMETER_VALUE,
 		    "Value (a\x01) for parameter Text is invalid. "
 		    "Expecting text without control characters." },
+		{ "Text=\xef\xbf\xbf", ERR_INVALID_PARAMETER_VALUE,
+		    "Value (\xef\xbf\xbf) for parameter Text is invalid. "
+		    "Expecting text without control characters." },
 		{ "Text=a&Text=b", ERR_INVALID_PARAMETER_VALUE,
 		    "Value (b) for parameter Text is invalid. "
 		    "The parameter is given more than once." },
