@@ -370,6 +370,15 @@ nft_element_remove(struct nft *t, const char *set, const void *key, size_t key_s
 }
 
 void
+nft_element_remove_range(
+    struct nft *t, const char *set, const void *first, const void *last, size_t key_size)
+{
+	struct nlattr *nest = element_begin(t, NFT_MSG_DELSETELEM, set, first, last, key_size);
+
+	mnl_attr_nest_end(t->open, nest);
+}
+
+void
 nft_rule_begin(struct nft *t, const char *chain)
 {
 	struct nlmsghdr *h = begin_object(t, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);

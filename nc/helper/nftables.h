@@ -73,6 +73,8 @@ void nft_element_add_jump(
 void nft_element_add_data(struct nft *t, const char *set, const void *key, size_t key_size,
     const void *data, size_t data_size);
 void nft_element_remove(struct nft *t, const char *set, const void *key, size_t key_size);
+void nft_element_remove_range(
+    struct nft *t, const char *set, const void *first, const void *last, size_t key_size);
 
 /* A rule: begin, expressions in order, end. */
 void nft_rule_begin(struct nft *t, const char *chain);

@@ -256,52 +256,147 @@ static const struct direction directions[] = {
 	{ false, "o", "d", "di", IP_DESTINATION },
 };
 
+/* Where a group's rules of one direction go: into sets, or, where the sets refuse, into the chain.
+ */
+struct layout {
+	VEC(struct box) elements;                  /* narrow ones first */
+	VEC(const struct dataplane_rule *) plains; /* of the group that it is made from */
+};
+
 static void
-write_rules(struct nft *t, const struct policy_group *g, const struct direction *d)
+layout_done(struct layout *l)
 {
-	char chain[NFT_NAME_SIZE], services[NFT_NAME_SIZE], icmp[NFT_NAME_SIZE];
-	VEC(struct box) taken = { 0 };
+	vec_done(&l->elements);
+	vec_done(&l->plains);
+}
+
+static bool
+ends_in(const struct box *b, const struct box *other)
+{
+	return other->is_icmp == b->is_icmp &&
+	       (box_holds(other, b->first) || box_holds(other, b->last));
+}
+
+static void
+layout_fill(struct layout *l, const struct policy_group *g, const struct direction *d)
+{
+	VEC_FOREACH (&g->rules, r) {
+		struct box b = rule_box(r);
+		bool is_plain = r->group != 0;
+
+		if (r->is_ingress != d->is_ingress)
+			continue;
+		VEC_FOREACH (&l->elements, other)
+			is_plain = is_plain || ends_in(&b, other);
+		if (is_plain)
+			vec_add(&l->plains, r);
+		else
+			vec_add(&l->elements, b);
+	}
+}
+
+static void
+write_element(struct nft *t, const struct policy_group *g, const struct direction *d,
+    const struct box *b, bool is_added)
+{
+	uint8_t first[BOX_KEY_SIZE], last[BOX_KEY_SIZE];
+	char name[NFT_NAME_SIZE];
+
+	policy_name(name, b->is_icmp ? d->icmp : d->services, g->index);
+	box_key(b, b->first, first);
+	box_key(b, b->last, last);
+	if (is_added)
+		nft_element_add_range(t, name, first, last, BOX_KEY_SIZE);
+	else
+		nft_element_remove_range(t, name, first, last, BOX_KEY_SIZE);
+}
+
+static void
+write_chain(
+    struct nft *t, const struct policy_group *g, const struct direction *d, const struct layout *l)
+{
+	char chain[NFT_NAME_SIZE], name[NFT_NAME_SIZE];
 
 	policy_name(chain, d->chain, g->index);
-	policy_name(services, d->services, g->index);
-	policy_name(icmp, d->icmp, g->index);
-
 	nft_rule_begin(t, chain);
 	nft_payload(t, NFT_PAYLOAD_NETWORK_HEADER, d->offset, 4, R0);
 	nft_meta(t, NFT_META_L4PROTO, R1);
 	nft_payload(t, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, R2);
-	nft_lookup(t, services, R0, false);
+	nft_lookup(t, policy_name(name, d->services, g->index), R0, false);
 	rule_verdict(t, NF_ACCEPT);
 	nft_rule_begin(t, chain);
 	match_protocol(t, IPPROTO_ICMP);
 	nft_payload(t, NFT_PAYLOAD_NETWORK_HEADER, d->offset, 4, R0);
 	nft_payload(t, NFT_PAYLOAD_TRANSPORT_HEADER, 0, 1, R1);
 	nft_payload(t, NFT_PAYLOAD_TRANSPORT_HEADER, 1, 1, R2);
-	nft_lookup(t, icmp, R0, false);
+	nft_lookup(t, policy_name(name, d->icmp, g->index), R0, false);
 	rule_verdict(t, NF_ACCEPT);
+	VEC_FOREACH (&l->plains, r) {
+		struct box b = rule_box(*r);
 
-	VEC_FOREACH (&g->rules, r) {
-		struct box b = rule_box(r);
-		bool is_plain = r->group != 0;
-		uint8_t first[BOX_KEY_SIZE], last[BOX_KEY_SIZE];
-
-		if (r->is_ingress != d->is_ingress)
-			continue;
-		VEC_FOREACH (&taken, other) {
-			if (other->is_icmp == b.is_icmp &&
-			    (box_holds(other, b.first) || box_holds(other, b.last)))
-				is_plain = true;
-		}
-		if (is_plain) {
-			write_plain_rule(t, chain, d->offset, r, &b);
-			continue;
-		}
-		box_key(&b, b.first, first);
-		box_key(&b, b.last, last);
-		nft_element_add_range(t, b.is_icmp ? icmp : services, first, last, BOX_KEY_SIZE);
-		vec_add(&taken, b);
+		write_plain_rule(t, chain, d->offset, *r, &b);
 	}
-	vec_done(&taken);
+}
+
+static bool
+box_is_in(const struct box *b, const struct layout *l)
+{
+	VEC_FOREACH (&l->elements, other) {
+		if (other->is_icmp == b->is_icmp &&
+		    memcmp(other->first, b->first, sizeof(b->first)) == 0 &&
+		    memcmp(other->last, b->last, sizeof(b->last)) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool
+plains_are_equal(const struct layout *a, const struct layout *b)
+{
+	if (a->plains.count != b->plains.count)
+		return false;
+	for (size_t i = 0; i < a->plains.count; i++) {
+		if (rule_compare(a->plains.items[i], b->plains.items[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* A narrow range can't join a set in which a wide one lies already. */
+static bool
+must_refill(const struct layout *old, const struct layout *new)
+{
+	VEC_FOREACH (&new->elements, b) {
+		if (box_is_in(b, old))
+			continue;
+		VEC_FOREACH (&new->elements, kept) {
+			if (kept != b && ends_in(b, kept) && box_is_in(kept, old))
+				return true;
+		}
+	}
+	return false;
+}
+
+static void
+update_elements(struct nft *t, const struct policy_group *g, const struct direction *d,
+    const struct layout *old, const struct layout *new)
+{
+	const struct layout none = { 0 };
+	char name[NFT_NAME_SIZE];
+
+	if (must_refill(old, new)) {
+		nft_set_flush(t, policy_name(name, d->services, g->index));
+		nft_set_flush(t, policy_name(name, d->icmp, g->index));
+		old = &none;
+	}
+	VEC_FOREACH (&old->elements, b) {
+		if (!box_is_in(b, new))
+			write_element(t, g, d, b, false);
+	}
+	VEC_FOREACH (&new->elements, b) {
+		if (!box_is_in(b, old))
+			write_element(t, g, d, b, true);
+	}
 }
 
 static void
@@ -352,13 +447,16 @@ update_rules(struct nft *t, const struct policy_group *old, const struct policy_
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(directions); i++) {
 		const struct direction *d = &directions[i];
+		_cleanup_(layout_done) struct layout before = { 0 }, after = { 0 };
 
-		if (old) {
+		if (old)
+			layout_fill(&before, old, d);
+		layout_fill(&after, new, d);
+		if (old && !plains_are_equal(&before, &after))
 			nft_chain_flush(t, policy_name(name, d->chain, new->index));
-			nft_set_flush(t, policy_name(name, d->services, new->index));
-			nft_set_flush(t, policy_name(name, d->icmp, new->index));
-		}
-		write_rules(t, new, d);
+		if (!old || !plains_are_equal(&before, &after))
+			write_chain(t, new, d, &after);
+		update_elements(t, new, d, &before, &after);
 	}
 }
 

@@ -6,6 +6,7 @@ tap_pump carries (tests/node/tap_pump.c). Needs root and the programs of `make n
 
 import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -247,6 +248,35 @@ def test_default_deny_and_rule_kinds(node):
     assert a.tcp(b.address, 80) is None and not a.ping(b.address)
     node.vpc({1: (["rule in -1 -1 -1 0.0.0.0/0", "rule out 6 80 80 10.0.1.12/32"], [])})
     assert a.tcp(b.address, 80) and a.tcp(b.address, 22) is None
+
+
+def effective(netns, group=1):
+    """What a group's chains and sets hold, as nft lists them."""
+    text = inside(netns, "nft", "list", "ruleset").stdout
+    out = []
+    for name in (f"set c_{group}", f"set ci_{group}", f"set d_{group}", f"set di_{group}",
+                 f"chain i_{group}", f"chain o_{group}"):
+        body = re.search(name + r" \{(.*?)\n\t\}", text, re.S).group(1)
+        out.append((name, sorted(re.split(r"[,\n]", re.sub(r"elements = \{|\}", "", body).replace("\t", " ")),
+                                 key=str.strip)))
+    return [(n, [line.strip() for line in lines if line.strip()]) for n, lines in out]
+
+
+def test_any_change_equals_building_anew(node):
+    """Rule sets that overlap in every way, one after the other: each ends where a fresh VPC would."""
+    pool = ["rule in 6 22 22 0.0.0.0/0", "rule in 6 22 22 10.0.0.0/8", "rule in 6 1 100 10.0.0.0/8",
+            "rule in 6 50 200 10.0.0.0/8", "rule in 6 0 65535 10.1.0.0/16", "rule in -1 -1 -1 10.0.0.0/8",
+            "rule in -1 -1 -1 0.0.0.0/0", "rule in 17 53 53 10.1.2.3/32", "rule in 1 8 -1 0.0.0.0/0",
+            "rule in 1 -1 -1 10.0.0.0/8", "rule in 1 8 0 10.1.0.0/16", "rule in 6 80 80 g1", "rule in 50 -1 -1 10.0.0.0/8",
+            "rule out 6 443 443 0.0.0.0/0", "rule out 6 400 500 10.0.0.0/8", "rule out -1 -1 -1 10.0.0.0/8"]
+    chance = random.Random(os.environ.get("SEED", "rules"))
+    node.vpc({1: ([], [])})
+    for step in range(60):
+        rules = chance.sample(pool, chance.randint(0, len(pool)))
+        node.vpc({1: (rules, [])})
+        node.vpc({1: (rules, [])}, vni=OTHER_VNI)
+        assert effective(node.path()) == effective(node.path(OTHER_VNI)), (step, rules)
+        node.ask(f"remove {OTHER_VNI}")
 
 
 def test_groups_by_membership(node):
