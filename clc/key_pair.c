@@ -3,6 +3,7 @@
  * ED25519. Public keys are kept as OpenSSH lines. RFC 4253 (wire format), RFC 4716 and openssh-key-v1. */
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
@@ -261,6 +262,7 @@ read_public_key(struct str text, bool *ret_is_rsa)
 	size_t n;
 
 	key = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+	ERR_clear_error(); /* not being PEM is no error here */
 	if (key) {
 		*ret_is_rsa = EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA;
 		if (*ret_is_rsa || EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519)
@@ -271,8 +273,8 @@ read_public_key(struct str text, bool *ret_is_rsa)
 	if (str_starts(text, "ssh-")) {
 		(void)str_split(&rest, ' ', &word);
 		(void)str_split(&rest, ' ', &word);
-		(void)str_split(&word, '\n', &word);
-		strbuf_addstr(&coded, word);
+		(void)str_split(&word, '\n', &line);
+		strbuf_addstr(&coded, line);
 	} else {
 		while (str_split(&rest, '\n', &line))
 			if (!str_starts(line, "---") && !memchr(line.p, ':', line.n))
