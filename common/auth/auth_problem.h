@@ -1,5 +1,6 @@
 #pragma once
-/* What can be wrong with a signed request, and which fault each service calls it. Private to auth. */
+/* What can be wrong with a signed request, and which fault each service calls it. Private to auth.
+ */
 #include "auth/credentials.h"
 
 enum auth_problem {
@@ -20,7 +21,8 @@ int auth_refuse(enum auth_service service, enum auth_problem problem, struct err
 
 /* The active key of that name; false and a key that signs nothing when there is none, so that the
  * caller can go on to the end and take the same time. */
-bool auth_find_key(auth_lookup_fn lookup, void *arg, struct str access_key_id, struct auth_key *ret);
+bool auth_find_key(
+    auth_lookup_fn lookup, void *arg, struct str access_key_id, struct auth_key *ret);
 
 /* First header of that name, any case; p NULL when absent. */
 struct str auth_header(const struct auth_request *rq, const char *name);

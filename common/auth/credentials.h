@@ -14,7 +14,8 @@ struct auth_key {
 	bool is_active;
 	uint64_t generation; /* rises when the secret or its state changes: drops derived keys */
 };
-/* Fills *ret and returns true when the key exists. Called on any thread; must not block for long. */
+/* Fills *ret and returns true when the key exists. Called on any thread; must not block for long.
+ */
 typedef bool (*auth_lookup_fn)(void *arg, const char *access_key_id, struct auth_key *ret);
 
 /* The request as a verifier sees it: raw bytes. */
@@ -25,9 +26,9 @@ struct auth_request {
 	struct str host;  /* Host header as sent */
 	const struct http_header *headers;
 	unsigned header_count;
-	struct str body;       /* Query API: the form body; S3: unused */
+	struct str body;          /* Query API: the form body; S3: unused */
 	const char *payload_hash; /* hex SHA-256 of the body when known, else NULL */
-	uint16_t port;         /* the listener's, for Host with and without port; 0: unknown */
+	uint16_t port;            /* the listener's, for Host with and without port; 0: unknown */
 };
 /* What the service's clients expect: S3 does not encode the path twice; error codes differ. */
 enum auth_service {

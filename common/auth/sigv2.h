@@ -1,6 +1,6 @@
 #pragma once
-/* AWS Signature Version 2: Query API (HmacSHA1, HmacSHA256, GET and POST) and S3 (header and query),
- * as euca2ools, boto 2 and old SDKs sign. */
+/* AWS Signature Version 2: Query API (HmacSHA1, HmacSHA256, GET and POST) and S3 (header and
+ * query), as euca2ools, boto 2 and old SDKs sign. */
 #include "auth/credentials.h"
 
 bool sigv2_is_present(enum auth_service service, const struct auth_request *rq);

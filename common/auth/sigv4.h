@@ -1,6 +1,6 @@
 #pragma once
-/* AWS Signature Version 4 (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html): header and
- * presigned, with derived keys cached and the client quirks of docs/protocol.md: any region and
+/* AWS Signature Version 4 (docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html): header
+ * and presigned, with derived keys cached and the client quirks of docs/protocol.md: any region and
  * service in the scope, Host with and without port, path with and without trailing slash. */
 #include "auth/credentials.h"
 #include "base/strbuf.h"
@@ -24,7 +24,7 @@ struct sigv4_result {
 	/* what chunk signatures go on from */
 	uint8_t signing_key[32];
 	char signature[65];
-	char date[17];  /* 20130524T000000Z */
+	char date[17];   /* 20130524T000000Z */
 	char scope[128]; /* 20130524/us-east-1/s3/aws4_request */
 };
 /* True when the request carries Signature Version 4 (valid or not). */

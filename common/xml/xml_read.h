@@ -17,7 +17,7 @@ extern const struct xml_limits xml_limits_s3;   /* 1 MiB, 64, 64, 50000 */
 
 /* ERR_MALFORMED_XML with line and reason; ERR_LIMIT past a limit. Comments are dropped. */
 int xml_parse(struct str text, const struct xml_limits *limits, xmlDoc **ret_doc, struct err *e);
-void xml_doc_freep(xmlDoc **doc); /* for _cleanup_ */
+void xml_doc_freep(xmlDoc **doc);                                          /* for _cleanup_ */
 bool xml_is(const xmlNode *node, const char *namespace, const char *name); /* NULL namespace: any */
 /* Element children only. */
 xmlNode *xml_first(xmlNode *parent);

@@ -4,8 +4,9 @@
  * attribute escapes as C14N has them), so that a digest can be taken of the bytes as written.
  *
  * What construction cannot decide stays the caller's part, checked by assert in canonical mode:
- * attributes come in canonical order (xmlns, then xmlns:p by prefix, then plain names, then prefixed
- * ones by namespace, each by name). A namespace is declared on the element that first uses it. */
+ * attributes come in canonical order (xmlns, then xmlns:p by prefix, then plain names, then
+ * prefixed ones by namespace, each by name). A namespace is declared on the element that first uses
+ * it. */
 #include "base/strbuf.h"
 
 struct xml_writer {
@@ -22,7 +23,8 @@ void xml_open(struct xml_writer *w, const char *name);
 void xml_attribute(struct xml_writer *w, const char *name, const char *value);
 void xml_close(struct xml_writer *w, const char *name); /* asserts that something is open */
 void xml_text(struct xml_writer *w, struct str text); /* bytes that XML can't hold become U+FFFD */
-void xml_raw(struct xml_writer *w, struct str xml); /* as another writer wrote it: not escaped */
-void xml_element(struct xml_writer *w, const char *name, const char *text); /* NULL text: nothing at all */
+void xml_raw(struct xml_writer *w, struct str xml);   /* as another writer wrote it: not escaped */
+void xml_element(
+    struct xml_writer *w, const char *name, const char *text); /* NULL text: nothing at all */
 void xml_elementf(struct xml_writer *w, const char *name, const char *format, ...) _printf_(3, 4);
 void xml_empty(struct xml_writer *w, const char *name);

@@ -17,5 +17,6 @@ struct pki_subject {
 };
 /* `issuer` NULL: signed by itself. */
 void pki_issue(const struct pki *issuer, const struct pki_subject *subject, struct pki *ret);
-void pki_write(const struct pki *p, const char *certificate_path, const char *key_path); /* either NULL */
+void pki_write(
+    const struct pki *p, const char *certificate_path, const char *key_path); /* either NULL */
 void pki_done(struct pki *p);
