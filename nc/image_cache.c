@@ -301,7 +301,7 @@ transfer(struct image_cache *c, const struct http_client_request *request, struc
 		lock_release(&t->lock);
 	}
 	r = t->result;
-	if (r < 0)
+	if (r < 0 && e)
 		*e = t->err;
 	lock_release(&t->lock);
 	transfer_free(t);
@@ -500,7 +500,8 @@ image_cache_want(
 		   (entry->result == ERR_REQUEST_EXPIRED
 			   ? strings_equal(entry->first_source, first_source(image))
 			   : clock_monotonic_ms() - entry->ended_ms < ERROR_KEPT_MS)) {
-		*e = entry->err;
+		if (e)
+			*e = entry->err;
 		return entry->result;
 	}
 	if (!entry->is_fetching) {

@@ -19,6 +19,22 @@ nc_instances_poke(struct nc *nc)
 	reconciler_poke(nc->instances);
 }
 
+void
+nc_instances_news(struct nc *nc)
+{
+	{
+		LOCK_SCOPE(&nc->lock);
+		size_t cursor = 0;
+		const char *id;
+		void *value;
+
+		nc->news++;
+		while (map_next(nc->live, &cursor, &id, &value))
+			((struct nc_live *)value)->retry_ms = 0;
+	}
+	nc_instances_poke(nc);
+}
+
 /* -- jobs -- */
 
 struct nc_job {
@@ -171,11 +187,13 @@ work(void *arg)
 	bool is_adopted;
 	uint64_t released;
 	uint32_t retry_ms;
+	uint64_t news;
 
 	{
 		LOCK_SCOPE(&nc->lock);
 		struct nc_live *live = live_locked(nc, job->id);
 
+		news = nc->news;
 		is_adopted = live->is_adopted;
 		released = live->released;
 	}
@@ -187,8 +205,10 @@ work(void *arg)
 		live->is_busy = false;
 		live->is_adopted = is_adopted;
 		live->released = released;
-		live->is_settled = retry_ms == NC_SETTLED;
-		live->retry_ms = live->is_settled ? 0 : clock_monotonic_ms() + retry_ms;
+		/* News that came during the step may be what it waits for. */
+		live->retry_ms = retry_ms == NC_SETTLED || news != nc->news
+				     ? 0
+				     : clock_monotonic_ms() + retry_ms;
 	}
 	nc_instances_poke(nc); /* for news that came meanwhile, and for the next retry's time */
 }

@@ -162,7 +162,14 @@ static bool
 have_files(struct nc_step *s, int *ret_r, struct err *e)
 {
 	const struct instance_spec *spec = s->i->spec;
+	unsigned percent;
 
+	/* All of them begin at once; what they say is asked below. */
+	(void)image_cache_want(s->nc->cache, spec->image, &percent, NULL);
+	if (spec->kernel)
+		(void)image_cache_want(s->nc->cache, spec->kernel, &percent, NULL);
+	if (spec->ramdisk)
+		(void)image_cache_want(s->nc->cache, spec->ramdisk, &percent, NULL);
 	return have_file(s, spec->image, "image", ret_r, e) &&
 	       (!spec->kernel || have_file(s, spec->kernel, "kernel", ret_r, e)) &&
 	       (!spec->ramdisk || have_file(s, spec->ramdisk, "ramdisk", ret_r, e));

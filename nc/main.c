@@ -65,7 +65,7 @@ lifecycle(void *arg, const struct helper_guest *guest)
 
 	log_info(nc->log, "guest.event", "instance=%s state=\"%s\"", guest->instance_id,
 	    helper_state_name(guest->state));
-	nc_instances_poke(nc);
+	nc_instances_news(nc);
 }
 
 static void
@@ -87,7 +87,7 @@ helper_link(void *arg, bool up, const char *why)
 static void
 fetched(void *arg, const char *digest)
 {
-	nc_instances_poke(arg);
+	nc_instances_news(arg);
 }
 
 static int
@@ -232,8 +232,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	    nc->loop, daemon_workers(d), "nc", "networks", RECONCILE_MS, nc_networks_reconcile, nc);
 	nc->instances = reconciler_new(nc->loop, daemon_workers(d), "nc", "instances", RECONCILE_MS,
 	    nc_instances_reconcile, nc);
-	nc->renewal =
-	    member_renewal_new(d, nc->rpc, "nc", nc->conf->daemon.state_dir, NULL, NULL);
+	nc->renewal = member_renewal_new(d, nc->rpc, "nc", nc->conf->daemon.state_dir, NULL, NULL);
 	r = serve(nc, e);
 	if (r < 0) {
 		stop(d, nc);

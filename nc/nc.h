@@ -51,6 +51,7 @@ struct nc {
 	    health;       /* under lock; degraded with a reason while the helper is away */
 	struct map *live; /* under lock: instance id -> struct nc_live */
 	struct map *vpcs; /* under lock: VPC id -> struct nc_vpc_live */
+	uint64_t news;    /* under lock: counts nc_instances_news */
 	bool has_swept;   /* reconciler's own */
 	bool is_ending;   /* under lock */
 	unsigned jobs;    /* under lock: of nc_run, queued or running */
@@ -68,14 +69,14 @@ void nc_node_helper_link(void *arg, bool up, const char *why);
 /* -- instance.c: deciding what to do, when -- */
 struct nc_live {      /* what this process knows of an instance beside the store; under nc->lock */
 	bool is_busy; /* a step is under way */
-	bool is_adopted;     /* its network services were registered by this process */
-	uint64_t released;   /* FAILED: the generation of which nothing is left */
-	uint64_t retry_ms;   /* not before */
-	bool is_settled;     /* nothing to do until there is news */
-	uint64_t settled_at; /* generation and state it was settled in */
+	bool is_adopted;   /* its network services were registered by this process */
+	uint64_t released; /* FAILED: the generation of which nothing is left */
+	uint64_t retry_ms; /* not before */
 };
 int nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
-void nc_instances_poke(struct nc *nc); /* news: any thread */
+void nc_instances_poke(struct nc *nc); /* look again; any thread */
+/* Something came that an instance may be waiting for: nobody waits for its retry. Any thread. */
+void nc_instances_news(struct nc *nc);
 bool nc_image_is_used(void *arg, const char *digest);
 /* The guests there are; heap. */
 int nc_guests_list(struct nc *nc, struct helper_reply *ret, struct err *e);

@@ -412,7 +412,7 @@ nc_networks_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e)
 		has_changed = true;
 	}
 	if (has_changed)
-		nc_instances_poke(nc);
+		nc_instances_news(nc);
 	if (result < 0)
 		*ret_again_ms = 1000;
 	return result;

@@ -115,7 +115,7 @@ nc_node_health(struct nc *nc, const struct helper_health *health)
 	strcpy(n->what, health->degraded ? "degraded" : "up");
 	if (nc_run(nc, tell, n, NULL) < 0)
 		free(n); /* the queue is full: readers learn it with the next news */
-	nc_instances_poke(nc);
+	nc_instances_news(nc);
 }
 
 static void

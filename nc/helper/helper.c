@@ -379,6 +379,24 @@ beat_work(void *arg, struct err *e)
 	return r;
 }
 
+/* In the background: who starts a guest meanwhile waits for the same thing inside libvirt. */
+static int
+warm_work(void *arg, struct err *e)
+{
+	struct helper *h = arg;
+
+	return h->hypervisor->ops->warm(h->hypervisor, h->health.hypervisor, h->conf->emulator, e);
+}
+
+static void
+warm_done(void *arg, int r, const struct err *e)
+{
+	struct helper *h = arg;
+
+	if (r < 0)
+		log_warn(h->log, "helper.warm", "error=\"%s\"", e->text);
+}
+
 static void
 beat_done(void *arg, int r, const struct err *e)
 {
@@ -389,6 +407,12 @@ beat_done(void *arg, int r, const struct err *e)
 	if (found)
 		log_info(h->log, "helper.probe", "hypervisor=%s why=\"%s\"", found, b->why);
 	helper_set_health(h, r < 0, found, e->text);
+	if (r == 0 && !h->is_warm) {
+		const struct task warm = { .work = warm_work, .done = warm_done, .arg = h };
+
+		h->is_warm = true;
+		helper_task(h, &warm);
+	}
 	if (h->beat)
 		loop_timer_set(h->beat, r < 0 ? BEAT_DEGRADED_MS : BEAT_MS);
 }

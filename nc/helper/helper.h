@@ -43,7 +43,7 @@ struct helper {
 	unsigned job_count;
 	struct helper_health health;
 	struct loop_timer *beat;
-	bool is_beating;
+	bool is_beating, is_warm;
 	unsigned stuck; /* tasks past their deadline whose call has not come back */
 };
 

@@ -385,6 +385,22 @@ libvirt_connect(struct hypervisor *h, struct err *e)
 	return get_connection(of(h), &c, e);
 }
 
+static int
+libvirt_warm(struct hypervisor *h, const char *type, const char *emulator, struct err *e)
+{
+	_cleanup_connection_ virConnectPtr c = NULL;
+	int r = get_connection(of(h), &c, e);
+	char *text;
+
+	if (r < 0 || strcmp(type, "test") == 0)
+		return r;
+	text = virConnectGetDomainCapabilities(c, emulator, "x86_64", "pc", type, 0);
+	if (!text)
+		return set_libvirt_error(e, "cannot ask for QEMU's abilities");
+	free(text);
+	return 0;
+}
+
 /* -- the operations -- */
 
 static int
@@ -537,6 +553,7 @@ libvirt_free(struct hypervisor *base)
 
 static const struct hypervisor_ops libvirt_ops = {
 	.connect = libvirt_connect,
+	.warm = libvirt_warm,
 	.list = libvirt_list,
 	.look = libvirt_look,
 	.create_paused = libvirt_create_paused,

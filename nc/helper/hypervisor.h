@@ -20,6 +20,8 @@ struct hypervisor_ops {
 	/* Connects when that is needed; ERR_UNAVAILABLE says why not. Every other call does so too.
 	 */
 	int (*connect)(struct hypervisor *h, struct err *e);
+	/* What is slow the first time (QEMU is asked for what it can do) is done now. */
+	int (*warm)(struct hypervisor *h, const char *type, const char *emulator, struct err *e);
 	/* At most `max` guests that are ours (their name is an instance id). */
 	int (*list)(struct hypervisor *h, struct helper_guest *guests, size_t max,
 	    size_t *ret_count, struct err *e);
