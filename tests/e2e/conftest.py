@@ -36,6 +36,18 @@ def cloud():
         one.down(wipe=True)
 
 
+@pytest.fixture(scope="session")
+def other(cloud):
+    """A second cloud beside the first: for what two clouds mean to each other, and for what spoils one."""
+    two = lib.Cloud(NAME + "-2")
+    if two.model:
+        two.down(wipe=True)
+    two.up(no_build=True, image=None)
+    yield two
+    if lib.model.load(two.name):
+        two.down(wipe=True)
+
+
 @pytest.fixture
 def tidy(cloud):
     """Terminates whatever the test started."""

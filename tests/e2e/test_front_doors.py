@@ -1,4 +1,5 @@
 """Bad input at the front doors: AWS' exact code outside, and the daemons go on."""
+import contextlib
 import http.client
 import re
 import socket
@@ -14,11 +15,13 @@ def door(cloud, request):
 
 def exchange(door, raw, timeout=10):
     with socket.create_connection(door, timeout=timeout) as s:
-        s.sendall(raw)
-        s.shutdown(socket.SHUT_WR)
         found = b""
-        while chunk := s.recv(65536):
-            found += chunk
+        with contextlib.suppress(ConnectionError, OSError):  # it may hang up before it heard all
+            s.sendall(raw)
+            s.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            while chunk := s.recv(65536):
+                found += chunk
     return found
 
 

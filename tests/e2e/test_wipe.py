@@ -6,6 +6,13 @@ from cloud import model, net, proc
 from test_bed import assert_nothing_left
 
 
+def test_a_cloud_goes_and_the_other_stays(cloud, other):
+    name = other.name
+    other.down(wipe=True)
+    assert_nothing_left(name)
+    assert "not running" not in cloud.tool("status").stdout
+
+
 def test_down_keeps_the_state_and_up_finds_it(cloud):
     one = cloud.booted()
     cloud.down(wipe=False)
