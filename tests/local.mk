@@ -33,6 +33,8 @@ $(BUILD)/obj/$(1).o: EXTRA_CFLAGS = $(CFLAGS_cmocka) $$(call owner_flags,$(2))
 endef
 $(foreach t,$(UNIT_SOURCES:.c=),$(eval $(call unit_rules,$(t),$(call test_dir,$(t)))))
 
+$(BUILD)/tests/unit/tools/test_admin: | $(BUILD)/bin/mallee-admin # which it runs
+
 $(BUILD)/obj/tests/%.o: EXTRA_CFLAGS ?= $(CFLAGS_cmocka) $(call pkg_cflags,$(all_pkgs))
 
 # A target is linked with the daemons whose headers it includes ("nc/spec.h").

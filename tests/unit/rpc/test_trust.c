@@ -350,6 +350,7 @@ struct clc {
 	const char *role; /* of the token */
 	_Atomic bool is_used, is_in_service, is_evil /* signs for another role */;
 	struct http_server *http;
+	const struct http_server_options *options; /* while it opens */
 	struct http_worker_options worker;
 	struct tls_context *tls;
 	char *url;
@@ -446,6 +447,15 @@ on_call(struct http_call *call, void *arg)
 }
 
 static void
+open_http(void *arg)
+{
+	struct clc *clc = arg;
+	struct err e = { 0 };
+
+	must(http_server_new(clc->node.loop, clc->options, &clc->fd, 1, &clc->http, &e), &e);
+}
+
+static void
 clc_setup(struct clc *clc, struct test_cloud *cloud)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
@@ -476,7 +486,8 @@ clc_setup(struct clc *clc, struct test_cloud *cloud)
 	assert_int_equal(listen(clc->fd, 16), 0);
 	getsockname(clc->fd, (struct sockaddr *)&address, &size);
 	clc->url = xasprintf("https://127.0.0.1:%u", ntohs(address.sin_port));
-	must(http_server_new(clc->node.loop, &options, &clc->fd, 1, &clc->http, &e), &e);
+	clc->options = &options;
+	test_node_on_loop(&clc->node, open_http, clc);
 }
 
 static void
