@@ -206,9 +206,7 @@ tls_send(struct http_connection *c, const void *p, size_t n)
 static ssize_t
 plain_result(struct http_connection *c, ssize_t r, size_t wanted)
 {
-	if (r < 0 && errno == EINTR)
-		return IO_BLOCKED; /* is_writable stays: tried again */
-	if (r < 0 && errno == EAGAIN) {
+	if (r < 0 && (errno == EAGAIN || errno == EINTR)) {
 		c->is_writable = false;
 		return IO_BLOCKED;
 	}
@@ -253,9 +251,11 @@ send_file(struct http_connection *c, struct http_segment *s)
 	if (n > HTTP_SCRATCH)
 		n = HTTP_SCRATCH;
 	r = pread(s->fd, c->hub->scratch, n, offset);
-	if (r <= 0)
+	/* A short read means a file shorter than promised; and a repeated SSL_write must find all
+	 * its bytes again, not what the last use of the scratch left there. */
+	if (r != (ssize_t)n)
 		return IO_BROKEN;
-	return tls_send(c, c->hub->scratch, (size_t)r);
+	return tls_send(c, c->hub->scratch, n);
 }
 
 /* Sends some of what is queued. True when something changed. */

@@ -448,7 +448,7 @@ http_fail(struct http_exchange *x, int status, const char *text)
 	}
 	http_exchange_gone(x, false);
 	x->is_failed = true;
-	http_out_clear(x);
+	/* What may still be queued is a 100 Continue, perhaps half sent: it stays. */
 	n = snprintf(reply, sizeof(reply),
 	    "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
 	    "Connection: close\r\n\r\n%.128s\n",

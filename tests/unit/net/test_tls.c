@@ -70,10 +70,12 @@ on_head(struct http_exchange *x, void *arg)
 {
 	const struct http_peer *p = http_peer(x);
 
-	if (str_is(http_request(x)->path, "/file")) {
+	if (str_starts(http_request(x)->path, "/file")) {
+		uint64_t n = str_is(http_request(x)->path, "/file-short") ? LARGE + 1 : LARGE;
+
 		http_reply_begin(x, 200);
-		http_reply_length(x, LARGE);
-		http_reply_file(x, open(file_path, O_RDONLY | O_CLOEXEC), 0, LARGE);
+		http_reply_length(x, n);
+		http_reply_file(x, open(file_path, O_RDONLY | O_CLOEXEC), 0, n);
 		http_reply_end(x);
 	} else if (http_request(x)->content_length) {
 		http_reply_begin(x, 200);
@@ -323,6 +325,48 @@ large_bodies(void **state)
 	tls_unref(context);
 }
 
+/* Records half sent are repeated exactly, from memory and from files, while the peer reads slowly;
+ * a file that is too short cuts the connection before a byte that is not its own. */
+static void
+slow_reader_and_short_file(void **state)
+{
+	static const char *const paths[] = { "/file", "/file-short" };
+	struct tls_context *context =
+	    context_with("server.pem", "server.key", NULL, TLS_PEER_NONE, TLS1_2_VERSION, 0, NULL);
+	_cleanup_strbuf_ struct strbuf file = STRBUF_INIT;
+	struct net_server s;
+
+	assert_int_equal(fs_read(file_path, LARGE, &file, NULL), 0);
+	serve(&s, HTTP_TLS_REQUIRED, context);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		_cleanup_free_ char *request =
+		    xasprintf("GET %s HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n", paths[i]);
+		_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+		static char buffer[70000];
+		const char *body;
+		struct client c;
+		int n, small = 262144;
+
+		assert_true(client_open(&c, s.port, NULL, TLS1_3_VERSION));
+		(void)setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+		assert_true(SSL_write(c.ssl, request, (int)strlen(request)) > 0);
+		for (int turn = 0; (n = SSL_read(c.ssl, buffer, sizeof(buffer))) > 0; turn++) {
+			strbuf_add(&out, buffer, (size_t)n);
+			if (turn % 32 == 0)
+				usleep(2000);
+		}
+		body = memmem(out.p, out.n, "\r\n\r\n", 4);
+		assert_non_null(body);
+		body += 4;
+		n = (int)(out.p + out.n - body);
+		assert_true(i == 0 ? n == (int)LARGE : n <= (int)LARGE);
+		assert_memory_equal(body, file.p, (size_t)n);
+		client_close(&c);
+	}
+	net_server_stop(&s);
+	tls_unref(context);
+}
+
 static atomic_bool stop_asking;
 
 static void *
@@ -422,6 +466,7 @@ main(void)
 		cmocka_unit_test(old_versions_are_refused),
 		cmocka_unit_test(first_byte_decides),
 		cmocka_unit_test(large_bodies),
+		cmocka_unit_test(slow_reader_and_short_file),
 		cmocka_unit_test(reloads_under_traffic),
 	};
 
