@@ -549,7 +549,7 @@ metadata_get(const struct metadata_source *source, const char *path, struct aren
 		return list_versions(arena);
 	if (!str_split(&rest, '/', &version) || !is_version(version))
 		return a;
-	s.path = rest;
+	s.path = rest.p ? rest : STR("");
 	if (s.path.n && s.path.p[s.path.n - 1] == '/')
 		s.path.n--;
 	if (rest.n && !s.path.n) /* "/latest//" */
