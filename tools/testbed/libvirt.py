@@ -66,7 +66,7 @@ def start(cloud, host, which):
     except FileNotFoundError:
         pass
     log = os.path.join(cloud.log, f"{which}:{host.name}.log")
-    pid = proc.launch(hosts.enter(cloud, host.name, f"/usr/sbin/{which}"), log, pidfile)
+    pid = proc.launch(hosts.enter(cloud, host.name, f"/usr/sbin/{which}"), log, pidfile, reap=True)
     end = time.monotonic() + 20
     while not os.path.exists(inside):
         if not proc.stat_of(pid) or time.monotonic() > end:

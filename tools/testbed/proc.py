@@ -3,11 +3,14 @@
 A process belongs to a host when its network or mount namespace is the host's. That finds also what daemons
 started themselves (guests, libvirt's children), so that nothing is left when a cloud goes down.
 """
+import ctypes
 import os
 import signal
 import time
 
 from .term import Failure
+
+PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def stat_of(pid):
@@ -47,11 +50,29 @@ def command_line(pid):
         return []
 
 
-def launch(argv, log, pidfile, fds=(), env=None):
+def collect_orphans(writer):
+    """Waits for children, and for the orphans that became ours; returns when there are none left."""
+    os.close(writer)
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in range(3):
+        os.dup2(null, number)
+    os.closerange(3, 1024)
+    os.chdir("/")
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            return
+
+
+def launch(argv, log, pidfile, fds=(), env=None, reap=False):
     """Starts argv detached from us (own session, orphan), output appended to `log`, `fds` as 3, 4, ...
 
     With fds, LISTEN_PID is set to the pid that argv gets: every program in front of the last (nsenter,
     setpriv) must only exec the next. Returns the pid.
+
+    reap: our first child stays as the parent of whatever argv's children leave behind, and collects it.
+    libvirtd waits for each QEMU that it has killed to vanish, and process 1 may take seconds to collect one.
     """
     os.makedirs(os.path.dirname(log), exist_ok=True)
     reader, writer = os.pipe()
@@ -59,9 +80,13 @@ def launch(argv, log, pidfile, fds=(), env=None):
     if child == 0:
         try:
             os.setsid()
+            if reap:
+                ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             pid = os.fork()
             if pid:
                 os.write(writer, b"%d\n" % pid)
+                if reap:
+                    collect_orphans(writer)
                 os._exit(0)
             out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             null = os.open("/dev/null", os.O_RDONLY)
@@ -86,7 +111,8 @@ def launch(argv, log, pidfile, fds=(), env=None):
     os.close(writer)
     with os.fdopen(reader, "r") as answer:
         line = answer.readline()
-    os.waitpid(child, 0)
+    if not reap:
+        os.waitpid(child, 0)
     if not line:
         raise Failure(f"cannot start '{argv[0]}'")
     pid = int(line)
