@@ -12,7 +12,7 @@ pytestmark = pytest.mark.long
 
 def in_chroot(tree, script, log, timeout):
     """Runs a script in the tree with its own mounts; what it said goes to a file."""
-    outside = ("set -e; mount --make-rprivate /; cd \"$0\"; mount --bind . .; mount -t proc proc proc; "
+    outside = ("set -e; mount --make-rprivate /; mount --bind \"$0\" \"$0\"; cd \"$0\"; mount -t proc proc proc; "
                "mount -t sysfs sysfs sys; mount --rbind /dev dev; mount -t tmpfs tmpfs run; "
                "exec chroot . /bin/bash -ec \"$1\"")
     with open(log, "w", encoding="utf-8") as file:

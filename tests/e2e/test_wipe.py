@@ -31,7 +31,7 @@ def test_wipe_leaves_nothing(cloud):
     namespaces = [os.stat(f"/run/netns/{cloud.model.netns(h.name)}").st_ino for h in cloud.model.hosts]
     cloud.down(wipe=True)
     assert_nothing_left(cloud.name)
-    assert not [one for one in net.listeners("/proc/1/ns/net") if one[1] == loopback]
+    assert not [one for one in net.listeners("/proc/self/ns/net") if one[1] == loopback]
     for entry in os.listdir("/proc"):
         if entry.isdigit() and proc.stat_of(entry):
             found = proc.namespace(f"/proc/{entry}/ns/net")
