@@ -199,6 +199,7 @@ drain(struct daemon *d, void *arg)
 	struct state *s = arg;
 
 	http_server_drain(s->front);
+	rpc_drain(s->clc.rpc);
 }
 
 static void
@@ -207,8 +208,10 @@ stop(struct daemon *d, void *arg)
 	struct state *s = arg;
 	struct clc *clc = &s->clc;
 
+	rpc_cancel(clc->rpc); /* nobody may wait for a loop that stands still */
 	status_server_free(s->status);
 	http_server_free(s->front);
+	http_worker_wait(&s->front_worker);
 	reconciler_free(s->renewal);
 	reconciler_free(clc->expiry);
 	clc_zones_free(clc->zones);

@@ -104,8 +104,6 @@ load_identity(struct rpc *r, struct rpc_identity **ret, struct err *e)
 	n = wsse_identity_load(r->certificate_path, r->key_path, &id->wsse, e);
 	if (n == 0)
 		n = check_dates(r, id->wsse.certificate, e);
-	if (n == 0)
-		n = http_client_new(r->loop, &id->http, e);
 	if (n < 0) {
 		rpc_identity_unref(id);
 		return n;
@@ -137,6 +135,8 @@ open_all(struct rpc *r, struct err *e)
 	n = trust_peer_load(r->state_dir, &r->self, e);
 	if (n == 0)
 		n = load_identity(r, &r->identity, e);
+	if (n == 0)
+		n = http_client_new(r->loop, &r->identity->http, e);
 	options.self = r->self.peer_id;
 	if (n == 0)
 		n = wsse_verifier_new(&options, &r->verifier, e);
@@ -208,6 +208,8 @@ rpc_unref(struct rpc *r)
 void
 rpc_cancel(struct rpc *r)
 {
+	if (!r)
+		return;
 	lock_take(&r->lock);
 	r->is_closing = true;
 	lock_release(&r->lock);
@@ -257,10 +259,31 @@ rpc_free(struct rpc *r)
 	rpc_unref(r);
 }
 
+/* On the loop, where HTTP clients are made. Owns the reference. */
+static void
+adopt_identity(void *arg)
+{
+	struct rpc_identity *fresh = arg, *old = NULL;
+	struct rpc *r = fresh->rpc;
+	struct err e = { 0 };
+	bool ok = http_client_new(r->loop, &fresh->http, &e) == 0;
+
+	lock_take(&r->lock);
+	if (ok && !r->is_closing) {
+		old = r->identity;
+		r->identity = TAKE(fresh);
+	}
+	lock_release(&r->lock);
+	if (!ok)
+		log_error(&r->log, "rpc.not_reloaded", "error=\"%s\"", e.text);
+	rpc_identity_unref(old);
+	rpc_identity_unref(fresh);
+}
+
 int
 rpc_reload(struct rpc *r, struct err *e)
 {
-	struct rpc_identity *fresh = NULL, *old;
+	struct rpc_identity *fresh = NULL;
 	int n;
 
 	n = load_identity(r, &fresh, e);
@@ -272,11 +295,10 @@ rpc_reload(struct rpc *r, struct err *e)
 		rpc_identity_unref(fresh);
 		return n;
 	}
-	lock_take(&r->lock);
-	old = r->identity;
-	r->identity = fresh;
-	lock_release(&r->lock);
-	rpc_identity_unref(old);
+	if (loop_is_current(r->loop))
+		adopt_identity(fresh);
+	else
+		loop_post(r->loop, adopt_identity, fresh);
 	return 0;
 }
 

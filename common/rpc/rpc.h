@@ -21,7 +21,8 @@ struct http_client *rpc_http(struct rpc *r);     /* for other calls on the same 
 const char *rpc_self(const struct rpc *r);       /* our peer id, "nc-0123456789abcdef0" */
 const char *rpc_zone(const struct rpc *r);       /* our zone, "" when we have none */
 uint64_t rpc_epoch(const struct rpc *r);         /* of this boot */
-int rpc_reload(struct rpc *r, struct err *e);    /* certificate and CA from disk */
+/* Certificate and CA from disk. Any thread; calls begun afterwards may still use the old ones once. */
+int rpc_reload(struct rpc *r, struct err *e);
 
 /* -- server -- */
 struct rpc_request {
