@@ -27,6 +27,7 @@ class Role:
     port: int = 0
     status_port: int = 0
     user: str = USER
+    group: str = ""    # the user's own; the nc's is the guests', who read its files through it
     joins: bool = False
     door: str = ""     # whose front doors it gets
 
@@ -39,7 +40,7 @@ ROLES = {
     "virtlogd": Role("virtlogd", "node", user="root"),
     "libvirtd": Role("libvirtd", "node", user="root"),
     "helper": Role("mallee-nc-helper", "node", user="root"),
-    "nc": Role("mallee-nc", "node", 8775, 9775, joins=True),
+    "nc": Role("mallee-nc", "node", 8775, 9775, joins=True, group="kvm"),
 }
 
 
@@ -200,7 +201,7 @@ def running(cloud, one):
 def as_user(one, argv):
     if one.spec.user == "root":
         return argv
-    return ["setpriv", "--reuid", one.spec.user, "--regid", one.spec.user, "--init-groups", "--", *argv]
+    return ["setpriv", "--reuid", one.spec.user, "--regid", one.spec.group or one.spec.user, "--init-groups", "--", *argv]
 
 
 def start(cloud, one, wait=True):
