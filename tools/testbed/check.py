@@ -53,6 +53,8 @@ def stages(long):
               {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}),
         Stage("unit-tsan", "unit", make("check", "SANITIZE=thread"), {"TSAN_OPTIONS": "halt_on_error=1"}),
         Stage("postgres", "build", make("check-postgres")),
+        Stage("node-tools", "build", make("node-tools", "SANITIZE=address,undefined")),
+        Stage("node", "pytest", pytest("node", "tests/node"), {"MALLEE_BUILD": "build/asan"}, needs="tests/node"),
         Stage("tools", "pytest", pytest("tools", "tests/tools"), needs="tests/tools"),
         Stage("e2e", "pytest", pytest("e2e", "tests/e2e", *([] if long else ["-m", "not long"])), needs="tests/e2e"),
     ]
