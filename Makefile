@@ -149,7 +149,8 @@ install: all
 	for p in $(PROGRAMS); do case $$p in \
 	  */mallee-admin) install -m 755 $$p $(DESTDIR)$(PREFIX)/bin/ ;; \
 	  *) install -m 755 $$p $(DESTDIR)$(PREFIX)/sbin/ ;; esac || exit 1; done
-	for f in $(wildcard packaging/*.service packaging/*.socket packaging/*.target); do install -m 644 $$f $(DESTDIR)/lib/systemd/system/ || exit 1; done
+	for f in $(wildcard packaging/*.service packaging/*.socket packaging/*.path packaging/*.target); do install -m 644 $$f $(DESTDIR)/lib/systemd/system/ || exit 1; done
+	for d in sysusers.d tmpfiles.d; do install -D -m 644 packaging/$$d/mallee.conf $(DESTDIR)$(PREFIX)/lib/$$d/mallee.conf || exit 1; done
 	for f in $(wildcard packaging/*.conf); do t=$(DESTDIR)/etc/mallee/$${f##*/}; [ -e $$t ] || install -m 644 $$f $$t || exit 1; done
 	for f in $(wildcard docs/man/*.[1-8]); do install -D -m 644 $$f $(DESTDIR)$(PREFIX)/share/man/man$${f##*.}/$${f##*/} || exit 1; done
 
