@@ -52,8 +52,17 @@ encode_again(struct strbuf *out, struct str s, bool plus_is_space, bool keep_sla
 	static const char digits[] = "0123456789ABCDEF";
 
 	while (s.n > 0) {
-		char c = next_byte(&s, plus_is_space);
+		size_t same = 0; /* what stands for itself, copied in one go */
+		char c;
 
+		while (same < s.n && (is_unreserved(s.p[same]) || (s.p[same] == '/' && keep_slash)))
+			same++;
+		strbuf_add(out, s.p, same);
+		s.p += same;
+		s.n -= same;
+		if (s.n == 0)
+			return;
+		c = next_byte(&s, plus_is_space);
 		if (is_unreserved(c) || (c == '/' && keep_slash)) {
 			strbuf_addc(out, c);
 		} else {
@@ -141,25 +150,34 @@ canonical_query(struct strbuf *out, const struct str *raws, unsigned count, cons
 void
 canonical_value(struct strbuf *out, struct str value)
 {
+	size_t run = 0; /* start of what is copied as it is */
+
 	value = str_trim(value);
-	for (size_t i = 0; i < value.n; i++)
-		if (value.p[i] != ' ' || value.p[i - 1] != ' ') /* trimmed: i > 0 at a space */
-			strbuf_addc(out, value.p[i]);
+	for (size_t i = 1; i < value.n; i++)
+		if (value.p[i] == ' ' && value.p[i - 1] == ' ') {
+			strbuf_add(out, value.p + run, i - run);
+			run = i + 1;
+		}
+	strbuf_add(out, value.p + run, value.n - run);
+}
+
+static bool
+is_same_name(struct str a, struct str b)
+{
+	return a.n == b.n && strncasecmp(a.p, b.p, a.n) == 0;
 }
 
 bool
 canonical_header(struct strbuf *out, const struct auth_request *rq, struct str name)
 {
-	_cleanup_free_ char *wanted = str_dup(name);
 	bool found = false;
 
 	for (unsigned i = 0; i < rq->header_count; i++) {
-		if (!str_is_nocase(rq->headers[i].name, wanted))
+		if (!is_same_name(rq->headers[i].name, name))
 			continue;
-		if (found)
-			strbuf_addc(out, ',');
-		else
-			strbuf_addf(out, "%s:", wanted);
+		if (!found)
+			strbuf_addstr(out, name);
+		strbuf_addc(out, found ? ',' : ':');
 		canonical_value(out, rq->headers[i].value);
 		found = true;
 	}

@@ -437,6 +437,7 @@ try_variant(const struct checking *c, const uint8_t key[32], struct str path, st
 	char signature[65];
 	int r;
 
+	strbuf_reserve(&text, 1024);
 	strbuf_addstr(&text, c->rq->method);
 	strbuf_addc(&text, '\n');
 	strbuf_addstr(&text, path);
