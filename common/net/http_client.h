@@ -44,12 +44,13 @@ struct http_client_reply {
 	char peer_fingerprint[65]; /* of the server's certificate, hex; "" without TLS */
 };
 int http_client_new(struct loop *loop, struct http_client **ret, struct err *e);
-void http_client_free(struct http_client *c); /* requests under way end with ERR_CANCELLED */
+/* On the loop's thread, or when it does not run. Requests under way end with ERR_CANCELLED. */
+void http_client_free(struct http_client *c);
 DEFINE_CLEANUP(struct http_client *, http_client_free)
 /* Any thread. `done` runs on the loop; reply is NULL on failure; both are valid during the call. */
 void http_send(struct http_client *c, const struct http_client_request *request,
     void (*done)(void *arg, struct http_client_reply *reply, const struct err *e), void *arg);
-/* Blocks a worker thread (never the loop's). The reply is the caller's: http_client_reply_done. */
+/* Blocks a worker thread (never the loop's, which must run). The reply is the caller's: http_client_reply_done. */
 int http_fetch(struct http_client *c, const struct http_client_request *request,
     struct http_client_reply *ret, struct err *e);
 void http_client_reply_done(struct http_client_reply *r);
