@@ -7,7 +7,7 @@ name=$1 kind=$2 directory=$3
 hostname "$name"
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
-mount --bind "$directory/hosts.txt" /etc/hosts
+[ ! -f /etc/hosts ] || mount --bind "$directory/hosts.txt" /etc/hosts
 mount -t tmpfs -o mode=755,size=64m tmpfs /run
 mkdir -m 755 /run/mallee /run/lock
 chown mallee:mallee /run/mallee

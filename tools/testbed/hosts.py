@@ -177,7 +177,7 @@ def enter(cloud, name, *argv):
     if not pid:
         cloud.host(name)
         raise Failure(f"host '{name}' is not up; bring it up with: tools/cloud up --name {cloud.name}")
-    return ["nsenter", "-t", str(pid), "-m", "-n", "-u", "--", *argv]
+    return ["nsenter", "-t", str(pid), "-m", "-n", "-u", "-r", "-w", "--", *argv]
 
 
 def execute(cloud, name, argv):

@@ -1,4 +1,5 @@
 """libvirt on a node: its own virtlogd and libvirtd, with configuration and state under the node's directory."""
+import grp
 import os
 import pwd
 import time
@@ -34,7 +35,11 @@ max_core = 0
 
 
 def prepare_machine():
-    """The user that guests run as; Debian's libvirt-daemon-system makes it, which would start a libvirtd."""
+    """The user that guests run as, as Debian's libvirt-daemon-system makes it; that would start a libvirtd."""
+    try:
+        grp.getgrnam("libvirt-qemu")
+    except KeyError:
+        run("addgroup", "--system", "--quiet", "libvirt-qemu")
     try:
         pwd.getpwnam("libvirt-qemu")
     except KeyError:
