@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from cloud import TOP, eventually, guests, image_files
+from cloud import TOP, eventually, guests, image_files, proc
 
 pytestmark = pytest.mark.long
 
@@ -23,6 +23,13 @@ def in_chroot(tree, script, log, timeout):
         said = file.read()
     assert done.returncode == 0, said[-4000:]
     return said
+
+
+def root_of(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/root")
+    except OSError:
+        return ""
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,7 @@ def minimal_debian(tmp_path_factory):
                            capture_output=True, check=True).stdout
     subprocess.run(["cpio", "-0", "-pdm", "--quiet", tree + "/root/mallee"], cwd=TOP, input=files, check=True)
     yield tree, base
+    proc.kill([int(pid) for pid in os.listdir("/proc") if pid.isdigit() and root_of(pid).startswith(tree)])
     shutil.rmtree(tree, ignore_errors=True)
 
 
