@@ -122,6 +122,13 @@ def test_shutdown_from_inside(cloud, tidy, behaviour, state, reason):
     assert ended["StateReason"]["Code"] == reason
 
 
+def test_ephemeral_disk(cloud, tidy):
+    one = cloud.booted(InstanceType="m1.small")
+    guest = cloud.guest(one)
+    assert int(guest.sh("cat /sys/block/vdb/size")) * 512 == 1 << 30
+    guest.sh("dd if=/dev/zero of=/dev/vdb bs=64k count=16 conv=fsync 2>/dev/null")
+
+
 def test_the_rest_of_the_api_answers(cloud, resident):
     ec2 = cloud.ec2
     assert [r["RegionName"] for r in ec2.describe_regions()["Regions"]] == [cloud.variables["AWS_DEFAULT_REGION"]]

@@ -90,7 +90,7 @@ def test_debian_with_cloud_init(cloud, tidy):
     image = cloud.ec2.register_image(Name=digest, ImageLocation=f"{bucket}/{digest}/root.ext4", Architecture="x86_64",
                                      RootDeviceName="/dev/vda", KernelId=ids["kernel"],
                                      RamdiskId=ids["ramdisk"])["ImageId"]
-    one = cloud.run(ImageId=image, InstanceType="m1.medium",
+    one = cloud.run(ImageId=image, InstanceType="t2.small",
                     UserData="#cloud-config\nruncmd:\n - [sh, -c, 'echo cloud-init-ran > /run/ran']\n")
     cloud.wait(one, "running")
     guest = cloud.guest(one)
