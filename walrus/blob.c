@@ -1,0 +1,480 @@
+/* Blob files. While a writer lives its id is in `writing`, so that the sweep of orphans can tell a file
+ * that is still to be named from one that nobody will ever name. */
+#include "blob.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/id.h"
+#include "base/map.h"
+#include "base/vec.h"
+#include "crc32c.h"
+#include "run/fd.h"
+#include "run/fs.h"
+#include "run/lock.h"
+
+#define MAGIC "MalleeB1"
+#define WRITEBACK_EVERY (8 * 1024 * 1024)
+#define BLOCKS_MAX (UINT64_C(5) << 10) /* 5 GiB */
+
+struct trailer { /* little-endian, like every machine this runs on */
+	char magic[8];
+	uint64_t size_bytes;
+	uint32_t block_bytes, block_count;
+	uint32_t table_crc32c;
+	uint32_t crc32c; /* of the fields above */
+};
+_Static_assert(sizeof(struct trailer) == 32, "the trailer is part of the format");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-endian");
+
+struct blobs {
+	char *directory;
+	struct lock lock;
+	struct map *writing;        /* under lock: ids */
+	uint8_t known[65536 / 8];   /* under lock: directories that are durable */
+};
+
+struct blob_writer {
+	struct blobs *blobs;
+	char id[BLOB_ID_SIZE];
+	int fd; /* -1: still in `small` */
+	struct strbuf small;
+	uint64_t size_bytes, flushed_bytes;
+	uint32_t block_crc; /* of the block at hand */
+	VEC(uint32_t) table;
+	bool is_kept;
+};
+
+struct blob_reader {
+	int fd; /* -1: `data` */
+	char *data;
+	uint64_t size_bytes;
+	uint32_t *table;
+	uint32_t block_count;
+};
+
+bool
+blob_id_is_valid(const char *id)
+{
+	return strlen(id) == BLOB_ID_SIZE - 1 && strspn(id, "0123456789abcdef") == BLOB_ID_SIZE - 1;
+}
+
+static char *
+path_of(const struct blobs *b, const char *id)
+{
+	return xasprintf("%s/%.2s/%.2s/%s", b->directory, id, id + 2, id);
+}
+
+int
+blobs_open(const char *directory, struct blobs **ret, struct err *e)
+{
+	struct blobs *b;
+	int r = fs_mkdir_p(directory, 0700, e);
+
+	if (r < 0)
+		return r;
+	b = xcalloc(1, sizeof(*b));
+	b->directory = xstrdup(directory);
+	b->writing = map_new(NULL);
+	lock_init(&b->lock, LOCK_CACHE);
+	*ret = b;
+	return 0;
+}
+
+void
+blobs_free(struct blobs *b)
+{
+	if (!b)
+		return;
+	map_free(b->writing);
+	lock_done(&b->lock);
+	free(b->directory);
+	free(b);
+}
+
+/* -- directories -- */
+
+static unsigned
+slot_of(const char *id)
+{
+	uint8_t two[2] = { 0 };
+	size_t n;
+
+	(void)hex_decode((struct str){ id, 4 }, two, sizeof(two), &n);
+	return (unsigned)two[0] << 8 | two[1];
+}
+
+static bool
+is_known(struct blobs *b, unsigned slot)
+{
+	LOCK_SCOPE(&b->lock);
+	return b->known[slot / 8] & 1u << slot % 8;
+}
+
+/* Both levels, durable: a file's name is no better than the names above it. */
+static int
+make_directory(struct blobs *b, const char *id, struct err *e)
+{
+	_cleanup_free_ char *upper = xasprintf("%s/%.2s", b->directory, id);
+	_cleanup_free_ char *lower = xasprintf("%s/%.2s/%.2s", b->directory, id, id + 2);
+	unsigned slot = slot_of(id);
+	int r;
+
+	if (is_known(b, slot))
+		return 0;
+	r = fs_mkdir_p(lower, 0700, e);
+	if (r == 0)
+		r = fs_sync_directory(upper, e);
+	if (r == 0)
+		r = fs_sync_directory(b->directory, e);
+	if (r < 0)
+		return r;
+	LOCK_SCOPE(&b->lock);
+	b->known[slot / 8] |= (uint8_t)(1u << slot % 8);
+	return 0;
+}
+
+/* -- writing -- */
+
+struct blob_writer *
+blob_writer_new(struct blobs *b)
+{
+	struct blob_writer *w = xcalloc(1, sizeof(*w));
+
+	w->blobs = b;
+	w->fd = -1;
+	return w;
+}
+
+static int
+write_out(struct blob_writer *w, const void *p, size_t n, struct err *e)
+{
+	return n ? fd_write_all(w->fd, p, n, e) : 0;
+}
+
+static int
+open_file(struct blob_writer *w, struct err *e)
+{
+	struct blobs *b = w->blobs;
+	_cleanup_free_ char *path = NULL;
+	uint8_t bytes[16];
+	int r;
+
+	random_bytes(bytes, sizeof(bytes));
+	hex_encode(bytes, sizeof(bytes), w->id);
+	path = path_of(b, w->id);
+	r = make_directory(b, w->id, e);
+	if (r < 0)
+		return r;
+	lock_take(&b->lock);
+	map_set(b->writing, w->id, b);
+	lock_release(&b->lock);
+	w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (w->fd < 0)
+		return err_set_errno(e, errno, "cannot create blob '%s'", w->id);
+	r = write_out(w, w->small.p, w->small.n, e);
+	strbuf_done(&w->small);
+	return r;
+}
+
+static void
+sum(struct blob_writer *w, struct str bytes)
+{
+	while (bytes.n > 0) {
+		size_t n = BLOB_BLOCK - w->size_bytes % BLOB_BLOCK;
+
+		if (n > bytes.n)
+			n = bytes.n;
+		w->block_crc = crc32c(w->block_crc, bytes.p, n);
+		w->size_bytes += n;
+		bytes.p += n;
+		bytes.n -= n;
+		if (w->size_bytes % BLOB_BLOCK == 0) {
+			vec_add(&w->table, w->block_crc);
+			w->block_crc = 0;
+		}
+	}
+}
+
+int
+blob_writer_add(struct blob_writer *w, struct str bytes, struct err *e)
+{
+	int r = 0;
+
+	sum(w, bytes);
+	if (w->fd < 0 && w->size_bytes <= BLOB_INLINE_MAX) {
+		strbuf_add(&w->small, bytes.p, bytes.n);
+		return 0;
+	}
+	if (w->fd < 0)
+		r = open_file(w, e);
+	if (r == 0)
+		r = write_out(w, bytes.p, bytes.n, e);
+	if (r < 0)
+		return r;
+	/* What is on its way early does not have to be waited for at the end. */
+	if (w->size_bytes - w->flushed_bytes >= WRITEBACK_EVERY) {
+		(void)sync_file_range(w->fd, (off64_t)w->flushed_bytes,
+		    (off64_t)(w->size_bytes - w->flushed_bytes), SYNC_FILE_RANGE_WRITE);
+		w->flushed_bytes = w->size_bytes;
+	}
+	return 0;
+}
+
+static int
+finish_file(struct blob_writer *w, struct blob *ret, struct err *e)
+{
+	_cleanup_free_ char *directory =
+	    xasprintf("%s/%.2s/%.2s", w->blobs->directory, w->id, w->id + 2);
+	struct trailer t = { .magic = MAGIC, .size_bytes = w->size_bytes, .block_bytes = BLOB_BLOCK };
+	int r;
+
+	if (w->size_bytes % BLOB_BLOCK)
+		vec_add(&w->table, w->block_crc);
+	t.block_count = (uint32_t)w->table.count;
+	t.table_crc32c = crc32c(0, w->table.items, w->table.count * sizeof(*w->table.items));
+	t.crc32c = crc32c(0, &t, offsetof(struct trailer, crc32c));
+	r = write_out(w, w->table.items, w->table.count * sizeof(*w->table.items), e);
+	if (r == 0)
+		r = write_out(w, &t, sizeof(t), e);
+	if (r < 0)
+		return r;
+	if (fdatasync(w->fd) < 0)
+		return err_set_errno(e, errno, "cannot sync blob '%s'", w->id);
+	memcpy(ret->id, w->id, sizeof(ret->id));
+	ret->crc32c = t.table_crc32c;
+	return fs_sync_directory(directory, e);
+}
+
+int
+blob_writer_finish(struct blob_writer *w, struct blob *ret, struct err *e)
+{
+	*ret = (struct blob){ .size_bytes = w->size_bytes };
+	if (w->fd >= 0)
+		return finish_file(w, ret, e);
+	ret->data = strbuf_str(&w->small);
+	ret->crc32c = crc32c(0, ret->data.p, ret->data.n);
+	return 0;
+}
+
+void
+blob_writer_keep(struct blob_writer *w)
+{
+	w->is_kept = true;
+}
+
+void
+blob_writer_free(struct blob_writer *w)
+{
+	if (!w)
+		return;
+	if (w->id[0]) {
+		_cleanup_free_ char *path = path_of(w->blobs, w->id);
+
+		if (!w->is_kept)
+			(void)unlink(path); /* if it can't be removed the sweep will */
+		fd_close(w->fd);
+		lock_take(&w->blobs->lock);
+		(void)map_remove(w->blobs->writing, w->id);
+		lock_release(&w->blobs->lock);
+	}
+	strbuf_done(&w->small);
+	vec_done(&w->table);
+	free(w);
+}
+
+/* -- reading -- */
+
+static int
+corrupt(const struct blob *blob, const char *what, struct err *e)
+{
+	return err_set(e, ERR_CORRUPT, "blob '%s': %s", blob->id, what);
+}
+
+static int
+read_at(int fd, void *p, size_t n, uint64_t offset, struct err *e)
+{
+	char *to = p;
+
+	while (n > 0) {
+		ssize_t r = pread(fd, to, n, (off_t)offset);
+
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r < 0)
+			return err_set_errno(e, errno, "cannot read a blob");
+		if (r == 0)
+			return err_set(e, ERR_CORRUPT, "a blob is shorter than it should be");
+		to += r;
+		n -= (size_t)r;
+		offset += (uint64_t)r;
+	}
+	return 0;
+}
+
+static int
+load_table(struct blob_reader *r, const struct blob *blob, struct err *e)
+{
+	struct trailer t;
+	struct stat st;
+	uint64_t count = (blob->size_bytes + BLOB_BLOCK - 1) / BLOB_BLOCK;
+	size_t bytes = count * sizeof(uint32_t);
+	int n;
+
+	if (fstat(r->fd, &st) < 0)
+		return err_set_errno(e, errno, "cannot look at blob '%s'", blob->id);
+	if (count > BLOCKS_MAX || (uint64_t)st.st_size != blob->size_bytes + bytes + sizeof(t))
+		return corrupt(blob, "its file has the wrong size", e);
+	n = read_at(r->fd, &t, sizeof(t), blob->size_bytes + bytes, e);
+	if (n < 0)
+		return n;
+	if (memcmp(t.magic, MAGIC, sizeof(t.magic)) != 0 || t.size_bytes != blob->size_bytes ||
+	    t.block_bytes != BLOB_BLOCK || t.block_count != count ||
+	    t.crc32c != crc32c(0, &t, offsetof(struct trailer, crc32c)))
+		return corrupt(blob, "its trailer is damaged", e);
+	r->table = xmalloc(bytes);
+	n = read_at(r->fd, r->table, bytes, blob->size_bytes, e);
+	if (n < 0)
+		return n;
+	if (t.table_crc32c != blob->crc32c || crc32c(0, r->table, bytes) != blob->crc32c)
+		return corrupt(blob, "its table of sums is damaged", e);
+	r->block_count = (uint32_t)count;
+	return 0;
+}
+
+int
+blob_reader_new(struct blobs *b, const struct blob *blob, struct blob_reader **ret, struct err *e)
+{
+	_cleanup_(blob_reader_freep) struct blob_reader *r = xcalloc(1, sizeof(*r));
+	_cleanup_free_ char *path = NULL;
+	int n;
+
+	r->fd = -1;
+	r->size_bytes = blob->size_bytes;
+	if (!blob->id[0]) {
+		if (blob->data.n != blob->size_bytes ||
+		    crc32c(0, blob->data.p, blob->data.n) != blob->crc32c)
+			return corrupt(blob, "its row is damaged", e);
+		r->data = xmemdup(blob->data.p, blob->data.n);
+		*ret = TAKE(r);
+		return 0;
+	}
+	path = path_of(b, blob->id);
+	r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (r->fd < 0)
+		return err_set_errno(e, errno, "cannot open blob '%s'", blob->id);
+	n = load_table(r, blob, e);
+	if (n < 0)
+		return n;
+	*ret = TAKE(r);
+	return 0;
+}
+
+void
+blob_reader_free(struct blob_reader *r)
+{
+	if (!r)
+		return;
+	fd_close(r->fd);
+	free(r->data);
+	free(r->table);
+	free(r);
+}
+
+int
+blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
+    struct str *ret_bytes, struct err *e)
+{
+	uint64_t block = offset / BLOB_BLOCK, start = block * BLOB_BLOCK;
+	size_t n = r->size_bytes - start < BLOB_BLOCK ? (size_t)(r->size_bytes - start) : BLOB_BLOCK;
+	size_t skip = (size_t)(offset - start);
+	_cleanup_free_ char *buffer = NULL;
+	int result;
+
+	if (offset >= r->size_bytes)
+		return err_set(e, ERR_INTERNAL, "read behind the end of a blob");
+	buffer = xmalloc(n);
+	if (r->fd < 0) {
+		memcpy(buffer, r->data + start, n);
+	} else {
+		result = read_at(r->fd, buffer, n, start, e);
+		if (result < 0)
+			return result;
+		if (crc32c(0, buffer, n) != r->table[block])
+			return err_set(e, ERR_CORRUPT, "block %llu of a blob is damaged",
+			    (unsigned long long)block);
+	}
+	*ret_bytes = (struct str){ buffer + skip, n - skip < want ? n - skip : (size_t)want };
+	*ret_buffer = TAKE(buffer);
+	return 0;
+}
+
+/* -- sweeping -- */
+
+int
+blobs_remove(struct blobs *b, const char *id, struct err *e)
+{
+	_cleanup_free_ char *path = path_of(b, id);
+
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_set_errno(e, errno, "cannot remove blob '%s'", id);
+	return 0;
+}
+
+static bool
+is_being_written(struct blobs *b, const char *id)
+{
+	LOCK_SCOPE(&b->lock);
+	return map_find(b->writing, id) != NULL;
+}
+
+static void
+closedirp(DIR **d)
+{
+	if (*d)
+		(void)closedir(*d);
+}
+
+static int
+visit_lower(struct blobs *b, const char *path, int (*fn)(void *, const char *, struct err *), void *arg,
+    struct err *e)
+{
+	_cleanup_(closedirp) DIR *d = opendir(path);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT || errno == ENOTDIR ?
+		    0 :
+		    err_set_errno(e, errno, "cannot list '%s'", path);
+	while (r == 0 && (entry = readdir(d)))
+		if (blob_id_is_valid(entry->d_name) && !is_being_written(b, entry->d_name))
+			r = fn(arg, entry->d_name, e);
+	return r;
+}
+
+int
+blobs_visit(struct blobs *b, unsigned directory, int (*fn)(void *arg, const char *id, struct err *e),
+    void *arg, struct err *e)
+{
+	_cleanup_free_ char *upper = xasprintf("%s/%02x", b->directory, directory);
+	_cleanup_(closedirp) DIR *d = opendir(upper);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!d)
+		return errno == ENOENT ? 0 : err_set_errno(e, errno, "cannot list '%s'", upper);
+	while (r == 0 && (entry = readdir(d))) {
+		_cleanup_free_ char *lower = NULL;
+
+		if (strlen(entry->d_name) != 2 || entry->d_name[0] == '.')
+			continue;
+		lower = xasprintf("%s/%s", upper, entry->d_name);
+		r = visit_lower(b, lower, fn, arg, e);
+	}
+	return r;
+}

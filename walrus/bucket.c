@@ -1,0 +1,258 @@
+/* Buckets. A name is one bucket's in the whole cloud; a bucket belongs to an account. */
+#include "bucket.h"
+
+#include "base/id.h"
+#include "schema.h"
+#include "store/outbox.h"
+
+static void
+from_row(struct store_rows *rows, struct arena *arena, struct bucket *ret)
+{
+	*ret = (struct bucket){ .id = store_int(rows, 0),
+		.name = arena_strdup(arena, store_text(rows, 1)),
+		.account_id = arena_strdup(arena, store_text(rows, 2)),
+		.location = arena_strdup(arena, store_text(rows, 3)),
+		.created_us = store_int(rows, 4) };
+}
+
+int
+bucket_find(struct store_tx *tx, const char *name, struct arena *arena, struct bucket *ret,
+    struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_BUCKET_BY_NAME, &rows, e, name);
+
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r == 0)
+		return err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
+	if (r < 0)
+		return r;
+	from_row(rows, arena, ret);
+	return 0;
+}
+
+struct lookup {
+	const char *name;
+	struct arena *arena;
+	struct bucket *bucket;
+};
+
+static int
+find(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct lookup *l = arg;
+
+	return bucket_find(tx, l->name, l->arena, l->bucket, e);
+}
+
+int
+bucket_get(struct walrus *w, const char *name, struct arena *arena, struct bucket *ret, struct err *e)
+{
+	struct lookup l = { name, arena, ret };
+
+	return store_read(w->store, find, &l, e);
+}
+
+/* -- create -- */
+
+static int64_t
+new_bucket_id(void)
+{
+	uint64_t id;
+
+	random_bytes(&id, sizeof(id));
+	return (int64_t)(id >> 1);
+}
+
+static int
+read_location(struct request *rq, struct err *e)
+{
+	_cleanup_(xml_doc_freep) xmlDoc *doc = NULL;
+	xmlNode *node;
+	int r;
+
+	rq->bucket.location = arena_strdup(rq->arena, "");
+	if (rq->body.n == 0)
+		return 0;
+	r = request_parse_xml(rq, "CreateBucketConfiguration", &doc, e);
+	if (r < 0)
+		return r;
+	node = xml_find(xmlDocGetRootElement(doc), "LocationConstraint");
+	if (node)
+		rq->bucket.location = xml_text_of(node, 63, rq->arena);
+	if (!rq->bucket.location)
+		return err_set(e, ERR_INVALID_ARGUMENT, "The specified location-constraint is not valid");
+	return 0;
+}
+
+static int
+insert(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct request *rq = arg;
+	const struct bucket *b = &rq->bucket;
+	_cleanup_(store_rows_freep) struct store_rows *count = NULL;
+	struct bucket other;
+	int64_t changed = 0;
+	int r = store_query_one(tx, Q_BUCKET_COUNT, &count, "buckets", e, b->account_id);
+
+	if (r < 0)
+		return r;
+	r = bucket_find(tx, b->name, rq->arena, &other, e);
+	if (r == 0 && strings_equal(other.account_id, b->account_id))
+		return err_set(e, ERR_BUCKET_OWNED_BY_YOU,
+		    "Your previous request to create the named bucket succeeded and you already own it.");
+	if (r == 0)
+		return err_set(e, ERR_BUCKET_EXISTS,
+		    "The requested bucket name is not available. The bucket namespace is shared by all users "
+		    "of the system. Please select a different name and try again.");
+	if (r != ERR_BUCKET_NOT_FOUND)
+		return r;
+	if (store_int(count, 0) >= rq->walrus->conf->bucket_limit)
+		return err_set(e, ERR_TOO_MANY_BUCKETS, "You have attempted to create more buckets than allowed");
+	r = store_exec(tx, Q_BUCKET_INSERT, &changed, e, b->id, b->name, b->account_id, b->location,
+	    store_now_us(tx));
+	if (r < 0)
+		return r;
+	if (changed == 0)
+		return err_set(e, ERR_CONFLICT, "the id of a bucket is taken");
+	return outbox_add(tx, "bucket", b->name, b->account_id, "created", e);
+}
+
+int
+bucket_create(struct request *rq, struct err *e)
+{
+	int r;
+
+	if (rq->is_anonymous)
+		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
+	if (!bucket_name_is_valid(rq->target.bucket))
+		return err_set(e, ERR_BUCKET_NAME, "The specified bucket is not valid.");
+	r = read_location(rq, e);
+	if (r < 0)
+		return r;
+	rq->bucket.id = new_bucket_id();
+	rq->bucket.name = rq->target.bucket;
+	rq->bucket.account_id = rq->caller.account_id;
+	r = store_write(rq->walrus->store, insert, rq, e);
+	if (r < 0)
+		return r;
+	log_info(&rq->log, "bucket.created", "bucket=%s", rq->bucket.name);
+	reply_headerf(rq, "Location", "/%s", rq->bucket.name);
+	return 0;
+}
+
+/* -- the rest -- */
+
+int
+bucket_head(struct request *rq, struct err *e)
+{
+	if (rq->bucket.location[0])
+		reply_header(rq, "x-amz-bucket-region", rq->bucket.location);
+	return 0;
+}
+
+int
+bucket_location(struct request *rq, struct err *e)
+{
+	struct xml_writer *w = reply_xml(rq, "LocationConstraint");
+
+	xml_text(w, str_of(rq->bucket.location));
+	reply_xml_end(rq, "LocationConstraint");
+	return 0;
+}
+
+int
+bucket_versioning(struct request *rq, struct err *e)
+{
+	(void)reply_xml(rq, "VersioningConfiguration"); /* empty: never enabled */
+	reply_xml_end(rq, "VersioningConfiguration");
+	return 0;
+}
+
+static int
+drop_uploads(struct store_tx *tx, int64_t bucket_id, struct err *e)
+{
+	for (;;) {
+		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+		_cleanup_free_ char *id = NULL;
+		int r = store_query(tx, Q_UPLOADS_OF_BUCKET, &rows, e, bucket_id, (int64_t)1);
+
+		if (r == 0)
+			r = store_next(rows, e);
+		if (r <= 0)
+			return r;
+		id = xstrdup(store_text(rows, 0));
+		store_rows_free(TAKE(rows));
+		r = store_exec(tx, Q_GARBAGE_ADD_PARTS, NULL, e, id, store_now_us(tx));
+		if (r == 0)
+			r = store_exec(tx, Q_PARTS_DELETE, NULL, e, id);
+		if (r == 0)
+			r = store_exec(tx, Q_UPLOAD_DELETE, NULL, e, id);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int
+drop(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct request *rq = arg;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int64_t changed = 0;
+	int r = store_query_one(tx, Q_BUCKET_HAS_OBJECTS, &rows, "objects", e, rq->bucket.id);
+
+	if (r < 0)
+		return r;
+	if (store_int(rows, 0))
+		return err_set(e, ERR_BUCKET_NOT_EMPTY, "The bucket you tried to delete is not empty");
+	store_rows_free(TAKE(rows));
+	r = drop_uploads(tx, rq->bucket.id, e);
+	if (r == 0)
+		r = store_exec(tx, Q_BUCKET_DELETE, &changed, e, rq->bucket.id);
+	if (r == 0 && changed == 0)
+		return err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
+	if (r == 0)
+		r = outbox_add(tx, "bucket", rq->bucket.name, rq->bucket.account_id, "deleted", e);
+	return r;
+}
+
+int
+bucket_delete(struct request *rq, struct err *e)
+{
+	int r = store_write(rq->walrus->store, drop, rq, e);
+
+	if (r < 0)
+		return r;
+	reconciler_poke(rq->walrus->garbage);
+	log_info(&rq->log, "bucket.deleted", "bucket=%s", rq->bucket.name);
+	rq->status = 204;
+	return 0;
+}
+
+static int
+write_buckets(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct request *rq = arg;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct xml_writer *w = reply_xml(rq, "ListAllMyBucketsResult");
+	int r = store_query(tx, Q_BUCKETS_OF_ACCOUNT, &rows, e, rq->caller.account_id);
+
+	xml_owner(rq, w, "Owner", rq->caller.account_id);
+	xml_open(w, "Buckets");
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		xml_open(w, "Bucket");
+		xml_element(w, "Name", store_text(rows, 1));
+		xml_time(w, "CreationDate", store_int(rows, 4));
+		xml_close(w, "Bucket");
+	}
+	xml_close(w, "Buckets");
+	reply_xml_end(rq, "ListAllMyBucketsResult");
+	return r;
+}
+
+int
+bucket_list_all(struct request *rq, struct err *e)
+{
+	return store_read(rq->walrus->store, write_buckets, rq, e);
+}

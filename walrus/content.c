@@ -1,0 +1,306 @@
+/* Reading objects while they may be overwritten. Files are unlinked in the background after the rows that
+ * named them went; a reader of several files pins its content, then looks whether the object still has
+ * it: if so, its removal is committed later than the pin, and the sweep sees the pin. A reader of one
+ * file just opens it, and starts anew when it came too late. */
+#include "content.h"
+
+#include "base/id.h"
+#include "base/map.h"
+#include "base/vec.h"
+#include "run/lock.h"
+#include "schema.h"
+
+#define TRIES_MAX 20
+
+void
+content_id_new(char out[CONTENT_ID_SIZE])
+{
+	uint8_t bytes[16];
+
+	random_bytes(bytes, sizeof(bytes));
+	hex_encode(bytes, sizeof(bytes), out);
+}
+
+/* -- rows -- */
+
+static struct str
+arena_bytes(struct arena *arena, struct str s)
+{
+	char *copy = arena_alloc(arena, s.n + 1);
+
+	if (s.n)
+		memcpy(copy, s.p, s.n);
+	return (struct str){ copy, s.n };
+}
+
+void
+object_from_row(struct store_rows *rows, struct arena *arena, struct object *ret)
+{
+	*ret = (struct object){ .key = arena_bytes(arena, store_blob(rows, 0)),
+		.version_id = arena_strdup(arena, store_text(rows, 1)),
+		.content_id = arena_strdup(arena, store_text(rows, 2)),
+		.size_bytes = (uint64_t)store_int(rows, 3),
+		.etag = arena_strdup(arena, store_text(rows, 4)),
+		.sha256 = arena_strdup(arena, store_text(rows, 5)),
+		.modified_us = store_int(rows, 6),
+		.account_id = arena_strdup(arena, store_text(rows, 7)),
+		.headers = arena_strdup(arena, store_text(rows, 8)) };
+}
+
+int
+object_find(struct store_tx *tx, int64_t bucket_id, struct str key, struct arena *arena,
+    struct object *ret, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_OBJECT_CURRENT, &rows, e, bucket_id, key);
+
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r == 0)
+		return err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
+	if (r < 0)
+		return r;
+	object_from_row(rows, arena, ret);
+	return 0;
+}
+
+int
+content_discard(struct store_tx *tx, const char *content_id, struct err *e)
+{
+	int r;
+
+	if (!content_id)
+		return 0;
+	r = store_exec(tx, Q_GARBAGE_ADD_EXTENTS, NULL, e, content_id, store_now_us(tx));
+	if (r == 0)
+		r = store_exec(tx, Q_EXTENTS_DELETE, NULL, e, content_id);
+	if (r == 0)
+		r = store_exec(tx, Q_DIGEST_DUE_DELETE, NULL, e, content_id);
+	return r;
+}
+
+/* -- pins -- */
+
+struct contents {
+	struct lock lock;
+	struct map *pins; /* under lock: counts, as pointers */
+};
+
+struct contents *
+contents_new(void)
+{
+	struct contents *c = xcalloc(1, sizeof(*c));
+
+	lock_init(&c->lock, LOCK_CACHE);
+	c->pins = map_new(NULL);
+	return c;
+}
+
+void
+contents_free(struct contents *c)
+{
+	if (!c)
+		return;
+	map_free(c->pins);
+	lock_done(&c->lock);
+	free(c);
+}
+
+static void
+pin(struct contents *c, const char *content_id, intptr_t change)
+{
+	intptr_t count;
+
+	LOCK_SCOPE(&c->lock);
+	count = (intptr_t)map_find(c->pins, content_id) + change;
+	if (count)
+		map_set(c->pins, content_id, (void *)count);
+	else
+		(void)map_remove(c->pins, content_id);
+}
+
+bool
+content_is_read(struct contents *c, const char *content_id)
+{
+	LOCK_SCOPE(&c->lock);
+	return map_find(c->pins, content_id) != NULL;
+}
+
+/* -- reading -- */
+
+struct extent {
+	uint64_t start, end;
+	struct blob blob;
+};
+struct content_reader {
+	struct walrus *walrus;
+	VEC(struct extent) extents;
+	size_t at; /* extent that is open */
+	struct blob_reader *open;
+	struct strbuf inlined; /* bytes of all extents that have no file */
+	char pinned[CONTENT_ID_SIZE];
+};
+
+struct lookup {
+	int64_t bucket_id;
+	struct str key;
+	struct arena *arena;
+	struct object *object;
+	struct content_reader *reader;
+};
+
+static int
+add_extent(struct content_reader *r, struct store_rows *rows, uint64_t *io_end, struct err *e)
+{
+	struct extent x = { .start = (uint64_t)store_int(rows, 0), .end = (uint64_t)store_int(rows, 1) };
+	const char *id = store_text(rows, 2);
+
+	if (x.start != *io_end || x.end <= x.start || (id && !blob_id_is_valid(id)))
+		return err_set(e, ERR_CORRUPT, "the extents of an object do not fit together");
+	*io_end = x.end;
+	x.blob.size_bytes = x.end - x.start;
+	x.blob.crc32c = (uint32_t)store_int(rows, 3);
+	if (id) {
+		memcpy(x.blob.id, id, BLOB_ID_SIZE);
+	} else {
+		struct str data = store_blob(rows, 4);
+
+		/* The buffer may still move: the place is noted as an offset. */
+		x.blob.data = (struct str){ (const char *)(uintptr_t)r->inlined.n, data.n };
+		strbuf_addstr(&r->inlined, data);
+	}
+	vec_add(&r->extents, x);
+	return 0;
+}
+
+static int
+read_object(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct lookup *l = arg;
+	struct content_reader *reader = l->reader;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	uint64_t end = 0;
+	int r = object_find(tx, l->bucket_id, l->key, l->arena, l->object, e);
+
+	reader->extents.count = 0;
+	strbuf_reset(&reader->inlined);
+	if (r == 0)
+		r = store_query(tx, Q_EXTENTS, &rows, e, l->object->content_id);
+	while (r >= 0 && (r = store_next(rows, e)) > 0)
+		r = add_extent(reader, rows, &end, e);
+	if (r < 0)
+		return r;
+	if (end != l->object->size_bytes)
+		return err_set(e, ERR_CORRUPT, "an object has another size than its extents");
+	VEC_FOREACH (&reader->extents, x)
+		if (!x->blob.id[0])
+			x->blob.data.p = strbuf_c(&reader->inlined) + (uintptr_t)x->blob.data.p;
+	return 0;
+}
+
+static int
+check_content(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct lookup *l = arg;
+	struct object now;
+	int r = object_find(tx, l->bucket_id, l->key, l->arena, &now, e);
+
+	if (r < 0)
+		return r;
+	return strings_equal(now.content_id, l->object->content_id) ?
+	    0 :
+	    err_set(e, ERR_STALE, "the object was replaced");
+}
+
+static int
+open_extent(struct content_reader *r, size_t at, struct err *e)
+{
+	blob_reader_free(TAKE(r->open));
+	r->at = at;
+	return blob_reader_new(r->walrus->blobs, &r->extents.items[at].blob, &r->open, e);
+}
+
+/* One try; ERR_STALE, ERR_NOT_FOUND when the object changed in between. */
+static int
+try_open(struct lookup *l, struct err *e)
+{
+	struct content_reader *reader = l->reader;
+	int r = store_read(reader->walrus->store, read_object, l, e);
+
+	if (r < 0 || reader->extents.count == 0)
+		return r;
+	if (reader->extents.count > 1) {
+		memcpy(reader->pinned, l->object->content_id, sizeof(reader->pinned));
+		pin(reader->walrus->contents, reader->pinned, 1);
+		r = store_read(reader->walrus->store, check_content, l, e);
+	}
+	return r < 0 ? r : open_extent(reader, 0, e);
+}
+
+int
+content_open(struct walrus *w, int64_t bucket_id, struct str key, struct arena *arena,
+    struct object *ret_object, struct content_reader **ret, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < TRIES_MAX; i++) {
+		_cleanup_(content_reader_freep) struct content_reader *reader =
+		    xcalloc(1, sizeof(*reader));
+		struct lookup l = { bucket_id, key, arena, ret_object, reader };
+
+		reader->walrus = w;
+		r = try_open(&l, e);
+		if (r == 0) {
+			*ret = TAKE(reader);
+			return 0;
+		}
+		if (r != ERR_STALE && r != ERR_NOT_FOUND)
+			return r;
+	}
+	/* Replaced that often, or a file is missing. */
+	return err_set(e, ERR_CORRUPT, "the bytes of an object are missing");
+}
+
+void
+content_reader_free(struct content_reader *r)
+{
+	if (!r)
+		return;
+	if (r->pinned[0]) {
+		pin(r->walrus->contents, r->pinned, -1);
+		reconciler_poke(r->walrus->garbage);
+	}
+	blob_reader_free(r->open);
+	strbuf_done(&r->inlined);
+	vec_done(&r->extents);
+	free(r);
+}
+
+static size_t
+extent_at(const struct content_reader *r, uint64_t offset)
+{
+	size_t low = 0, high = r->extents.count - 1;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (r->extents.items[middle].end <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+int
+content_reader_read(struct content_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
+    struct str *ret_bytes, struct err *e)
+{
+	size_t at = extent_at(r, offset);
+	int n = at == r->at && r->open ? 0 : open_extent(r, at, e);
+
+	if (n < 0)
+		return n;
+	return blob_reader_read(r->open, offset - r->extents.items[at].start, want, ret_buffer,
+	    ret_bytes, e);
+}

@@ -1,0 +1,575 @@
+/* One S3 request between its loop and the workers. The loop only moves pieces: the head, body pieces,
+ * the end and "send more" become marks on the exchange, and one worker at a time works them off in
+ * order, so that a request's code never runs twice at once and needs no locks. A worker holds an
+ * exchange only while there is something to do: a slow client occupies no thread.
+ *
+ * What a worker wants of the connection (read the body, send this reply) it asks for by http_resume,
+ * which finds out on the loop whether the client is still there. The struct is counted: one count is the
+ * HTTP exchange's until gone(), one the running worker's, one each resume's under way. */
+#include "exchange.h"
+
+#include <assert.h>
+#include <arpa/inet.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include "request.h"
+#include "run/lock.h"
+
+#define WORK_TIMEOUT_MS 120000 /* of one stretch of work without news for the client */
+#define AHEAD_MAX (BLOB_BLOCK + HTTP_REPLY_LOW) /* queued bytes below which the next block is read */
+
+struct exchanges {
+	struct walrus *walrus;
+	struct lock lock;
+	pthread_cond_t none;
+	unsigned count; /* under lock */
+};
+
+struct exchange {
+	struct exchanges *all;
+	struct request *rq;
+	struct http_ref ref;
+	atomic_uint references;
+
+	struct lock lock;
+	bool is_running, is_gone;                 /* under lock, like what follows */
+	bool is_begin_due, is_end_due, is_more_due;
+	struct http_body *pieces[HTTP_BODY_CREDITS];
+	unsigned piece_count;
+
+	bool is_over; /* of the running worker: a reply was decided, what still comes is dropped */
+
+	/* the loop's own */
+	bool is_replying;
+	bool is_more_asked;
+	uint64_t to_send; /* bytes of content not handed to the connection yet */
+};
+
+/* A block on its way from a worker to the loop. */
+struct block {
+	struct exchange *x;
+	char *buffer; /* NULL: it could not be read */
+	struct str bytes;
+};
+
+static void work(void *arg);
+
+/* -- life -- */
+
+static void
+unref(struct exchange *x)
+{
+	struct exchanges *all = x->all;
+
+	if (atomic_fetch_sub(&x->references, 1) > 1)
+		return;
+	request_free(x->rq);
+	lock_done(&x->lock);
+	free(x);
+	daemon_busy(all->walrus->daemon, -1);
+	LOCK_SCOPE(&all->lock);
+	if (--all->count == 0)
+		(void)pthread_cond_broadcast(&all->none);
+}
+
+struct exchanges *
+exchanges_new(struct walrus *w)
+{
+	struct exchanges *all = xcalloc(1, sizeof(*all));
+
+	all->walrus = w;
+	lock_init(&all->lock, LOCK_CACHE);
+	(void)pthread_cond_init(&all->none, NULL);
+	return all;
+}
+
+void
+exchanges_free(struct exchanges *all)
+{
+	if (!all)
+		return;
+	lock_take(&all->lock);
+	while (all->count > 0)
+		(void)lock_wait(&all->lock, &all->none, -1);
+	lock_release(&all->lock);
+	(void)pthread_cond_destroy(&all->none);
+	lock_done(&all->lock);
+	free(all);
+}
+
+/* -- to the workers -- */
+
+/* With the lock held. False when no worker could be had. */
+static bool
+wake_locked(struct exchange *x)
+{
+	struct err e;
+
+	if (x->is_running)
+		return true;
+	atomic_fetch_add(&x->references, 1);
+	if (workers_run(daemon_workers(x->all->walrus->daemon), work, x, &e) < 0) {
+		atomic_fetch_sub(&x->references, 1);
+		return false;
+	}
+	x->is_running = true;
+	return true;
+}
+
+static void
+mark(struct exchange *x, bool *due, struct http_exchange *h)
+{
+	bool is_woken;
+
+	lock_take(&x->lock);
+	*due = true;
+	is_woken = wake_locked(x);
+	lock_release(&x->lock);
+	if (is_woken)
+		return;
+	/* Overload: nothing of it was begun, or what was is dropped when the client is gone. */
+	if (http_reply_begun(h)) {
+		http_reply_abort(h);
+		return;
+	}
+	x->is_replying = true;
+	http_reply_begin(h, 503);
+	http_reply_header(h, "Retry-After", "1");
+	http_reply_length(h, 0);
+	http_reply_end(h);
+}
+
+/* -- to the loop -- */
+
+static void
+resume(struct exchange *x, void (*fn)(struct http_exchange *, void *), void *arg)
+{
+	atomic_fetch_add(&x->references, 1);
+	http_resume(x->ref, fn, arg);
+}
+
+static void
+on_accept(struct http_exchange *h, void *arg)
+{
+	struct exchange *x = arg;
+
+	if (h && !x->is_replying)
+		http_accept_body(h, 0);
+	unref(x);
+}
+
+static void
+ask_more(struct exchange *x, struct http_exchange *h)
+{
+	if (x->is_more_asked || x->to_send == 0 || http_reply_queued(h) >= AHEAD_MAX)
+		return;
+	x->is_more_asked = true;
+	mark(x, &x->is_more_due, h);
+}
+
+static void
+send_block(struct exchange *x, struct http_exchange *h, struct block *b)
+{
+	x->is_more_asked = false;
+	if (!b->buffer) {
+		http_reply_abort(h); /* what was promised can't be kept, and nothing else may be sent */
+		return;
+	}
+	x->to_send -= b->bytes.n;
+	http_reply_add_owned(h, b->bytes.p, b->bytes.n, free, TAKE(b->buffer));
+	if (x->to_send == 0)
+		http_reply_end(h);
+	else
+		ask_more(x, h);
+}
+
+static void
+on_block(struct http_exchange *h, void *arg)
+{
+	struct block *b = arg;
+	struct exchange *x = b->x;
+
+	if (h)
+		send_block(x, h, b);
+	free(b->buffer);
+	free(b);
+	unref(x);
+}
+
+/* Everything but the first block, which may be missing: then the reply is whole without it. */
+static void
+send_head(struct exchange *x, struct http_exchange *h)
+{
+	struct request *rq = x->rq;
+
+	http_reply_begin(h, rq->status);
+	http_reply_header(h, "x-amz-request-id", rq->id);
+	http_reply_header(h, "x-amz-id-2", rpc_self(rq->walrus->rpc));
+	VEC_FOREACH (&rq->headers, header)
+		http_reply_header(h, header->name, header->value);
+}
+
+static void
+on_reply(struct http_exchange *h, void *arg)
+{
+	struct exchange *x = arg;
+	struct request *rq = x->rq;
+
+	if (h && !x->is_replying) {
+		size_t n = rq->reply.n;
+		char *bytes = strbuf_take(&rq->reply);
+
+		x->is_replying = true;
+		send_head(x, h);
+		http_reply_length(h, rq->has_length ? rq->length : n);
+		if (n > 0)
+			http_reply_add_owned(h, bytes, n, free, bytes);
+		else
+			free(bytes);
+		http_reply_end(h);
+	}
+	unref(x);
+}
+
+static void
+on_content(struct http_exchange *h, void *arg)
+{
+	struct block *b = arg;
+	struct exchange *x = b->x;
+
+	if (h && !x->is_replying) {
+		x->is_replying = true;
+		x->to_send = x->rq->length;
+		send_head(x, h);
+		http_reply_length(h, x->rq->length);
+		send_block(x, h, b);
+	}
+	free(b->buffer);
+	free(b);
+	unref(x);
+}
+
+/* -- on a worker -- */
+
+static int
+read_block(struct request *rq, struct block *b, struct err *e)
+{
+	int r = content_reader_read(rq->content, rq->content_offset, rq->content_left, &b->buffer,
+	    &b->bytes, e);
+
+	if (r < 0)
+		return r;
+	rq->content_offset += b->bytes.n;
+	rq->content_left -= b->bytes.n;
+	if (rq->content_left == 0)
+		content_reader_free(TAKE(rq->content));
+	return 0;
+}
+
+static struct block *
+new_block(struct exchange *x)
+{
+	struct block *b = xcalloc(1, sizeof(*b));
+
+	b->x = x;
+	return b;
+}
+
+static void
+fail(struct exchange *x, const struct err *e)
+{
+	x->is_over = true;
+	request_fail(x->rq, e);
+	resume(x, on_reply, x);
+}
+
+/* The first block is read and checked before the status line is decided. */
+static void
+reply(struct exchange *x)
+{
+	struct request *rq = x->rq;
+	struct block *b;
+	struct err e = { 0 };
+
+	if (!rq->content) {
+		x->is_over = true;
+		resume(x, on_reply, x);
+		return;
+	}
+	rq->length = rq->content_left;
+	b = new_block(x);
+	if (read_block(rq, b, &e) < 0) {
+		free(b);
+		fail(x, &e);
+		return;
+	}
+	x->is_over = true;
+	resume(x, on_content, b);
+}
+
+static void
+send_more(struct exchange *x)
+{
+	struct block *b = new_block(x);
+	struct err e = { 0 };
+
+	if (!x->rq->content || read_block(x->rq, b, &e) < 0)
+		log_error(&x->rq->log, "object.damaged", "bucket=%s key=\"%.*s\" error=\"%s\"",
+		    x->rq->target.bucket, (int)x->rq->target.key.n, x->rq->target.key.p, e.text);
+	resume(x, on_block, b);
+}
+
+static void
+finish(struct exchange *x)
+{
+	struct err e = { 0 };
+
+	if (request_end(x->rq, &e) < 0)
+		fail(x, &e);
+	else
+		reply(x);
+}
+
+static void
+begin(struct exchange *x)
+{
+	struct err e = { 0 };
+
+	if (request_begin(x->rq, &e) < 0)
+		fail(x, &e);
+	else if (x->rq->has_body)
+		resume(x, on_accept, x);
+	else
+		finish(x);
+}
+
+static void
+take_piece(struct exchange *x, struct http_body *piece)
+{
+	struct err e = { 0 };
+
+	if (!x->is_over && request_body(x->rq, (struct str){ piece->p, piece->n }, &e) < 0)
+		fail(x, &e);
+	http_body_release(piece);
+}
+
+enum step { STEP_NONE, STEP_GONE, STEP_BEGIN, STEP_PIECE, STEP_END, STEP_MORE };
+
+static bool
+take_mark(bool *due)
+{
+	bool was = *due;
+
+	*due = false;
+	return was;
+}
+
+static enum step
+next_step(struct exchange *x, struct http_body **ret_piece)
+{
+	LOCK_SCOPE(&x->lock);
+	*ret_piece = NULL;
+	if (x->piece_count > 0) {
+		*ret_piece = x->pieces[0];
+		memmove(x->pieces, x->pieces + 1, --x->piece_count * sizeof(x->pieces[0]));
+		return STEP_PIECE;
+	}
+	if (!x->is_gone) {
+		if (take_mark(&x->is_begin_due))
+			return STEP_BEGIN;
+		if (take_mark(&x->is_end_due))
+			return STEP_END;
+		if (take_mark(&x->is_more_due))
+			return STEP_MORE;
+	}
+	x->is_running = false;
+	return x->is_gone ? STEP_GONE : STEP_NONE;
+}
+
+static bool
+is_gone(struct exchange *x)
+{
+	LOCK_SCOPE(&x->lock);
+	return x->is_gone;
+}
+
+static void
+work(void *arg)
+{
+	struct exchange *x = arg;
+	struct http_body *piece;
+
+	for (;;) {
+		switch (next_step(x, &piece)) {
+		case STEP_PIECE:
+			if (is_gone(x))
+				http_body_release(piece);
+			else
+				take_piece(x, piece);
+			continue;
+		case STEP_BEGIN:
+			begin(x);
+			continue;
+		case STEP_END:
+			if (!x->is_over)
+				finish(x);
+			continue;
+		case STEP_MORE:
+			send_more(x);
+			continue;
+		case STEP_GONE:
+		case STEP_NONE:
+			break;
+		}
+		break;
+	}
+	unref(x);
+}
+
+/* -- on the loop -- */
+
+static uint16_t
+local_port(struct http_exchange *h)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+		struct sockaddr_storage storage;
+	} address;
+	socklen_t n = sizeof(address);
+
+	if (getsockname(http_socket(h), &address.any, &n) < 0)
+		return 0;
+	return address.any.sa_family == AF_INET	 ? ntohs(address.v4.sin_port) :
+	       address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port) :
+						   0;
+}
+
+static void
+on_expired(struct http_exchange *h)
+{
+	struct exchange *x = http_data(h);
+
+	x->is_replying = true;
+	http_reply_begin(h, 503);
+	http_reply_header(h, "Retry-After", "1");
+	http_reply_length(h, 0);
+	http_reply_end(h);
+}
+
+static bool
+is_internal(const struct http_exchange *h)
+{
+	return str_starts(http_request(h)->path, "/services/internal");
+}
+
+static struct http_worker_options *
+internal_options(void *arg)
+{
+	struct exchanges *all = arg;
+
+	return &all->walrus->internal;
+}
+
+static void
+on_head(struct http_exchange *h, void *arg)
+{
+	struct exchanges *all = arg;
+	struct exchange *x;
+
+	if (is_internal(h)) {
+		http_worker_handler.head(h, internal_options(arg));
+		return;
+	}
+	x = xcalloc(1, sizeof(*x));
+	x->all = all;
+	atomic_init(&x->references, 1);
+	lock_init(&x->lock, LOCK_STATE);
+	x->rq = request_new(all->walrus, h);
+	x->rq->port = local_port(h);
+	daemon_busy(all->walrus->daemon, 1);
+	lock_take(&all->lock);
+	all->count++;
+	lock_release(&all->lock);
+	http_set_data(h, x);
+	x->ref = http_suspend(h, WORK_TIMEOUT_MS, on_expired);
+	mark(x, &x->is_begin_due, h);
+}
+
+static void
+on_body(struct http_exchange *h, struct http_body *piece, void *arg)
+{
+	struct exchange *x = http_data(h);
+	bool is_woken;
+
+	if (is_internal(h)) {
+		http_worker_handler.body(h, piece, internal_options(arg));
+		return;
+	}
+	if (x->is_replying) {
+		http_body_release(piece);
+		return;
+	}
+	lock_take(&x->lock);
+	assert(x->piece_count < HTTP_BODY_CREDITS);
+	x->pieces[x->piece_count++] = piece;
+	is_woken = wake_locked(x);
+	lock_release(&x->lock);
+	if (!is_woken)
+		http_reply_abort(h);
+}
+
+static void
+on_end(struct http_exchange *h, const struct http_header *trailers, unsigned count, void *arg)
+{
+	struct exchange *x = http_data(h);
+
+	if (is_internal(h)) {
+		http_worker_handler.end(h, trailers, count, internal_options(arg));
+		return;
+	}
+	if (x->is_replying)
+		return;
+	x->ref = http_suspend(h, WORK_TIMEOUT_MS, on_expired);
+	mark(x, &x->is_end_due, h);
+}
+
+static void
+on_drained(struct http_exchange *h, void *arg)
+{
+	struct exchange *x = http_data(h);
+
+	if (!is_internal(h))
+		ask_more(x, h);
+}
+
+/* The last work is a worker's: what is released may be a file. */
+static void
+on_gone(struct http_exchange *h, bool complete, void *arg)
+{
+	struct exchange *x = http_data(h);
+
+	if (is_internal(h)) {
+		http_worker_handler.gone(h, complete, internal_options(arg));
+		return;
+	}
+	http_set_data(h, NULL);
+	lock_take(&x->lock);
+	x->is_gone = true;
+	(void)wake_locked(x); /* without a worker: here, then */
+	if (!x->is_running)
+		while (x->piece_count > 0)
+			http_body_release(x->pieces[--x->piece_count]);
+	lock_release(&x->lock);
+	unref(x);
+}
+
+const struct http_handler exchange_handler = {
+	.head = on_head,
+	.body = on_body,
+	.end = on_end,
+	.drained = on_drained,
+	.gone = on_gone,
+};

@@ -1,0 +1,12 @@
+#pragma once
+/* Carries requests between the loops and the workers; see exchange.c. */
+#include "net/http_server.h"
+#include "walrus.h"
+
+struct exchanges;
+struct exchanges *exchanges_new(struct walrus *w);
+/* Waits until none is left: after http_server_free. */
+void exchanges_free(struct exchanges *s);
+DEFINE_CLEANUP(struct exchanges *, exchanges_free)
+/* arg: the struct exchanges. */
+extern const struct http_handler exchange_handler;

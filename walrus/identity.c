@@ -1,0 +1,282 @@
+/* The identity cache. News is written to the store first, then to memory, so that a restart knows at
+ * least what the last answer was based on. Memory is two maps under one lock, replaced as a whole when
+ * the clc says that its answer is complete. */
+#include "identity.h"
+
+#include <stdio.h>
+
+#include "auth/digest.h"
+#include "base/map.h"
+#include "rpc/changes.h"
+#include "rpc/clc.api.h"
+#include "rpc/trust.h"
+#include "run/health.h"
+#include "run/lock.h"
+#include "schema.h"
+
+struct identity {
+	struct walrus *walrus;
+	struct lock lock;
+	struct map *keys;     /* under lock: struct auth_key */
+	struct map *accounts; /* under lock: struct identity_owner */
+	struct rpc_peer *clc;
+	struct changes_reader *reader;
+	uint64_t epoch, revision;
+};
+
+/* -- memory -- */
+
+static void
+copy_text(char *to, size_t size, const char *from)
+{
+	(void)snprintf(to, size, "%s", from ? from : "");
+}
+
+static void
+remember_key(struct map *keys, const struct identity_key *k)
+{
+	struct auth_key *key;
+
+	if (k->removed) {
+		(void)map_remove(keys, k->access_key_id);
+		return;
+	}
+	key = xcalloc(1, sizeof(*key));
+	copy_text(key->access_key_id, sizeof(key->access_key_id), k->access_key_id);
+	copy_text(key->secret, sizeof(key->secret), k->secret);
+	copy_text(key->account_id, sizeof(key->account_id), k->account_id);
+	copy_text(key->user_id, sizeof(key->user_id), k->user_id);
+	copy_text(key->user_name, sizeof(key->user_name), k->user_name);
+	key->is_active = k->is_active && key->secret[0];
+	key->generation = k->generation;
+	map_set(keys, key->access_key_id, key);
+}
+
+static void
+remember_account(struct map *accounts, const struct identity_account *a)
+{
+	struct identity_owner *owner;
+
+	if (a->removed) {
+		(void)map_remove(accounts, a->account_id);
+		return;
+	}
+	owner = xcalloc(1, sizeof(*owner));
+	copy_text(owner->canonical_id, sizeof(owner->canonical_id), a->canonical_id);
+	copy_text(owner->name, sizeof(owner->name), a->name);
+	map_set(accounts, a->account_id, owner);
+}
+
+bool
+identity_key(void *arg, const char *access_key_id, struct auth_key *ret)
+{
+	struct identity *i = arg;
+	const struct auth_key *key;
+
+	LOCK_SCOPE(&i->lock);
+	key = map_find(i->keys, access_key_id);
+	if (!key)
+		return false;
+	*ret = *key;
+	return true;
+}
+
+void
+identity_owner(struct identity *i, const char *account_id, struct identity_owner *ret)
+{
+	const struct identity_owner *owner;
+
+	LOCK_SCOPE(&i->lock);
+	owner = map_find(i->accounts, account_id);
+	if (owner) {
+		*ret = *owner;
+		return;
+	}
+	digest_hex(DIGEST_SHA256, str_of(account_id), ret->canonical_id);
+	copy_text(ret->name, sizeof(ret->name), account_id);
+}
+
+/* -- the store -- */
+
+static int
+load(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct identity *i = arg;
+	_cleanup_(store_rows_freep) struct store_rows *keys = NULL, *accounts = NULL, *position = NULL;
+	int r = store_query(tx, Q_IDENTITY_KEYS, &keys, e);
+
+	while (r >= 0 && (r = store_next(keys, e)) > 0) {
+		struct identity_key k = { .access_key_id = store_text(keys, 0),
+			.secret = store_text(keys, 1),
+			.account_id = store_text(keys, 2),
+			.user_id = store_text(keys, 3),
+			.user_name = store_text(keys, 4),
+			.is_active = store_int(keys, 5),
+			.generation = (uint64_t)store_int(keys, 6) };
+
+		remember_key(i->keys, &k);
+	}
+	if (r == 0)
+		r = store_query(tx, Q_IDENTITY_ACCOUNTS, &accounts, e);
+	while (r >= 0 && (r = store_next(accounts, e)) > 0) {
+		struct identity_account a = { .account_id = store_text(accounts, 0),
+			.name = store_text(accounts, 1),
+			.canonical_id = store_text(accounts, 2) };
+
+		remember_account(i->accounts, &a);
+	}
+	if (r == 0)
+		r = store_query(tx, Q_IDENTITY_POSITION, &position, e);
+	if (r == 0)
+		r = store_next(position, e);
+	if (r > 0) {
+		(void)str_to_u64(str_of(store_text(position, 0)), &i->epoch);
+		i->revision = (uint64_t)store_int(position, 1);
+	}
+	return r < 0 ? r : 0;
+}
+
+static int
+save_key(struct store_tx *tx, const struct identity_key *k, struct err *e)
+{
+	if (k->removed)
+		return store_exec(tx, Q_IDENTITY_KEY_DELETE, NULL, e, k->access_key_id);
+	return store_exec(tx, Q_IDENTITY_KEY_PUT, NULL, e, k->access_key_id, k->secret ? k->secret : "",
+	    k->account_id, k->user_id, k->user_name, (int64_t)k->is_active, (int64_t)k->generation);
+}
+
+static int
+save_account(struct store_tx *tx, const struct identity_account *a, struct err *e)
+{
+	if (a->removed)
+		return store_exec(tx, Q_IDENTITY_ACCOUNT_DELETE, NULL, e, a->account_id);
+	return store_exec(tx, Q_IDENTITY_ACCOUNT_PUT, NULL, e, a->account_id, a->name, a->canonical_id);
+}
+
+static int
+save(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct clc_identity_changes_out *news = arg;
+	char epoch[24];
+	int r = 0;
+
+	if (news->complete) {
+		r = store_exec(tx, Q_IDENTITY_KEYS_DELETE, NULL, e);
+		if (r == 0)
+			r = store_exec(tx, Q_IDENTITY_ACCOUNTS_DELETE, NULL, e);
+	}
+	for (size_t n = 0; r == 0 && n < news->keys.count; n++)
+		r = save_key(tx, &news->keys.items[n], e);
+	for (size_t n = 0; r == 0 && n < news->accounts.count; n++)
+		r = save_account(tx, &news->accounts.items[n], e);
+	(void)snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)news->epoch);
+	return r < 0 ? r :
+		       store_exec(tx, Q_IDENTITY_POSITION_SET, NULL, e, epoch, (int64_t)news->revision);
+}
+
+/* -- news -- */
+
+/* The old maps, when they were replaced, are freed outside the lock. */
+static void
+take_over(struct identity *i, const struct clc_identity_changes_out *news)
+{
+	struct map *old_keys = NULL, *old_accounts = NULL;
+
+	lock_take(&i->lock);
+	if (news->complete) {
+		old_keys = i->keys;
+		old_accounts = i->accounts;
+		i->keys = map_new(free);
+		i->accounts = map_new(free);
+	}
+	for (size_t n = 0; n < news->keys.count; n++)
+		remember_key(i->keys, &news->keys.items[n]);
+	for (size_t n = 0; n < news->accounts.count; n++)
+		remember_account(i->accounts, &news->accounts.items[n]);
+	lock_release(&i->lock);
+	map_free(old_keys);
+	map_free(old_accounts);
+}
+
+static int
+apply(void *arg, const void *out, uint64_t *ret_epoch, uint64_t *ret_revision, struct err *e)
+{
+	struct identity *i = arg;
+	const struct clc_identity_changes_out *news = out;
+	bool is_news = news->complete || news->keys.count > 0 || news->accounts.count > 0 ||
+		       news->epoch != *ret_epoch || news->revision != *ret_revision;
+	struct clc_identity_changes_out copy = *news;
+	int r = is_news ? store_write(i->walrus->store, save, &copy, e) : 0;
+
+	if (r < 0) {
+		/* A key that must not work any more is refused even where that can't be written down. */
+		take_over(i, news);
+		return r;
+	}
+	take_over(i, news);
+	if (news->keys.count + news->accounts.count > 0)
+		log_info(i->walrus->log, "identity.changed", "keys=%zu accounts=%zu complete=%d",
+		    news->keys.count, news->accounts.count, news->complete);
+	*ret_epoch = news->epoch;
+	*ret_revision = news->revision;
+	health_set("identity", true, "known");
+	return 0;
+}
+
+static void
+on_link(void *arg, bool up, const struct err *why)
+{
+	struct identity *i = arg;
+
+	if (up)
+		log_info(i->walrus->log, "identity.link", "state=up");
+	else
+		log_warn(i->walrus->log, "identity.link", "state=down error=\"%s\"", why->text);
+}
+
+int
+identity_new(struct walrus *w, struct identity **ret, struct err *e)
+{
+	struct identity *i = xcalloc(1, sizeof(*i));
+	struct changes_reader_options options = { .operation = &clc_identity_changes,
+		.apply = apply,
+		.link = on_link,
+		.arg = i };
+	struct trust_peer peer = { 0 };
+	int r;
+
+	i->walrus = w;
+	lock_init(&i->lock, LOCK_CACHE);
+	i->keys = map_new(free);
+	i->accounts = map_new(free);
+	r = store_read(w->store, load, i, e);
+	if (r == 0)
+		r = trust_peer_load(w->conf->daemon.state_dir, &peer, e);
+	if (r < 0) {
+		identity_free(i);
+		return r;
+	}
+	/* Nobody can be told apart before the first answer; afterwards what is known serves. */
+	if (!i->epoch)
+		health_set("identity", false, "the clc has not said yet who there is");
+	i->clc = rpc_peer_new(w->rpc, NULL, "clc", peer.clc_url, NULL);
+	trust_peer_done(&peer);
+	options.epoch = i->epoch;
+	options.revision = i->revision;
+	i->reader = changes_reader_new(i->clc, daemon_workers(w->daemon), &options);
+	*ret = i;
+	return 0;
+}
+
+void
+identity_free(struct identity *i)
+{
+	if (!i)
+		return;
+	changes_reader_free(i->reader);
+	rpc_peer_free(i->clc);
+	map_free(i->keys);
+	map_free(i->accounts);
+	lock_done(&i->lock);
+	free(i);
+}

@@ -1,0 +1,19 @@
+#pragma once
+/* Accounts and access keys as the clc has them: followed by long poll, durable here, cached in memory. A
+ * key that is revoked is refused from the moment its news is applied. */
+#include "auth/credentials.h"
+#include "walrus.h"
+
+struct identity;
+int identity_new(struct walrus *w, struct identity **ret, struct err *e);
+void identity_free(struct identity *i); /* on the loop */
+DEFINE_CLEANUP(struct identity *, identity_free)
+/* An auth_lookup_fn; arg is the struct identity. */
+bool identity_key(void *arg, const char *access_key_id, struct auth_key *ret);
+
+struct identity_owner {
+	char canonical_id[65];
+	char name[65];
+};
+/* Of an account that is no longer known: derived from its number. */
+void identity_owner(struct identity *i, const char *account_id, struct identity_owner *ret);

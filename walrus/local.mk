@@ -1,0 +1,1 @@
+walrus_pkgs = openssl libxml

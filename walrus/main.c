@@ -1,0 +1,231 @@
+/* mallee-walrus, the object store: configuration, and what is started in which order. */
+#include "net/status_server.h"
+#include "rpc/member.h"
+#include "store/outbox.h"
+
+#include "blob.h"
+#include "content.h"
+#include "exchange.h"
+#include "identity.h"
+#include "internal.h"
+#include "schema.h"
+#include "sweep.h"
+#include "walrus.h"
+
+#define INTERNAL_BODY_MAX (256 * 1024)
+#define SWEEP_INTERVAL_MS (60 * 1000)
+#define ORPHANS_INTERVAL_MS (24 * 3600 * 1000)
+#define TRIM_INTERVAL_MS (600 * 1000)
+#define OUTBOX_KEEP 100000
+
+static const struct conf_key keys[] = {
+	DAEMON_CONF_KEYS(struct walrus_conf, "walrus", "8777", "9777"),
+	{ "advertise", CONF_STRING, offsetof(struct walrus_conf, advertise), "",
+	    "URL at which clc and nodes reach this daemon; empty: made of 'listen'", NULL, 0, 0 },
+	{ "domains", CONF_LIST, offsetof(struct walrus_conf, domains), "",
+	    "names of this service: a host BUCKET.NAME means that bucket", NULL, 0, 0 },
+	{ "loops", CONF_U32, offsetof(struct walrus_conf, loops), "2",
+	    "threads that move bytes between network and workers", NULL, 1, 64 },
+	{ "bucket_limit", CONF_U32, offsetof(struct walrus_conf, bucket_limit), "1000",
+	    "buckets that an account may have", NULL, 1, 1000000 },
+	CONF_END,
+};
+
+struct state {
+	struct walrus walrus;
+	struct tls_context *tls;
+	struct exchanges *exchanges;
+	struct http_server *front;
+	struct status_server *status;
+	struct reconciler *renewal, *trim;
+};
+
+static int
+trim_outbox(struct store_tx *tx, void *arg, struct err *e)
+{
+	return outbox_trim(tx, OUTBOX_KEEP, e);
+}
+
+static int
+trim(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	struct walrus *w = arg;
+
+	return store_write(w->store, trim_outbox, NULL, e);
+}
+
+static void
+renewed(void *arg)
+{
+	struct state *s = arg;
+	struct err e = { 0 };
+
+	if (tls_reload(s->tls, &e) < 0)
+		log_warn(s->walrus.log, "reload.failed", "reason=\"%s\"", e.text);
+}
+
+static int
+open_tls(struct state *s, struct err *e)
+{
+	const char *state = s->walrus.conf->daemon.state_dir;
+	_cleanup_free_ char *certificate = xasprintf("%s/trust/certificate.pem", state);
+	_cleanup_free_ char *key = xasprintf("%s/trust/key.pem", state);
+	_cleanup_free_ char *ca = xasprintf("%s/trust/ca.pem", state);
+	struct tls_files files = { certificate, key, ca };
+
+	return tls_server_new(&files, TLS_PEER_OPTIONAL, TLS1_2_VERSION, &s->tls, e);
+}
+
+static int
+open_front(struct daemon *d, struct state *s, struct err *e)
+{
+	struct walrus *w = &s->walrus;
+	struct http_server_options options = { .name = "walrus",
+		.handler = exchange_handler,
+		.arg = s->exchanges,
+		.tls_mode = HTTP_TLS_OPTIONAL,
+		.tls = s->tls,
+		.threads = w->conf->loops,
+		.server_header = "Mallee" };
+	_cleanup_free_ int *fds = NULL;
+	size_t count;
+	int r = daemon_sockets(d, "walrus", w->conf->daemon.listen, &fds, &count, e);
+
+	return r < 0 ? r : http_server_new(daemon_loop(d), &options, fds, count, &s->front, e);
+}
+
+static void
+start_reconcilers(struct daemon *d, struct state *s)
+{
+	struct walrus *w = &s->walrus;
+	struct loop *loop = daemon_loop(d);
+	struct workers *workers = daemon_workers(d);
+
+	w->garbage =
+	    reconciler_new(loop, workers, "walrus", "garbage", SWEEP_INTERVAL_MS, sweep_garbage, w);
+	w->digests =
+	    reconciler_new(loop, workers, "walrus", "digests", SWEEP_INTERVAL_MS, digest_due, w);
+	w->orphans =
+	    reconciler_new(loop, workers, "walrus", "orphans", ORPHANS_INTERVAL_MS, sweep_orphans, w);
+	s->trim = reconciler_new(loop, workers, "walrus", "trim", TRIM_INTERVAL_MS, trim, w);
+	s->renewal =
+	    member_renewal_new(d, w->rpc, "walrus", w->conf->daemon.state_dir, renewed, s);
+}
+
+static void
+stop(struct daemon *d, void *arg)
+{
+	struct state *s = arg;
+	struct walrus *w = &s->walrus;
+
+	if (w->rpc)
+		rpc_cancel(w->rpc);
+	status_server_free(s->status);
+	http_server_free(s->front);
+	http_worker_wait(&w->internal);
+	exchanges_free(s->exchanges);
+	reconciler_free(s->renewal);
+	reconciler_free(s->trim);
+	reconciler_free(w->orphans);
+	reconciler_free(w->digests);
+	reconciler_free(w->garbage);
+	identity_free(w->identity);
+	sigv4_free(w->sigv4);
+	rpc_free(w->rpc);
+	contents_free(w->contents);
+	blobs_free(w->blobs);
+	if (s->tls)
+		tls_unref(s->tls);
+	store_close(w->store);
+	free(s);
+}
+
+static int
+start(struct daemon *d, void **ret_state, struct err *e)
+{
+	const struct walrus_conf *conf = daemon_configuration(d);
+	_cleanup_free_ char *url = xasprintf("sqlite:%s/walrus.db", conf->daemon.state_dir);
+	_cleanup_free_ char *blobs = xasprintf("%s/blobs", conf->daemon.state_dir);
+	struct state *s = xcalloc(1, sizeof(*s));
+	struct walrus *w = &s->walrus;
+	int r;
+
+	w->daemon = d;
+	w->conf = conf;
+	w->log = daemon_log(d);
+	w->internal = (struct http_worker_options){ .workers = daemon_workers(d),
+		.fn = internal_call,
+		.arg = w,
+		.body_max = INTERNAL_BODY_MAX };
+	r = store_open(url, &walrus_schema, w->log, &w->store, e);
+	if (r == 0)
+		r = blobs_open(blobs, &w->blobs, e);
+	if (r == 0)
+		r = rpc_new(d, conf->daemon.state_dir, &w->rpc, e);
+	if (r == 0)
+		r = open_tls(s, e);
+	if (r == 0)
+		r = identity_new(w, &w->identity, e);
+	if (r < 0)
+		goto fail;
+	w->contents = contents_new();
+	w->sigv4 = sigv4_new(identity_key, w->identity);
+	s->exchanges = exchanges_new(w);
+	start_reconcilers(d, s);
+	r = open_front(d, s, e);
+	if (r == 0)
+		r = status_server_new(d, NULL, 0, w, &s->status, e);
+	if (r < 0)
+		goto fail;
+	*ret_state = s;
+	return 0;
+fail:
+	stop(d, s);
+	return r;
+}
+
+static void
+reload(struct daemon *d, void *arg)
+{
+	struct state *s = arg;
+	struct err e = { 0 };
+
+	if (rpc_reload(s->walrus.rpc, &e) < 0 || tls_reload(s->tls, &e) < 0)
+		log_warn(s->walrus.log, "reload.failed", "reason=\"%s\"", e.text);
+}
+
+static void
+drain(struct daemon *d, void *arg)
+{
+	struct state *s = arg;
+
+	http_server_drain(s->front);
+	rpc_drain(s->walrus.rpc);
+}
+
+static int
+join(const void *configuration, int argc, char **argv)
+{
+	const struct walrus_conf *conf = configuration;
+
+	return member_join("walrus", &conf->daemon, conf->advertise, argc, argv);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct daemon_command commands[] = { MEMBER_JOIN_COMMAND(join), { 0 } };
+	static const struct daemon_spec spec = {
+		.name = "walrus",
+		.description = "object store: buckets and objects by the S3 API",
+		.keys = keys,
+		.conf_size = sizeof(struct walrus_conf),
+		.commands = commands,
+		.start = start,
+		.reload = reload,
+		.drain = drain,
+		.stop = stop,
+	};
+
+	return daemon_main(&spec, argc, argv);
+}

@@ -1,0 +1,563 @@
+/* From a head to a decided request, and from bytes to a decoded, verified body. The order matters: who
+ * asks is known before anything is looked up, and whether they may before a byte of body is read.
+ * Reply shapes: S3 API reference, "REST error responses". */
+#include "request.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "auth/digest.h"
+#include "auth/sigv2.h"
+#include "base/clock.h"
+#include "bucket.h"
+
+#define PARAMETERS_MAX 64
+#define ARENA_MAX (64 * 1024 * 1024)
+
+/* -- life -- */
+
+static struct str
+moved(struct str s, const char *from, const char *end, const char *to)
+{
+	return s.p >= from && s.p < end ? (struct str){ to + (s.p - from), s.n } : s;
+}
+
+/* The head outlives the exchange. Its spans lie in one buffer that begins with the method; what lies
+ * elsewhere is constant. */
+static const struct http_head *
+copy_head(const struct http_head *from, struct arena *arena)
+{
+	struct http_head *head = arena_memdup(arena, from, sizeof(*from));
+	const char *base = from->method.p, *end = from->target.p + from->target.n, *copy;
+
+	for (unsigned i = 0; i < from->header_count; i++) {
+		const struct http_header *h = &from->headers[i];
+		const char *last = h->value.n ? h->value.p + h->value.n : h->name.p + h->name.n;
+
+		if (last > end)
+			end = last;
+	}
+	copy = arena_memdup(arena, base, (size_t)(end - base));
+	head->method = moved(from->method, base, end, copy);
+	head->target = moved(from->target, base, end, copy);
+	head->path = moved(from->path, base, end, copy);
+	head->query = moved(from->query, base, end, copy);
+	head->host = moved(from->host, base, end, copy);
+	for (unsigned i = 0; i < from->header_count; i++) {
+		head->headers[i].name = moved(from->headers[i].name, base, end, copy);
+		head->headers[i].value = moved(from->headers[i].value, base, end, copy);
+	}
+	return head;
+}
+
+struct request *
+request_new(struct walrus *w, struct http_exchange *x)
+{
+	struct arena *arena = arena_new(ARENA_MAX);
+	struct request *rq = arena_alloc(arena, sizeof(*rq));
+
+	rq->walrus = w;
+	rq->arena = arena;
+	rq->head = copy_head(http_request(x), arena);
+	rq->peer = *http_peer(x);
+	rq->id = arena_strdup(arena, http_id(x));
+	rq->log = *w->log;
+	rq->log.request_id = rq->id;
+	rq->status = 200;
+	return rq;
+}
+
+void
+request_free(struct request *rq)
+{
+	if (!rq)
+		return;
+	if (rq->operation && rq->operation->done)
+		rq->operation->done(rq);
+	sigv4_chunks_free(rq->chunks);
+	EVP_MD_CTX_free(rq->md5_context);
+	EVP_MD_CTX_free(rq->sha256_context);
+	content_reader_free(rq->content);
+	strbuf_done(&rq->body);
+	strbuf_done(&rq->reply);
+	vec_done(&rq->headers);
+	arena_free(rq->arena);
+}
+
+/* -- looking at it -- */
+
+bool
+request_is_head(const struct request *rq)
+{
+	return str_is(rq->head->method, "HEAD");
+}
+
+struct str
+request_header(const struct request *rq, const char *name)
+{
+	return http_head_find(rq->head, name);
+}
+
+const char *
+request_parameter(const struct request *rq, const char *name)
+{
+	return form_find(&rq->query, name);
+}
+
+int
+request_number(const struct request *rq, const char *name, uint32_t fallback, uint32_t max,
+    uint32_t *ret, struct err *e)
+{
+	const char *text = request_parameter(rq, name);
+	uint64_t n;
+
+	*ret = fallback;
+	if (!text || !*text)
+		return 0;
+	if (!str_to_u64(str_of(text), &n) || n > INT32_MAX)
+		return err_set(e, ERR_INVALID_ARGUMENT, "Provided %s not an integer or within integer range",
+		    name);
+	*ret = n < max ? (uint32_t)n : max;
+	return 0;
+}
+
+int
+request_encoding(const struct request *rq, bool *ret_is_encoded, struct err *e)
+{
+	const char *type = request_parameter(rq, "encoding-type");
+
+	*ret_is_encoded = type != NULL;
+	if (type && strcasecmp(type, "url") != 0)
+		return err_set(e, ERR_INVALID_ARGUMENT, "Invalid Encoding Method specified in Request");
+	return 0;
+}
+
+static const struct xml_limits body_limits = { S3_XML_BODY_MAX, 64, 64, 50000 };
+
+int
+request_parse_xml(const struct request *rq, const char *root, xmlDoc **ret, struct err *e)
+{
+	xmlDoc *doc;
+	struct err why;
+
+	if (xml_parse(strbuf_str(&rq->body), &body_limits, &doc, &why) < 0 ||
+	    !xml_is(xmlDocGetRootElement(doc), NULL, root)) {
+		if (why.code == 0)
+			xml_doc_freep(&doc);
+		return err_set(e, ERR_MALFORMED_XML,
+		    "The XML you provided was not well-formed or did not validate against our published schema");
+	}
+	*ret = doc;
+	return 0;
+}
+
+/* -- who may -- */
+
+int
+request_authorize(const struct request *rq, const char *owner_account_id, struct err *e)
+{
+	if (rq->is_anonymous || !strings_equal(rq->caller.account_id, owner_account_id))
+		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
+	return 0;
+}
+
+/* -- the beginning -- */
+
+/* Sub-resources that name an operation: a request that has one of them means that and nothing else. */
+static const char *const sub_resources[] = { "accelerate", "acl", "analytics", "attributes", "cors",
+	"delete", "encryption", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location",
+	"logging", "metrics", "notification", "object-lock", "ownershipControls", "partNumber", "policy",
+	"policyStatus", "publicAccessBlock", "replication", "requestPayment", "restore", "retention",
+	"select", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website" };
+
+static const char *
+sub_resource(const struct request *rq)
+{
+	const char *found = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sub_resources); i++)
+		if (request_parameter(rq, sub_resources[i])) {
+			found = sub_resources[i];
+			/* a part is named by both, and its upload is what matters */
+			if (strcmp(found, "partNumber") != 0)
+				return found;
+		}
+	return found;
+}
+
+static int
+route(struct request *rq, struct err *e)
+{
+	const char *parameter = sub_resource(rq);
+	bool is_method_known = false;
+
+	for (unsigned i = 0; i < s3_operation_count; i++) {
+		const struct s3_operation *o = &s3_operations[i];
+
+		if (o->level != rq->target.level || !str_is(rq->head->method, o->method))
+			continue;
+		is_method_known = true;
+		if (strings_equal(o->parameter, parameter)) {
+			rq->operation = o;
+			return 0;
+		}
+	}
+	if (is_method_known || parameter)
+		return err_set(e, ERR_NOT_IMPLEMENTED,
+		    "A parameter you provided implies functionality that is not implemented");
+	return err_set(e, ERR_METHOD_NOT_ALLOWED, "The specified method is not allowed against this resource.");
+}
+
+static int
+authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
+{
+	struct auth_request a = { .method = rq->head->method,
+		.path = rq->head->path,
+		.query = rq->head->query,
+		.host = rq->head->host,
+		.headers = rq->head->headers,
+		.header_count = rq->head->header_count,
+		.port = rq->port };
+	const char *host_bucket = rq->target.is_virtual_host ? rq->target.bucket : NULL;
+	int r = 0;
+
+	ret->payload = SIGV4_PAYLOAD_UNSIGNED;
+	if (sigv4_is_present(&a))
+		r = sigv4_verify(rq->walrus->sigv4, AUTH_S3, &a, clock_now_us(), ret, e);
+	else if (sigv2_is_present(AUTH_S3, &a))
+		r = sigv2_verify(identity_key, rq->walrus->identity, AUTH_S3, &a, host_bucket,
+		    clock_now_us(), &ret->key, e);
+	else if (request_header(rq, "authorization").p)
+		r = err_set(e, ERR_INVALID_ARGUMENT, "Unsupported Authorization Type");
+	else
+		rq->is_anonymous = true;
+	if (r < 0)
+		return r;
+	rq->caller = ret->key;
+	rq->log.account_id = rq->is_anonymous ? NULL : rq->caller.account_id;
+	return 0;
+}
+
+static int
+expect_md5(struct request *rq, struct err *e)
+{
+	struct str header = request_header(rq, "content-md5");
+	_cleanup_free_ void *bytes = NULL;
+	size_t n;
+
+	if (!header.p)
+		return 0;
+	if (header.n > 64 || !base64_decode(header, &bytes, &n) || n != sizeof(rq->md5))
+		return err_set(e, ERR_INVALID_DIGEST, "The Content-MD5 you specified is not valid.");
+	rq->wanted_md5 = arena_memdup(rq->arena, bytes, n);
+	return 0;
+}
+
+/* How long the body is, once decoded. */
+static int
+expect_length(struct request *rq, const struct sigv4_result *signature, struct err *e)
+{
+	struct str decoded = request_header(rq, "x-amz-decoded-content-length");
+	bool has_length = request_header(rq, "content-length").p != NULL;
+
+	rq->has_body = rq->head->content_length != 0;
+	if (signature->payload >= SIGV4_PAYLOAD_STREAMING) {
+		if (!decoded.p)
+			return err_set(e, ERR_MISSING_CONTENT_LENGTH,
+			    "You must provide the x-amz-decoded-content-length HTTP header.");
+		if (!str_to_u64(decoded, &rq->body_length))
+			return err_set(e, ERR_INVALID_ARGUMENT, "x-amz-decoded-content-length is not a number");
+		rq->chunks = sigv4_chunks_new(signature, rq->body_length);
+	} else if (rq->operation->flags & S3_NEEDS_LENGTH && !has_length) {
+		return err_set(e, ERR_MISSING_CONTENT_LENGTH, "You must provide the Content-Length HTTP header.");
+	} else {
+		rq->body_length = rq->head->content_length > 0 ? (uint64_t)rq->head->content_length : 0;
+	}
+	if (rq->body_length <= rq->operation->body_max)
+		return 0;
+	if (rq->operation->flags & S3_NEEDS_LENGTH)
+		return err_set(e, ERR_ENTITY_TOO_LARGE, "Your proposed upload exceeds the maximum allowed size");
+	return err_set(e, ERR_MALFORMED_XML, "The body of this request is too large");
+}
+
+static int
+expect_body(struct request *rq, const struct sigv4_result *signature, struct err *e)
+{
+	int r = expect_length(rq, signature, e);
+
+	if (r == 0)
+		r = expect_md5(rq, e);
+	if (r < 0)
+		return r;
+	if (signature->payload == SIGV4_PAYLOAD_SIGNED)
+		rq->wanted_sha256 = arena_strdup(rq->arena, signature->payload_hash);
+	if (rq->operation->flags & S3_NEEDS_LENGTH || rq->wanted_md5)
+		rq->md5_context = digest_begin(DIGEST_MD5);
+	if (rq->operation->flags & S3_WANTS_SHA256 || rq->wanted_sha256)
+		rq->sha256_context = digest_begin(DIGEST_SHA256);
+	return 0;
+}
+
+int
+request_begin(struct request *rq, struct err *e)
+{
+	struct sigv4_result signature = { 0 };
+	int r = target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->target, e);
+
+	if (r < 0)
+		return r;
+	if (form_parse(rq->head->query, PARAMETERS_MAX, rq->arena, &rq->query, e) < 0)
+		return err_set(e, ERR_INVALID_URI, "Couldn't parse the specified URI.");
+	r = authenticate(rq, &signature, e);
+	if (r == 0)
+		r = route(rq, e);
+	if (r < 0)
+		return r;
+	if (rq->is_anonymous && rq->operation->level == TARGET_SERVICE)
+		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
+	if (rq->operation->level != TARGET_SERVICE && !(rq->operation->flags & S3_ANY_BUCKET)) {
+		r = bucket_get(rq->walrus, rq->target.bucket, rq->arena, &rq->bucket, e);
+		if (r == 0)
+			r = request_authorize(rq, rq->bucket.account_id, e);
+	}
+	if (r == 0)
+		r = expect_body(rq, &signature, e);
+	if (r == 0 && rq->operation->begin)
+		r = rq->operation->begin(rq, e);
+	return r;
+}
+
+/* -- the body -- */
+
+static int
+take_decoded(struct request *rq, struct str bytes, struct err *e)
+{
+	rq->body_seen += bytes.n;
+	if (rq->body_seen > rq->operation->body_max)
+		return err_set(e, ERR_ENTITY_TOO_LARGE, "Your proposed upload exceeds the maximum allowed size");
+	if (rq->md5_context)
+		EVP_DigestUpdate(rq->md5_context, bytes.p, bytes.n);
+	if (rq->sha256_context)
+		EVP_DigestUpdate(rq->sha256_context, bytes.p, bytes.n);
+	if (rq->operation->data)
+		return rq->operation->data(rq, bytes, e);
+	strbuf_addstr(&rq->body, bytes);
+	return 0;
+}
+
+int
+request_body(struct request *rq, struct str bytes, struct err *e)
+{
+	struct str data;
+	int r;
+
+	if (!rq->chunks)
+		return take_decoded(rq, bytes, e);
+	for (;;) {
+		r = sigv4_chunks_next(rq->chunks, &bytes, &data, e);
+		if (r < 0 || r == 0)
+			return r;
+		if (r == 2) {
+			rq->chunks_ended = true;
+			return 0;
+		}
+		r = take_decoded(rq, data, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+static int
+check_body(struct request *rq, struct err *e)
+{
+	char hex[65];
+
+	if (rq->chunks && !rq->chunks_ended)
+		return err_set(e, ERR_INCOMPLETE_BODY, "The request body ended before its last chunk");
+	if (rq->md5_context)
+		digest_end(TAKE(rq->md5_context), rq->md5);
+	if (rq->sha256_context)
+		digest_end(TAKE(rq->sha256_context), rq->sha256);
+	if (rq->wanted_md5 && memcmp(rq->wanted_md5, rq->md5, sizeof(rq->md5)) != 0)
+		return err_set(e, ERR_BAD_DIGEST, "The Content-MD5 you specified did not match what we received.");
+	if (!rq->wanted_sha256)
+		return 0;
+	hex_encode(rq->sha256, sizeof(rq->sha256), hex);
+	if (!strings_equal(hex, rq->wanted_sha256))
+		return err_set(e, ERR_CONTENT_SHA256_MISMATCH,
+		    "The provided 'x-amz-content-sha256' header does not match what was computed.");
+	return 0;
+}
+
+int
+request_end(struct request *rq, struct err *e)
+{
+	int r = check_body(rq, e);
+
+	return r < 0 ? r : rq->operation->run(rq, e);
+}
+
+/* -- replies -- */
+
+void
+reply_header(struct request *rq, const char *name, const char *value)
+{
+	struct reply_header h = { name, value };
+
+	vec_add(&rq->headers, h);
+}
+
+void
+reply_headerf(struct request *rq, const char *name, const char *format, ...)
+{
+	_cleanup_free_ char *value = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&value, format, args) < 0)
+		abort();
+	va_end(args);
+	reply_header(rq, name, arena_strdup(rq->arena, value));
+}
+
+struct xml_writer *
+reply_xml(struct request *rq, const char *root)
+{
+	strbuf_reset(&rq->reply);
+	xml_writer_init(&rq->xml, &rq->reply, false);
+	xml_declaration(&rq->xml);
+	xml_open(&rq->xml, root);
+	xml_attribute(&rq->xml, "xmlns", "http://s3.amazonaws.com/doc/2006-03-01/");
+	return &rq->xml;
+}
+
+void
+reply_xml_end(struct request *rq, const char *root)
+{
+	xml_close(&rq->xml, root);
+	reply_header(rq, "Content-Type", "application/xml");
+}
+
+void
+xml_time(struct xml_writer *w, const char *name, int64_t us)
+{
+	char text[TIME_TEXT_SIZE];
+
+	time_format_iso(us, text);
+	xml_element(w, name, text);
+}
+
+void
+xml_owner(struct request *rq, struct xml_writer *w, const char *name, const char *account_id)
+{
+	struct identity_owner owner;
+
+	identity_owner(rq->walrus->identity, account_id, &owner);
+	xml_open(w, name);
+	xml_element(w, "ID", owner.canonical_id);
+	xml_element(w, "DisplayName", owner.name);
+	xml_close(w, name);
+}
+
+void
+xml_key(struct xml_writer *w, const char *name, struct str key, bool is_encoded)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	xml_open(w, name);
+	if (is_encoded) {
+		url_encode(&text, key, true);
+		xml_text(w, strbuf_str(&text));
+	} else {
+		xml_text(w, key);
+	}
+	xml_close(w, name);
+}
+
+/* What other layers say in their own words, in S3's. */
+static int
+s3_code(int code)
+{
+	switch (code) {
+	case ERR_LIMIT:
+	case ERR_CONFLICT:
+		return ERR_SLOW_DOWN;
+	case ERR_TIMEOUT:
+	case ERR_UNAVAILABLE:
+	case ERR_CANCELLED:
+	case ERR_STALE:
+		return ERR_SERVICE_UNAVAILABLE;
+	case ERR_INVALID:
+		return ERR_INVALID_ARGUMENT;
+	case ERR_MALFORMED_QUERY_STRING:
+		return ERR_INVALID_URI;
+	case ERR_DENIED:
+		return ERR_ACCESS_DENIED;
+	case ERR_INTERNAL:
+	case ERR_IO:
+	case ERR_CORRUPT:
+	case ERR_NOT_FOUND:
+	case ERR_EXISTS:
+		return ERR_S3_INTERNAL;
+	default:
+		return code;
+	}
+}
+
+static const char *
+message(int code, const struct err *e)
+{
+	if (code == ERR_S3_INTERNAL)
+		return "We encountered an internal error. Please try again.";
+	if (code == ERR_SLOW_DOWN)
+		return "Please reduce your request rate.";
+	if (code == ERR_NO_SPACE)
+		return "There is not enough space left to store what you sent.";
+	return e->text;
+}
+
+static void
+write_error(struct request *rq, int code, const struct err *e)
+{
+	struct xml_writer *w = &rq->xml;
+
+	xml_writer_init(w, &rq->reply, false);
+	xml_declaration(w);
+	xml_open(w, "Error");
+	xml_element(w, "Code", fault_code(code));
+	xml_element(w, "Message", message(code, e));
+	if (code == ERR_BUCKET_NOT_FOUND || code == ERR_BUCKET_NAME || code == ERR_BUCKET_NOT_EMPTY ||
+	    code == ERR_BUCKET_EXISTS || code == ERR_BUCKET_OWNED_BY_YOU)
+		xml_element(w, "BucketName", rq->target.bucket);
+	if (code == ERR_KEY_NOT_FOUND)
+		xml_key(w, "Key", rq->target.key, false);
+	xml_open(w, "Resource");
+	xml_text(w, rq->head->path);
+	xml_close(w, "Resource");
+	xml_element(w, "RequestId", rq->id);
+	xml_element(w, "HostId", rpc_self(rq->walrus->rpc));
+	xml_close(w, "Error");
+	reply_header(rq, "Content-Type", "application/xml");
+}
+
+void
+request_fail(struct request *rq, const struct err *e)
+{
+	int code = s3_code(e->code);
+
+	rq->status = fault_status(code);
+	rq->headers.count = 0;
+	strbuf_reset(&rq->reply);
+	content_reader_free(TAKE(rq->content));
+	rq->has_length = false;
+	if (rq->status >= 500)
+		log_warn(&rq->log, "s3.failed", "operation=%s status=%d error=%s message=\"%s\" at=%s:%d",
+		    rq->operation ? rq->operation->name : "unknown", rq->status, fault_name(e->code),
+		    e->text, e->file ? e->file : "", e->line);
+	else
+		log_debug(&rq->log, "s3.refused", "operation=%s status=%d code=%s message=\"%s\"",
+		    rq->operation ? rq->operation->name : "unknown", rq->status, fault_code(code),
+		    e->text);
+	if (!request_is_head(rq))
+		write_error(rq, code, e);
+}

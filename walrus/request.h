@@ -1,0 +1,112 @@
+#pragma once
+/* One S3 request: parsed, authenticated, its body decoded and hashed, its reply as data. Everything here
+ * runs on workers; exchange.c carries it to and from the loop. */
+#include <openssl/evp.h>
+#include "base/vec.h"
+#include "content.h"
+#include "identity.h"
+#include "net/http_server.h"
+#include "net/url.h"
+#include "target.h"
+#include "xml/xml_read.h"
+#include "xml/xml_write.h"
+
+#define S3_XML_BODY_MAX (4 * 1024 * 1024)
+#define S3_OBJECT_MAX (UINT64_C(5) << 30) /* in one PUT, and of one part */
+
+struct bucket {
+	int64_t id;
+	char *name, *account_id, *location;
+	int64_t created_us;
+};
+struct reply_header {
+	const char *name, *value;
+};
+
+struct request {
+	struct walrus *walrus;
+	struct arena *arena;
+	const struct http_head *head; /* a copy of ours */
+	struct http_peer peer;
+	uint16_t port; /* that the client connected to */
+	const char *id;
+	struct log log;
+
+	struct target target;
+	struct form query;
+	const struct s3_operation *operation;
+	struct auth_key caller;
+	bool is_anonymous;
+	struct bucket bucket;
+
+	/* the body, decoded */
+	bool has_body;
+	uint64_t body_length, body_seen;
+	struct sigv4_chunks *chunks;
+	bool chunks_ended;
+	const char *wanted_sha256; /* hex; NULL: any */
+	const uint8_t *wanted_md5;
+	EVP_MD_CTX *md5_context, *sha256_context;
+	uint8_t md5[16], sha256[32]; /* once it is whole */
+	struct strbuf body;          /* of operations that do not stream */
+	void *data;                  /* the operation's own */
+
+	/* the reply */
+	int status;
+	VEC(struct reply_header) headers; /* strings from the arena */
+	struct strbuf reply;
+	struct xml_writer xml;
+	struct content_reader *content; /* sends these bytes instead */
+	uint64_t content_offset, content_left;
+	bool has_length; /* of a HEAD: the reply's would-be length */
+	uint64_t length;
+};
+
+enum {
+	S3_ANY_BUCKET = 1,  /* the bucket is not looked up first */
+	S3_NEEDS_LENGTH = 2, /* a PUT of bytes: 411 without a length */
+	S3_WANTS_SHA256 = 4,
+};
+struct s3_operation {
+	const char *name; /* "PutObject" */
+	const char *method;
+	enum target_level level;
+	const char *parameter; /* in the query; NULL: none of those that name an operation */
+	unsigned flags;
+	uint64_t body_max;
+	/* All but run may be NULL. begin: allowed, and before any byte of the body was asked for. data: body
+	 * bytes as they come (else they are collected). done: whatever happened; frees rq->data. */
+	int (*run)(struct request *rq, struct err *e);
+	int (*begin)(struct request *rq, struct err *e);
+	int (*data)(struct request *rq, struct str bytes, struct err *e);
+	void (*done)(struct request *rq);
+};
+extern const struct s3_operation s3_operations[];
+extern const unsigned s3_operation_count;
+
+struct request *request_new(struct walrus *w, struct http_exchange *x);
+void request_free(struct request *rq);
+int request_begin(struct request *rq, struct err *e);
+int request_body(struct request *rq, struct str bytes, struct err *e);
+int request_end(struct request *rq, struct err *e);
+/* Turns whatever there is of a reply into the error's. */
+void request_fail(struct request *rq, const struct err *e);
+
+/* -- for operations -- */
+void reply_header(struct request *rq, const char *name, const char *value); /* value from the arena */
+void reply_headerf(struct request *rq, const char *name, const char *format, ...) _printf_(3, 4);
+struct xml_writer *reply_xml(struct request *rq, const char *root); /* closed by reply_xml_end */
+void reply_xml_end(struct request *rq, const char *root);
+void xml_time(struct xml_writer *w, const char *name, int64_t us);
+void xml_owner(struct request *rq, struct xml_writer *w, const char *name, const char *account_id);
+/* Percent-encoded when the client asked for encoding-type=url. */
+void xml_key(struct xml_writer *w, const char *name, struct str key, bool is_encoded);
+bool request_is_head(const struct request *rq);
+struct str request_header(const struct request *rq, const char *name);
+const char *request_parameter(const struct request *rq, const char *name); /* NULL when absent */
+int request_number(const struct request *rq, const char *name, uint32_t fallback, uint32_t max,
+    uint32_t *ret, struct err *e); /* larger values read as max */
+int request_encoding(const struct request *rq, bool *ret_is_encoded, struct err *e);
+/* The one place that decides who may do what: ERR_ACCESS_DENIED. */
+int request_authorize(const struct request *rq, const char *owner_account_id, struct err *e);
+int request_parse_xml(const struct request *rq, const char *root, xmlDoc **ret, struct err *e);

@@ -1,0 +1,237 @@
+/* Reconcilers. Garbage is what a transaction said is no longer named: unlinked unless somebody still reads
+ * it. Orphans are files of writers that died with an earlier process: found by walking the directories,
+ * which is slow and therefore rare. A file that is being written, or whose row came before we looked, is
+ * neither: the order of the two looks makes it so (see blob.c). */
+#include "sweep.h"
+
+#include "auth/digest.h"
+#include "content.h"
+#include "schema.h"
+
+#define BATCH 500
+#define DIRECTORIES 256
+
+/* -- garbage -- */
+
+struct batch {
+	struct arena *arena;
+	const char *after;
+	struct {
+		char *blob_id, *content_id;
+		bool is_removed;
+	} items[BATCH];
+	size_t count;
+};
+
+static int
+read_garbage(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct batch *b = arg;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_GARBAGE, &rows, e, b->after, (int64_t)BATCH);
+
+	b->count = 0;
+	while (r >= 0 && b->count < BATCH && (r = store_next(rows, e)) > 0) {
+		b->items[b->count].blob_id = arena_strdup(b->arena, store_text(rows, 0));
+		b->items[b->count].content_id = arena_strdup(b->arena, store_text(rows, 1));
+		b->items[b->count++].is_removed = false;
+	}
+	return r < 0 ? r : 0;
+}
+
+static int
+forget_garbage(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct batch *b = arg;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < b->count; i++)
+		if (b->items[i].is_removed)
+			r = store_exec(tx, Q_GARBAGE_DELETE, NULL, e, b->items[i].blob_id);
+	return r;
+}
+
+static int
+remove_batch(struct walrus *w, struct batch *b, struct err *e)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < b->count; i++) {
+		int r;
+
+		if (content_is_read(w->contents, b->items[i].content_id))
+			continue; /* its reader pokes us when it is done */
+		r = blobs_remove(w->blobs, b->items[i].blob_id, e);
+		if (r < 0)
+			return r;
+		any = b->items[i].is_removed = true;
+	}
+	return any ? store_write(w->store, forget_garbage, b, e) : 0;
+}
+
+int
+sweep_garbage(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	struct walrus *w = arg;
+	_cleanup_free_ char *after = xstrdup("");
+	int r;
+
+	for (;;) {
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		struct batch *b = arena_alloc(arena, sizeof(*b));
+
+		b->arena = arena;
+		b->after = after;
+		r = store_read(w->store, read_garbage, b, e);
+		if (r == 0)
+			r = remove_batch(w, b, e);
+		if (r < 0 || b->count < BATCH)
+			return r;
+		free(after);
+		after = xstrdup(b->items[b->count - 1].blob_id);
+	}
+}
+
+/* -- orphans -- */
+
+struct candidate {
+	const char *id;
+	bool is_known;
+};
+
+static int
+look_up(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct candidate *c = arg;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query_one(tx, Q_BLOB_IS_KNOWN, &rows, "blob", e, c->id);
+
+	if (r == 0)
+		c->is_known = store_int(rows, 0);
+	return r;
+}
+
+static int
+visit(void *arg, const char *id, struct err *e)
+{
+	struct walrus *w = arg;
+	struct candidate c = { .id = id };
+	int r = store_read(w->store, look_up, &c, e);
+
+	if (r < 0 || c.is_known)
+		return r;
+	log_info(w->log, "blob.orphan", "blob=%s", id);
+	return blobs_remove(w->blobs, id, e);
+}
+
+int
+sweep_orphans(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	struct walrus *w = arg;
+	int r = 0;
+
+	for (unsigned d = 0; r == 0 && d < DIRECTORIES; d++)
+		r = blobs_visit(w->blobs, d, visit, w, e);
+	return r;
+}
+
+/* -- digests -- */
+
+struct due {
+	struct arena *arena;
+	char *content_id;
+	int64_t bucket_id;
+	struct str key;
+	char sha256[65];
+	bool is_any;
+};
+
+static int
+read_due(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct due *d = arg;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_DIGEST_DUE, &rows, e, (int64_t)1);
+
+	if (r == 0)
+		r = store_next(rows, e);
+	d->is_any = r > 0;
+	if (r > 0) {
+		struct str key = store_blob(rows, 2);
+
+		d->content_id = arena_strdup(d->arena, store_text(rows, 0));
+		d->bucket_id = store_int(rows, 1);
+		d->key = (struct str){ arena_memdup(d->arena, key.p, key.n), key.n };
+	}
+	return r < 0 ? r : 0;
+}
+
+static int
+write_digest(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct due *d = arg;
+	int r = store_exec(tx, Q_DIGEST_DUE_DELETE, NULL, e, d->content_id);
+
+	if (r == 0 && d->sha256[0])
+		r = store_exec(tx, Q_OBJECT_SHA256_SET, NULL, e, d->bucket_id, d->key, d->content_id,
+		    d->sha256);
+	return r;
+}
+
+static int
+compute(struct content_reader *reader, uint64_t size, char out[65], struct err *e)
+{
+	EVP_MD_CTX *sha = digest_begin(DIGEST_SHA256);
+	uint8_t hash[32];
+	int r = 0;
+
+	for (uint64_t at = 0; r == 0 && at < size;) {
+		_cleanup_free_ char *buffer = NULL;
+		struct str bytes = { NULL, 0 };
+
+		r = content_reader_read(reader, at, size - at, &buffer, &bytes, e);
+		if (r == 0)
+			EVP_DigestUpdate(sha, bytes.p, bytes.n);
+		at += bytes.n;
+	}
+	digest_end(sha, r < 0 ? NULL : hash);
+	if (r == 0)
+		hex_encode(hash, sizeof(hash), out);
+	return r;
+}
+
+/* An object that is gone or damaged gets none, and is not tried again: reading it says why. */
+static int
+digest_one(struct walrus *w, struct due *d, struct err *e)
+{
+	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
+	struct object o;
+	int r = content_open(w, d->bucket_id, d->key, d->arena, &o, &reader, e);
+
+	if (r == 0 && strings_equal(o.content_id, d->content_id))
+		r = compute(reader, o.size_bytes, d->sha256, e);
+	if (r == ERR_CORRUPT)
+		log_error(w->log, "object.damaged", "content=%s error=\"%s\"", d->content_id, e->text);
+	if (r == ERR_KEY_NOT_FOUND || r == ERR_CORRUPT)
+		r = 0;
+	return r < 0 ? r : store_write(w->store, write_digest, d, e);
+}
+
+int
+digest_due(void *arg, uint32_t *ret_again_ms, struct err *e)
+{
+	struct walrus *w = arg;
+	int r;
+
+	for (;;) {
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		struct due d = { .arena = arena };
+
+		r = store_read(w->store, read_due, &d, e);
+		if (r < 0 || !d.is_any)
+			return r;
+		r = digest_one(w, &d, e);
+		if (r < 0)
+			return r;
+	}
+}

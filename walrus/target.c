@@ -1,0 +1,121 @@
+/* Bucket and key. Paths may be mounted where Eucalyptus had its object storage; a key keeps every other
+ * slash, dot and empty segment as the client sent it: keys are no paths. */
+#include "target.h"
+
+#include "net/url.h"
+
+static const char *const mounts[] = { "/services/objectstorage", "/services/Walrus", "/services/walrus" };
+
+static struct str
+without_mount(struct str path)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
+		size_t n = strlen(mounts[i]);
+
+		if (str_starts(path, mounts[i]) && (path.n == n || path.p[n] == '/'))
+			return (struct str){ path.p + n, path.n - n };
+	}
+	return path;
+}
+
+/* "pictures.s3.example:8777" with a domain "s3.example" is the bucket "pictures". */
+static struct str
+bucket_of_host(struct str host, const char *domains)
+{
+	struct str rest = str_of(domains), domain;
+	const char *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
+
+	if (colon)
+		host.n = (size_t)(colon - host.p);
+	while (str_split(&rest, ' ', &domain)) {
+		size_t n = host.n - domain.n;
+
+		if (domain.n && host.n > domain.n + 1 && host.p[n - 1] == '.' &&
+		    strncasecmp(host.p + n, domain.p, domain.n) == 0)
+			return (struct str){ host.p, n - 1 };
+	}
+	return (struct str){ NULL, 0 };
+}
+
+static int
+decode(struct str raw, struct arena *arena, struct str *ret, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct err why;
+
+	if (url_decode(&text, raw, false, &why) < 0 || !is_utf8(strbuf_str(&text)) ||
+	    strlen(strbuf_c(&text)) != text.n)
+		return err_set(e, ERR_INVALID_URI, "Couldn't parse the specified URI.");
+	ret->p = arena_str(arena, strbuf_str(&text));
+	ret->n = text.n;
+	return 0;
+}
+
+int
+target_parse(const struct http_head *head, const char *domains, struct arena *arena,
+    struct target *ret, struct err *e)
+{
+	struct str rest = without_mount(head->path), bucket = bucket_of_host(head->host, domains), key;
+	struct target t = { .key = { "", 0 } };
+	int r;
+
+	if (rest.n && rest.p[0] == '/') {
+		rest.p++;
+		rest.n--;
+	}
+	if (bucket.n) {
+		t.is_virtual_host = true;
+		key = rest;
+	} else {
+		const char *slash = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
+
+		bucket = (struct str){ rest.p, slash ? (size_t)(slash - rest.p) : rest.n };
+		key = slash ? (struct str){ slash + 1, rest.n - bucket.n - 1 } : (struct str){ "", 0 };
+	}
+	if (bucket.n == 0 && key.n > 0)
+		return err_set(e, ERR_BUCKET_NAME, "The specified bucket is not valid.");
+	r = decode(key, arena, &t.key, e);
+	if (r == 0)
+		r = decode(bucket, arena, &bucket, e);
+	if (r < 0)
+		return r;
+	if (t.key.n > S3_KEY_MAX)
+		return err_set(e, ERR_KEY_TOO_LONG, "Your key is too long");
+	t.bucket = bucket.n ? arena_str(arena, bucket) : NULL;
+	t.level = t.key.n ? TARGET_OBJECT : t.bucket ? TARGET_BUCKET : TARGET_SERVICE;
+	*ret = t;
+	return 0;
+}
+
+static bool
+is_label_end(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+/* "Bucket naming rules" of the S3 user guide. */
+bool
+bucket_name_is_valid(const char *name)
+{
+	size_t n = strlen(name);
+	bool has_letter = false;
+
+	if (n < 3 || n > 63 || !is_label_end(name[0]) || !is_label_end(name[n - 1]))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (!is_label_end(name[i]) && name[i] != '-' && name[i] != '.')
+			return false;
+		if (name[i] == '.' && (name[i + 1] == '.' || name[i + 1] == '-' || name[i - 1] == '-'))
+			return false;
+		has_letter |= name[i] != '.' && (name[i] < '0' || name[i] > '9');
+	}
+	/* Digits and dots alone may look like an IPv4 address. */
+	if (!has_letter) {
+		unsigned dots = 0;
+
+		for (size_t i = 0; i < n; i++)
+			dots += name[i] == '.';
+		return dots != 3;
+	}
+	return strncmp(name, "xn--", 4) != 0;
+}

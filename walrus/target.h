@@ -1,0 +1,18 @@
+#pragma once
+/* What a request is about: bucket and key, from path or host name. A pure function of the head. */
+#include "base/arena.h"
+#include "net/http.h"
+
+#define S3_KEY_MAX 1024
+
+enum target_level { TARGET_SERVICE, TARGET_BUCKET, TARGET_OBJECT };
+struct target {
+	enum target_level level;
+	char *bucket;         /* NULL for the service itself */
+	struct str key;       /* decoded */
+	bool is_virtual_host; /* the bucket came from the host */
+};
+/* `domains`: names of the service, separated by spaces. ERR_INVALID_URI, ERR_KEY_TOO_LONG. */
+int target_parse(const struct http_head *head, const char *domains, struct arena *arena,
+    struct target *ret, struct err *e);
+bool bucket_name_is_valid(const char *name);

@@ -1,0 +1,28 @@
+#pragma once
+/* What the parts of walrus share. */
+#include "auth/sigv4.h"
+#include "rpc/rpc.h"
+#include "run/daemon.h"
+#include "run/reconciler.h"
+#include "store/store.h"
+
+struct walrus_conf {
+	struct daemon_conf daemon;
+	char *advertise; /* URL at which clc and nodes reach this daemon */
+	char *domains;   /* names of this service: BUCKET.NAME is virtual-host style */
+	uint32_t loops;
+	uint32_t bucket_limit; /* per account */
+};
+struct walrus {
+	struct daemon *daemon;
+	const struct walrus_conf *conf;
+	const struct log *log;
+	struct store *store;
+	struct rpc *rpc;
+	struct sigv4 *sigv4;
+	struct identity *identity;
+	struct blobs *blobs;
+	struct contents *contents;
+	struct http_worker_options internal; /* calls of other daemons */
+	struct reconciler *garbage, *orphans, *digests;
+};
