@@ -1,5 +1,5 @@
-/* Blob files. While a writer lives its id is in `writing`, so that the sweep of orphans can tell a file
- * that is still to be named from one that nobody will ever name. */
+/* Blob files. While a writer lives its id is in `writing`, so that the sweep of orphans can tell a
+ * file that is still to be named from one that nobody will ever name. */
 #include "blob.h"
 
 #include <dirent.h>
@@ -34,8 +34,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-
 struct blobs {
 	char *directory;
 	struct lock lock;
-	struct map *writing;        /* under lock: ids */
-	uint8_t known[65536 / 8];   /* under lock: directories that are durable */
+	struct map *writing;      /* under lock: ids */
+	uint8_t known[65536 / 8]; /* under lock: directories that are durable */
 };
 
 struct blob_writer {
@@ -230,7 +230,9 @@ finish_file(struct blob_writer *w, struct blob *ret, struct err *e)
 {
 	_cleanup_free_ char *directory =
 	    xasprintf("%s/%.2s/%.2s", w->blobs->directory, w->id, w->id + 2);
-	struct trailer t = { .magic = MAGIC, .size_bytes = w->size_bytes, .block_bytes = BLOB_BLOCK };
+	struct trailer t = {
+		.magic = MAGIC, .size_bytes = w->size_bytes, .block_bytes = BLOB_BLOCK
+	};
 	int r;
 
 	if (w->size_bytes % BLOB_BLOCK)
@@ -390,7 +392,8 @@ blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **r
     struct str *ret_bytes, struct err *e)
 {
 	uint64_t block = offset / BLOB_BLOCK, start = block * BLOB_BLOCK;
-	size_t n = r->size_bytes - start < BLOB_BLOCK ? (size_t)(r->size_bytes - start) : BLOB_BLOCK;
+	size_t n =
+	    r->size_bytes - start < BLOB_BLOCK ? (size_t)(r->size_bytes - start) : BLOB_BLOCK;
 	size_t skip = (size_t)(offset - start);
 	_cleanup_free_ char *buffer = NULL;
 	int result;
@@ -440,17 +443,17 @@ closedirp(DIR **d)
 }
 
 static int
-visit_lower(struct blobs *b, const char *path, int (*fn)(void *, const char *, struct err *), void *arg,
-    struct err *e)
+visit_lower(struct blobs *b, const char *path, int (*fn)(void *, const char *, struct err *),
+    void *arg, struct err *e)
 {
 	_cleanup_(closedirp) DIR *d = opendir(path);
 	struct dirent *entry;
 	int r = 0;
 
 	if (!d)
-		return errno == ENOENT || errno == ENOTDIR ?
-		    0 :
-		    err_set_errno(e, errno, "cannot list '%s'", path);
+		return errno == ENOENT || errno == ENOTDIR
+			   ? 0
+			   : err_set_errno(e, errno, "cannot list '%s'", path);
 	while (r == 0 && (entry = readdir(d)))
 		if (blob_id_is_valid(entry->d_name) && !is_being_written(b, entry->d_name))
 			r = fn(arg, entry->d_name, e);
@@ -458,8 +461,8 @@ visit_lower(struct blobs *b, const char *path, int (*fn)(void *, const char *, s
 }
 
 int
-blobs_visit(struct blobs *b, unsigned directory, int (*fn)(void *arg, const char *id, struct err *e),
-    void *arg, struct err *e)
+blobs_visit(struct blobs *b, unsigned directory,
+    int (*fn)(void *arg, const char *id, struct err *e), void *arg, struct err *e)
 {
 	_cleanup_free_ char *upper = xasprintf("%s/%02x", b->directory, directory);
 	_cleanup_(closedirp) DIR *d = opendir(upper);

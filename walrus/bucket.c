@@ -16,8 +16,8 @@ from_row(struct store_rows *rows, struct arena *arena, struct bucket *ret)
 }
 
 int
-bucket_find(struct store_tx *tx, const char *name, struct arena *arena, struct bucket *ret,
-    struct err *e)
+bucket_find(
+    struct store_tx *tx, const char *name, struct arena *arena, struct bucket *ret, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int r = store_query(tx, Q_BUCKET_BY_NAME, &rows, e, name);
@@ -47,7 +47,8 @@ find(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-bucket_get(struct walrus *w, const char *name, struct arena *arena, struct bucket *ret, struct err *e)
+bucket_get(
+    struct walrus *w, const char *name, struct arena *arena, struct bucket *ret, struct err *e)
 {
 	struct lookup l = { name, arena, ret };
 
@@ -82,7 +83,8 @@ read_location(struct request *rq, struct err *e)
 	if (node)
 		rq->bucket.location = xml_text_of(node, 63, rq->arena);
 	if (!rq->bucket.location)
-		return err_set(e, ERR_INVALID_ARGUMENT, "The specified location-constraint is not valid");
+		return err_set(
+		    e, ERR_INVALID_ARGUMENT, "The specified location-constraint is not valid");
 	return 0;
 }
 
@@ -101,15 +103,18 @@ insert(struct store_tx *tx, void *arg, struct err *e)
 	r = bucket_find(tx, b->name, rq->arena, &other, e);
 	if (r == 0 && strings_equal(other.account_id, b->account_id))
 		return err_set(e, ERR_BUCKET_OWNED_BY_YOU,
-		    "Your previous request to create the named bucket succeeded and you already own it.");
+		    "Your previous request to create the named bucket succeeded and you already "
+		    "own it.");
 	if (r == 0)
 		return err_set(e, ERR_BUCKET_EXISTS,
-		    "The requested bucket name is not available. The bucket namespace is shared by all users "
+		    "The requested bucket name is not available. The bucket namespace is shared by "
+		    "all users "
 		    "of the system. Please select a different name and try again.");
 	if (r != ERR_BUCKET_NOT_FOUND)
 		return r;
 	if (store_int(count, 0) >= rq->walrus->conf->bucket_limit)
-		return err_set(e, ERR_TOO_MANY_BUCKETS, "You have attempted to create more buckets than allowed");
+		return err_set(e, ERR_TOO_MANY_BUCKETS,
+		    "You have attempted to create more buckets than allowed");
 	r = store_exec(tx, Q_BUCKET_INSERT, &changed, e, b->id, b->name, b->account_id, b->location,
 	    store_now_us(tx));
 	if (r < 0)
@@ -205,7 +210,8 @@ drop(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	if (store_int(rows, 0))
-		return err_set(e, ERR_BUCKET_NOT_EMPTY, "The bucket you tried to delete is not empty");
+		return err_set(
+		    e, ERR_BUCKET_NOT_EMPTY, "The bucket you tried to delete is not empty");
 	store_rows_free(TAKE(rows));
 	r = drop_uploads(tx, rq->bucket.id, e);
 	if (r == 0)

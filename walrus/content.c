@@ -1,7 +1,7 @@
-/* Reading objects while they may be overwritten. Files are unlinked in the background after the rows that
- * named them went; a reader of several files pins its content, then looks whether the object still has
- * it: if so, its removal is committed later than the pin, and the sweep sees the pin. A reader of one
- * file just opens it, and starts anew when it came too late. */
+/* Reading objects while they may be overwritten. Files are unlinked in the background after the
+ * rows that named them went; a reader of several files pins its content, then looks whether the
+ * object still has it: if so, its removal is committed later than the pin, and the sweep sees the
+ * pin. A reader of one file just opens it, and starts anew when it came too late. */
 #include "content.h"
 
 #include "base/id.h"
@@ -152,7 +152,8 @@ struct lookup {
 static int
 add_extent(struct content_reader *r, struct store_rows *rows, uint64_t *io_end, struct err *e)
 {
-	struct extent x = { .start = (uint64_t)store_int(rows, 0), .end = (uint64_t)store_int(rows, 1) };
+	struct extent x = { .start = (uint64_t)store_int(rows, 0),
+		.end = (uint64_t)store_int(rows, 1) };
 	const char *id = store_text(rows, 2);
 
 	if (x.start != *io_end || x.end <= x.start || (id && !blob_id_is_valid(id)))
@@ -207,9 +208,9 @@ check_content(struct store_tx *tx, void *arg, struct err *e)
 
 	if (r < 0)
 		return r;
-	return strings_equal(now.content_id, l->object->content_id) ?
-	    0 :
-	    err_set(e, ERR_STALE, "the object was replaced");
+	return strings_equal(now.content_id, l->object->content_id)
+		   ? 0
+		   : err_set(e, ERR_STALE, "the object was replaced");
 }
 
 static int
@@ -301,6 +302,6 @@ content_reader_read(struct content_reader *r, uint64_t offset, uint64_t want, ch
 
 	if (n < 0)
 		return n;
-	return blob_reader_read(r->open, offset - r->extents.items[at].start, want, ret_buffer,
-	    ret_bytes, e);
+	return blob_reader_read(
+	    r->open, offset - r->extents.items[at].start, want, ret_buffer, ret_bytes, e);
 }

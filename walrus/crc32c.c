@@ -1,5 +1,5 @@
-/* CRC-32C with SSE 4.2 or by a table. One stream of the instruction checks several GB/s, far above what
- * MD5 allows on the way in and sockets on the way out. */
+/* CRC-32C with SSE 4.2 or by a table. One stream of the instruction checks several GB/s, far above
+ * what MD5 allows on the way in and sockets on the way out. */
 #include "crc32c.h"
 
 #include <pthread.h>
@@ -30,9 +30,11 @@ by_table(uint32_t c, const unsigned char *p, size_t n)
 {
 	(void)pthread_once(&table_once, make_table);
 	for (; n >= 8; p += 8, n -= 8) {
-		c ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+		c ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+		     (uint32_t)p[3] << 24;
 		c = table[7][c & 0xff] ^ table[6][c >> 8 & 0xff] ^ table[5][c >> 16 & 0xff] ^
-		    table[4][c >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^ table[0][p[7]];
+		    table[4][c >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^
+		    table[0][p[7]];
 	}
 	for (; n > 0; p++, n--)
 		c = c >> 8 ^ table[0][(c ^ *p) & 0xff];

@@ -1,11 +1,12 @@
-/* One S3 request between its loop and the workers. The loop only moves pieces: the head, body pieces,
- * the end and "send more" become marks on the exchange, and one worker at a time works them off in
- * order, so that a request's code never runs twice at once and needs no locks. A worker holds an
- * exchange only while there is something to do: a slow client occupies no thread.
+/* One S3 request between its loop and the workers. The loop only moves pieces: the head, body
+ * pieces, the end and "send more" become marks on the exchange, and one worker at a time works them
+ * off in order, so that a request's code never runs twice at once and needs no locks. A worker
+ * holds an exchange only while there is something to do: a slow client occupies no thread.
  *
- * What a worker wants of the connection (read the body, send this reply) it asks for by http_resume,
- * which finds out on the loop whether the client is still there. The struct is counted: one count is the
- * HTTP exchange's until gone(), one the running worker's, one each resume's under way. */
+ * What a worker wants of the connection (read the body, send this reply) it asks for by
+ * http_resume, which finds out on the loop whether the client is still there. The struct is
+ * counted: one count is the HTTP exchange's until gone(), one the running worker's, one each
+ * resume's under way. */
 #include "exchange.h"
 
 #include <assert.h>
@@ -17,7 +18,8 @@
 #include "run/lock.h"
 
 #define WORK_TIMEOUT_MS 120000 /* of one stretch of work without news for the client */
-#define AHEAD_MAX (BLOB_BLOCK + HTTP_REPLY_LOW) /* queued bytes below which the next block is read */
+#define AHEAD_MAX                                                                                  \
+	(BLOB_BLOCK + HTTP_REPLY_LOW) /* queued bytes below which the next block is read */
 
 struct exchanges {
 	struct walrus *walrus;
@@ -33,7 +35,7 @@ struct exchange {
 	atomic_uint references;
 
 	struct lock lock;
-	bool is_running, is_gone;                 /* under lock, like what follows */
+	bool is_running, is_gone; /* under lock, like what follows */
 	bool is_begin_due, is_end_due, is_more_due;
 	struct http_body *pieces[HTTP_BODY_CREDITS];
 	unsigned piece_count;
@@ -173,7 +175,8 @@ send_block(struct exchange *x, struct http_exchange *h, struct block *b)
 {
 	x->is_more_asked = false;
 	if (!b->buffer) {
-		http_reply_abort(h); /* what was promised can't be kept, and nothing else may be sent */
+		http_reply_abort(
+		    h); /* what was promised can't be kept, and nothing else may be sent */
 		return;
 	}
 	x->to_send -= b->bytes.n;
@@ -255,8 +258,8 @@ on_content(struct http_exchange *h, void *arg)
 static int
 read_block(struct request *rq, struct block *b, struct err *e)
 {
-	int r = content_reader_read(rq->content, rq->content_offset, rq->content_left, &b->buffer,
-	    &b->bytes, e);
+	int r = content_reader_read(
+	    rq->content, rq->content_offset, rq->content_left, &b->buffer, &b->bytes, e);
 
 	if (r < 0)
 		return r;
@@ -442,9 +445,9 @@ local_port(struct http_exchange *h)
 
 	if (getsockname(http_socket(h), &address.any, &n) < 0)
 		return 0;
-	return address.any.sa_family == AF_INET	 ? ntohs(address.v4.sin_port) :
-	       address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port) :
-						   0;
+	return address.any.sa_family == AF_INET    ? ntohs(address.v4.sin_port)
+	       : address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port)
+						   : 0;
 }
 
 static void

@@ -1,6 +1,6 @@
-/* The identity cache. News is written to the store first, then to memory, so that a restart knows at
- * least what the last answer was based on. Memory is two maps under one lock, replaced as a whole when
- * the clc says that its answer is complete. */
+/* The identity cache. News is written to the store first, then to memory, so that a restart knows
+ * at least what the last answer was based on. Memory is two maps under one lock, replaced as a
+ * whole when the clc says that its answer is complete. */
 #include "identity.h"
 
 #include <stdio.h>
@@ -102,7 +102,8 @@ static int
 load(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct identity *i = arg;
-	_cleanup_(store_rows_freep) struct store_rows *keys = NULL, *accounts = NULL, *position = NULL;
+	_cleanup_(store_rows_freep) struct store_rows *keys = NULL, *accounts = NULL,
+						      *position = NULL;
 	int r = store_query(tx, Q_IDENTITY_KEYS, &keys, e);
 
 	while (r >= 0 && (r = store_next(keys, e)) > 0) {
@@ -141,8 +142,9 @@ save_key(struct store_tx *tx, const struct identity_key *k, struct err *e)
 {
 	if (k->removed)
 		return store_exec(tx, Q_IDENTITY_KEY_DELETE, NULL, e, k->access_key_id);
-	return store_exec(tx, Q_IDENTITY_KEY_PUT, NULL, e, k->access_key_id, k->secret ? k->secret : "",
-	    k->account_id, k->user_id, k->user_name, (int64_t)k->is_active, (int64_t)k->generation);
+	return store_exec(tx, Q_IDENTITY_KEY_PUT, NULL, e, k->access_key_id,
+	    k->secret ? k->secret : "", k->account_id, k->user_id, k->user_name,
+	    (int64_t)k->is_active, (int64_t)k->generation);
 }
 
 static int
@@ -150,7 +152,8 @@ save_account(struct store_tx *tx, const struct identity_account *a, struct err *
 {
 	if (a->removed)
 		return store_exec(tx, Q_IDENTITY_ACCOUNT_DELETE, NULL, e, a->account_id);
-	return store_exec(tx, Q_IDENTITY_ACCOUNT_PUT, NULL, e, a->account_id, a->name, a->canonical_id);
+	return store_exec(
+	    tx, Q_IDENTITY_ACCOUNT_PUT, NULL, e, a->account_id, a->name, a->canonical_id);
 }
 
 static int
@@ -170,8 +173,9 @@ save(struct store_tx *tx, void *arg, struct err *e)
 	for (size_t n = 0; r == 0 && n < news->accounts.count; n++)
 		r = save_account(tx, &news->accounts.items[n], e);
 	(void)snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)news->epoch);
-	return r < 0 ? r :
-		       store_exec(tx, Q_IDENTITY_POSITION_SET, NULL, e, epoch, (int64_t)news->revision);
+	return r < 0 ? r
+		     : store_exec(
+			   tx, Q_IDENTITY_POSITION_SET, NULL, e, epoch, (int64_t)news->revision);
 }
 
 /* -- news -- */
@@ -209,7 +213,8 @@ apply(void *arg, const void *out, uint64_t *ret_epoch, uint64_t *ret_revision, s
 	int r = is_news ? store_write(i->walrus->store, save, &copy, e) : 0;
 
 	if (r < 0) {
-		/* A key that must not work any more is refused even where that can't be written down. */
+		/* A key that must not work any more is refused even where that can't be written
+		 * down. */
 		take_over(i, news);
 		return r;
 	}
@@ -238,10 +243,9 @@ int
 identity_new(struct walrus *w, struct identity **ret, struct err *e)
 {
 	struct identity *i = xcalloc(1, sizeof(*i));
-	struct changes_reader_options options = { .operation = &clc_identity_changes,
-		.apply = apply,
-		.link = on_link,
-		.arg = i };
+	struct changes_reader_options options = {
+		.operation = &clc_identity_changes, .apply = apply, .link = on_link, .arg = i
+	};
 	struct trust_peer peer = { 0 };
 	int r;
 

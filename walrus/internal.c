@@ -15,8 +15,8 @@
 
 /* The digest of an upload that was completed just now is still being computed. */
 static int
-wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct bucket *bucket, struct str key,
-    struct object *o, struct content_reader **io_reader, struct err *e)
+wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct bucket *bucket,
+    struct str key, struct object *o, struct content_reader **io_reader, struct err *e)
 {
 	uint32_t pause_ms = LOOK_AGAIN_MS;
 	int r = 0;
@@ -25,7 +25,8 @@ wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct bucket *b
 		uint32_t left = rpc_time_left_ms(rq);
 
 		if (left < 2 * pause_ms)
-			return err_set(e, ERR_TIMEOUT, "the digest of the object is still being computed");
+			return err_set(
+			    e, ERR_TIMEOUT, "the digest of the object is still being computed");
 		reconciler_poke(w->digests);
 		(void)usleep(pause_ms * 1000);
 		if (pause_ms < 500)
@@ -37,8 +38,8 @@ wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct bucket *b
 }
 
 static int
-read_head(struct content_reader *reader, const struct object *o, struct arena *arena, struct str *ret,
-    struct err *e)
+read_head(struct content_reader *reader, const struct object *o, struct arena *arena,
+    struct str *ret, struct err *e)
 {
 	_cleanup_free_ char *buffer = NULL;
 	struct str bytes;
@@ -66,7 +67,8 @@ walrus_handle_describe_object(struct rpc_request *rq, const struct walrus_descri
 
 	if (r < 0)
 		return r;
-	(void)snprintf(asked.caller.account_id, sizeof(asked.caller.account_id), "%s", in->account_id);
+	(void)snprintf(
+	    asked.caller.account_id, sizeof(asked.caller.account_id), "%s", in->account_id);
 	r = request_authorize(&asked, bucket.account_id, e);
 	if (r == 0)
 		r = content_open(w, bucket.id, key, rq->arena, &o, &reader, e);

@@ -1,6 +1,6 @@
-/* Listing walks the rows of a bucket in the order of their keys. When it meets a key that belongs to a
- * common prefix it writes the prefix down and seeks behind everything that shares it, so that the cost
- * follows what is answered and not what the bucket holds.
+/* Listing walks the rows of a bucket in the order of their keys. When it meets a key that belongs
+ * to a common prefix it writes the prefix down and seeks behind everything that shares it, so that
+ * the cost follows what is answered and not what the bucket holds.
  *
  * A continuation token is the place to go on from, a string of bytes, as base64. */
 #include "list.h"
@@ -64,8 +64,8 @@ common_prefix(const struct listing *l, struct str key)
 	if (l->delimiter.n == 0 || !has_prefix(key, l->prefix) || key.n == l->prefix.n)
 		return (struct str){ NULL, 0 };
 	found = memmem(key.p + l->prefix.n, key.n - l->prefix.n, l->delimiter.p, l->delimiter.n);
-	return found ? (struct str){ key.p, (size_t)(found - key.p) + l->delimiter.n } :
-		       (struct str){ NULL, 0 };
+	return found ? (struct str){ key.p, (size_t)(found - key.p) + l->delimiter.n }
+		     : (struct str){ NULL, 0 };
 }
 
 static int
@@ -157,7 +157,8 @@ read_token(struct listing *l, const char *token, struct err *e)
 	size_t n;
 
 	if (strlen(token) > 4096 || !base64_decode(str_of(token), &bytes, &n) || n == 0)
-		return err_set(e, ERR_INVALID_ARGUMENT, "The continuation token provided is incorrect");
+		return err_set(
+		    e, ERR_INVALID_ARGUMENT, "The continuation token provided is incorrect");
 	l->start = (struct str){ arena_memdup(l->rq->arena, bytes, n), n };
 	return 0;
 }

@@ -105,11 +105,10 @@ start_reconcilers(struct daemon *d, struct state *s)
 	    reconciler_new(loop, workers, "walrus", "garbage", SWEEP_INTERVAL_MS, sweep_garbage, w);
 	w->digests =
 	    reconciler_new(loop, workers, "walrus", "digests", SWEEP_INTERVAL_MS, digest_due, w);
-	w->orphans =
-	    reconciler_new(loop, workers, "walrus", "orphans", ORPHANS_INTERVAL_MS, sweep_orphans, w);
+	w->orphans = reconciler_new(
+	    loop, workers, "walrus", "orphans", ORPHANS_INTERVAL_MS, sweep_orphans, w);
 	s->trim = reconciler_new(loop, workers, "walrus", "trim", TRIM_INTERVAL_MS, trim, w);
-	s->renewal =
-	    member_renewal_new(d, w->rpc, "walrus", w->conf->daemon.state_dir, renewed, s);
+	s->renewal = member_renewal_new(d, w->rpc, "walrus", w->conf->daemon.state_dir, renewed, s);
 }
 
 static void

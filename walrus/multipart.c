@@ -1,5 +1,6 @@
-/* Multipart uploads. Parts are blobs of their own; completion turns the chosen ones into the extents of
- * an object, in one transaction, without touching their bytes. What was not chosen becomes garbage. */
+/* Multipart uploads. Parts are blobs of their own; completion turns the chosen ones into the
+ * extents of an object, in one transaction, without touching their bytes. What was not chosen
+ * becomes garbage. */
 #include "multipart.h"
 
 #include <stdio.h>
@@ -52,7 +53,8 @@ find_upload(struct store_tx *tx, struct request *rq, struct upload *ret, struct 
 		upload_from_row(rows, rq->arena, ret);
 	if (r == 0 || ret->bucket_id != rq->bucket.id || !str_eq(ret->key, rq->target.key))
 		return err_set(e, ERR_UPLOAD_NOT_FOUND,
-		    "The specified upload does not exist. The upload ID may be invalid, or the upload may "
+		    "The specified upload does not exist. The upload ID may be invalid, or the "
+		    "upload may "
 		    "have been aborted or completed.");
 	return 0;
 }
@@ -69,9 +71,9 @@ insert_upload(struct store_tx *tx, void *arg, struct err *e)
 
 	if (r == 0 && now.id != rq->bucket.id)
 		r = err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
-	return r < 0 ? r :
-		       store_exec(tx, Q_UPLOAD_INSERT, NULL, e, u->id, rq->bucket.id, rq->target.key,
-			   rq->caller.account_id, u->headers, store_now_us(tx));
+	return r < 0 ? r
+		     : store_exec(tx, Q_UPLOAD_INSERT, NULL, e, u->id, rq->bucket.id,
+			   rq->target.key, rq->caller.account_id, u->headers, store_now_us(tx));
 }
 
 int
@@ -126,7 +128,8 @@ multipart_part_begin(struct request *rq, struct err *e)
 		return err_set(e, ERR_NOT_IMPLEMENTED,
 		    "A header you provided implies functionality that is not implemented");
 	p = arena_alloc(rq->arena, sizeof(*p));
-	if (!number || !str_to_u32(str_of(number), &p->number) || p->number < 1 || p->number > PARTS_MAX)
+	if (!number || !str_to_u32(str_of(number), &p->number) || p->number < 1 ||
+	    p->number > PARTS_MAX)
 		return err_set(e, ERR_INVALID_ARGUMENT,
 		    "Part number must be an integer between 1 and 10000, inclusive");
 	p->writer = blob_writer_new(rq->walrus->blobs);
@@ -206,7 +209,8 @@ static int
 malformed(struct err *e)
 {
 	return err_set(e, ERR_MALFORMED_XML,
-	    "The XML you provided was not well-formed or did not validate against our published schema");
+	    "The XML you provided was not well-formed or did not validate against our published "
+	    "schema");
 }
 
 static struct str
@@ -230,7 +234,8 @@ read_chosen(struct completion *c, xmlNode *root, struct err *e)
 		char *etag_text = etag ? xml_text_of(etag, 128, arena) : NULL;
 		struct chosen *part = &c->parts[c->count];
 
-		if (!xml_is(node, NULL, "Part") || !number_text || !etag_text || c->count == PARTS_MAX ||
+		if (!xml_is(node, NULL, "Part") || !number_text || !etag_text ||
+		    c->count == PARTS_MAX ||
 		    !str_to_u32(str_trim(str_of(number_text)), &part->number))
 			return malformed(e);
 		if (part->number < 1 || part->number > PARTS_MAX)
@@ -238,7 +243,8 @@ read_chosen(struct completion *c, xmlNode *root, struct err *e)
 			    "PartNumber must be an integer between 1 and 10000, inclusive");
 		if (c->count > 0 && part->number <= part[-1].number)
 			return err_set(e, ERR_INVALID_PART_ORDER,
-			    "The list of parts was not in ascending order. Parts must be ordered by part number.");
+			    "The list of parts was not in ascending order. Parts must be ordered "
+			    "by part number.");
 		part->etag = arena_str(arena, without_quotes(str_of(etag_text)));
 		c->count++;
 	}
@@ -263,7 +269,8 @@ add_part(struct store_tx *tx, struct completion *c, size_t at, const struct uplo
 		return r;
 	if (r == 0 || !strings_equal(store_text(rows, 2), part->etag))
 		return err_set(e, ERR_INVALID_PART,
-		    "One or more of the specified parts could not be found. The part may not have been "
+		    "One or more of the specified parts could not be found. The part may not have "
+		    "been "
 		    "uploaded, or the specified entity tag may not match the part's entity tag.");
 	size = (uint64_t)store_int(rows, 1);
 	if (size < PART_MIN && at + 1 < c->count)
@@ -274,8 +281,9 @@ add_part(struct store_tx *tx, struct completion *c, size_t at, const struct uplo
 	EVP_DigestUpdate(md5, hash, sizeof(hash));
 	store_rows_free(TAKE(rows));
 	if (size > 0)
-		r = store_exec(tx, Q_EXTENT_FROM_PART, NULL, e, c->content_id, (int64_t)(*io_offset + size),
-		    (int64_t)*io_offset, u->id, (int64_t)part->number);
+		r = store_exec(tx, Q_EXTENT_FROM_PART, NULL, e, c->content_id,
+		    (int64_t)(*io_offset + size), (int64_t)*io_offset, u->id,
+		    (int64_t)part->number);
 	else
 		r = 0;
 	if (r == 0 && size > 0) /* what is left of the parts afterwards was not chosen */
@@ -333,8 +341,8 @@ commit_completion(struct store_tx *tx, void *arg, struct err *e)
 	c->put.account_id = rq->bucket.account_id;
 	c->put.headers = u.headers;
 	r = object_replace(tx, &rq->bucket, &c->put, e);
-	return r < 0 ? r :
-		       store_exec(tx, Q_DIGEST_DUE_ADD, NULL, e, c->content_id, rq->bucket.id,
+	return r < 0 ? r
+		     : store_exec(tx, Q_DIGEST_DUE_ADD, NULL, e, c->content_id, rq->bucket.id,
 			   rq->target.key, store_now_us(tx));
 }
 
@@ -432,7 +440,8 @@ write_parts(struct store_tx *tx, void *arg, struct err *e)
 	int r = find_upload(tx, rq, &u, e);
 
 	if (r == 0)
-		r = store_query(tx, Q_PARTS, &rows, e, u.id, (int64_t)l->after, (int64_t)l->max + 1);
+		r = store_query(
+		    tx, Q_PARTS, &rows, e, u.id, (int64_t)l->after, (int64_t)l->max + 1);
 	if (r < 0)
 		return r;
 	w = reply_xml(rq, "ListPartsResult");
@@ -497,8 +506,8 @@ write_uploads(struct store_tx *tx, void *arg, struct err *e)
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct xml_writer *w = &l->rq->xml;
 	struct upload u;
-	int r = store_query(tx, Q_UPLOAD_LIST, &rows, e, l->rq->bucket.id, l->start_key, l->start_id,
-	    (int64_t)l->max + 1);
+	int r = store_query(tx, Q_UPLOAD_LIST, &rows, e, l->rq->bucket.id, l->start_key,
+	    l->start_id, (int64_t)l->max + 1);
 
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		upload_from_row(rows, l->rq->arena, &u);

@@ -1,5 +1,6 @@
-/* Objects: put, get, head, delete. A PUT streams into a blob, then one transaction gives the key its new
- * bytes and makes the old ones garbage: who reads sees the old object or the new one, whole. */
+/* Objects: put, get, head, delete. A PUT streams into a blob, then one transaction gives the key
+ * its new bytes and makes the old ones garbage: who reads sees the old object or the new one,
+ * whole. */
 #include "object.h"
 
 #include <stdio.h>
@@ -53,8 +54,9 @@ add_user_metadata(struct strbuf *out, const struct http_header *h, size_t *io_si
 {
 	*io_size += h->name.n - strlen("x-amz-meta-") + h->value.n;
 	for (size_t i = 0; i < h->name.n; i++)
-		strbuf_addc(out,
-		    h->name.p[i] >= 'A' && h->name.p[i] <= 'Z' ? (char)(h->name.p[i] | 0x20) : h->name.p[i]);
+		strbuf_addc(out, h->name.p[i] >= 'A' && h->name.p[i] <= 'Z'
+				     ? (char)(h->name.p[i] | 0x20)
+				     : h->name.p[i]);
 	strbuf_adds(out, ": ");
 	strbuf_addstr(out, h->value);
 	strbuf_addc(out, '\n');
@@ -188,7 +190,8 @@ object_done(struct request *rq)
 }
 
 int
-object_replace(struct store_tx *tx, const struct bucket *bucket, struct object_put *put, struct err *e)
+object_replace(
+    struct store_tx *tx, const struct bucket *bucket, struct object_put *put, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	_cleanup_arena_ struct arena *arena = arena_new(0);
@@ -210,9 +213,9 @@ object_replace(struct store_tx *tx, const struct bucket *bucket, struct object_p
 	if (r < 0)
 		return r;
 	put->modified_us = store_now_us(tx) / 1000 * 1000;
-	return store_exec(tx, Q_OBJECT_INSERT, NULL, e, bucket->id, put->key, INT64_MAX - store_now_us(tx),
-	    "null", put->content_id, (int64_t)put->size_bytes, put->etag, put->modified_us,
-	    put->account_id, put->headers, put->sha256);
+	return store_exec(tx, Q_OBJECT_INSERT, NULL, e, bucket->id, put->key,
+	    INT64_MAX - store_now_us(tx), "null", put->content_id, (int64_t)put->size_bytes,
+	    put->etag, put->modified_us, put->account_id, put->headers, put->sha256);
 }
 
 static int
@@ -363,7 +366,8 @@ object_get(struct request *rq, struct err *e)
 	int r = check_version(rq, e), refused;
 
 	if (r == 0)
-		r = content_open(rq->walrus, rq->bucket.id, rq->target.key, rq->arena, &o, &reader, e);
+		r = content_open(
+		    rq->walrus, rq->bucket.id, rq->target.key, rq->arena, &o, &reader, e);
 	if (r < 0)
 		return r;
 	refused = precondition(rq, &o);
@@ -443,7 +447,8 @@ static int
 malformed_xml(struct err *e)
 {
 	return err_set(e, ERR_MALFORMED_XML,
-	    "The XML you provided was not well-formed or did not validate against our published schema");
+	    "The XML you provided was not well-formed or did not validate against our published "
+	    "schema");
 }
 
 struct wanted {

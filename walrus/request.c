@@ -1,6 +1,6 @@
-/* From a head to a decided request, and from bytes to a decoded, verified body. The order matters: who
- * asks is known before anything is looked up, and whether they may before a byte of body is read.
- * Reply shapes: S3 API reference, "REST error responses". */
+/* From a head to a decided request, and from bytes to a decoded, verified body. The order matters:
+ * who asks is known before anything is looked up, and whether they may before a byte of body is
+ * read. Reply shapes: S3 API reference, "REST error responses". */
 #include "request.h"
 
 #include <stdarg.h>
@@ -22,8 +22,8 @@ moved(struct str s, const char *from, const char *end, const char *to)
 	return s.p >= from && s.p < end ? (struct str){ to + (s.p - from), s.n } : s;
 }
 
-/* The head outlives the exchange. Its spans lie in one buffer that begins with the method; what lies
- * elsewhere is constant. */
+/* The head outlives the exchange. Its spans lie in one buffer that begins with the method; what
+ * lies elsewhere is constant. */
 static const struct http_head *
 copy_head(const struct http_head *from, struct arena *arena)
 {
@@ -115,8 +115,8 @@ request_number(const struct request *rq, const char *name, uint32_t fallback, ui
 	if (!text || !*text)
 		return 0;
 	if (!str_to_u64(str_of(text), &n) || n > INT32_MAX)
-		return err_set(e, ERR_INVALID_ARGUMENT, "Provided %s not an integer or within integer range",
-		    name);
+		return err_set(e, ERR_INVALID_ARGUMENT,
+		    "Provided %s not an integer or within integer range", name);
 	*ret = n < max ? (uint32_t)n : max;
 	return 0;
 }
@@ -128,7 +128,8 @@ request_encoding(const struct request *rq, bool *ret_is_encoded, struct err *e)
 
 	*ret_is_encoded = type != NULL;
 	if (type && strcasecmp(type, "url") != 0)
-		return err_set(e, ERR_INVALID_ARGUMENT, "Invalid Encoding Method specified in Request");
+		return err_set(
+		    e, ERR_INVALID_ARGUMENT, "Invalid Encoding Method specified in Request");
 	return 0;
 }
 
@@ -145,7 +146,8 @@ request_parse_xml(const struct request *rq, const char *root, xmlDoc **ret, stru
 		if (why.code == 0)
 			xml_doc_freep(&doc);
 		return err_set(e, ERR_MALFORMED_XML,
-		    "The XML you provided was not well-formed or did not validate against our published schema");
+		    "The XML you provided was not well-formed or did not validate against our "
+		    "published schema");
 	}
 	*ret = doc;
 	return 0;
@@ -163,12 +165,14 @@ request_authorize(const struct request *rq, const char *owner_account_id, struct
 
 /* -- the beginning -- */
 
-/* Sub-resources that name an operation: a request that has one of them means that and nothing else. */
+/* Sub-resources that name an operation: a request that has one of them means that and nothing else.
+ */
 static const char *const sub_resources[] = { "accelerate", "acl", "analytics", "attributes", "cors",
-	"delete", "encryption", "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location",
-	"logging", "metrics", "notification", "object-lock", "ownershipControls", "partNumber", "policy",
-	"policyStatus", "publicAccessBlock", "replication", "requestPayment", "restore", "retention",
-	"select", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website" };
+	"delete", "encryption", "intelligent-tiering", "inventory", "legal-hold", "lifecycle",
+	"location", "logging", "metrics", "notification", "object-lock", "ownershipControls",
+	"partNumber", "policy", "policyStatus", "publicAccessBlock", "replication",
+	"requestPayment", "restore", "retention", "select", "tagging", "torrent", "uploadId",
+	"uploads", "versioning", "versions", "website" };
 
 static const char *
 sub_resource(const struct request *rq)
@@ -205,7 +209,8 @@ route(struct request *rq, struct err *e)
 	if (is_method_known || parameter)
 		return err_set(e, ERR_NOT_IMPLEMENTED,
 		    "A parameter you provided implies functionality that is not implemented");
-	return err_set(e, ERR_METHOD_NOT_ALLOWED, "The specified method is not allowed against this resource.");
+	return err_set(e, ERR_METHOD_NOT_ALLOWED,
+	    "The specified method is not allowed against this resource.");
 }
 
 static int
@@ -248,7 +253,8 @@ expect_md5(struct request *rq, struct err *e)
 	if (!header.p)
 		return 0;
 	if (header.n > 64 || !base64_decode(header, &bytes, &n) || n != sizeof(rq->md5))
-		return err_set(e, ERR_INVALID_DIGEST, "The Content-MD5 you specified is not valid.");
+		return err_set(
+		    e, ERR_INVALID_DIGEST, "The Content-MD5 you specified is not valid.");
 	rq->wanted_md5 = arena_memdup(rq->arena, bytes, n);
 	return 0;
 }
@@ -266,17 +272,21 @@ expect_length(struct request *rq, const struct sigv4_result *signature, struct e
 			return err_set(e, ERR_MISSING_CONTENT_LENGTH,
 			    "You must provide the x-amz-decoded-content-length HTTP header.");
 		if (!str_to_u64(decoded, &rq->body_length))
-			return err_set(e, ERR_INVALID_ARGUMENT, "x-amz-decoded-content-length is not a number");
+			return err_set(e, ERR_INVALID_ARGUMENT,
+			    "x-amz-decoded-content-length is not a number");
 		rq->chunks = sigv4_chunks_new(signature, rq->body_length);
 	} else if (rq->operation->flags & S3_NEEDS_LENGTH && !has_length) {
-		return err_set(e, ERR_MISSING_CONTENT_LENGTH, "You must provide the Content-Length HTTP header.");
+		return err_set(e, ERR_MISSING_CONTENT_LENGTH,
+		    "You must provide the Content-Length HTTP header.");
 	} else {
-		rq->body_length = rq->head->content_length > 0 ? (uint64_t)rq->head->content_length : 0;
+		rq->body_length =
+		    rq->head->content_length > 0 ? (uint64_t)rq->head->content_length : 0;
 	}
 	if (rq->body_length <= rq->operation->body_max)
 		return 0;
 	if (rq->operation->flags & S3_NEEDS_LENGTH)
-		return err_set(e, ERR_ENTITY_TOO_LARGE, "Your proposed upload exceeds the maximum allowed size");
+		return err_set(e, ERR_ENTITY_TOO_LARGE,
+		    "Your proposed upload exceeds the maximum allowed size");
 	return err_set(e, ERR_MALFORMED_XML, "The body of this request is too large");
 }
 
@@ -334,7 +344,8 @@ take_decoded(struct request *rq, struct str bytes, struct err *e)
 {
 	rq->body_seen += bytes.n;
 	if (rq->body_seen > rq->operation->body_max)
-		return err_set(e, ERR_ENTITY_TOO_LARGE, "Your proposed upload exceeds the maximum allowed size");
+		return err_set(e, ERR_ENTITY_TOO_LARGE,
+		    "Your proposed upload exceeds the maximum allowed size");
 	if (rq->md5_context)
 		EVP_DigestUpdate(rq->md5_context, bytes.p, bytes.n);
 	if (rq->sha256_context)
@@ -373,13 +384,15 @@ check_body(struct request *rq, struct err *e)
 	char hex[65];
 
 	if (rq->chunks && !rq->chunks_ended)
-		return err_set(e, ERR_INCOMPLETE_BODY, "The request body ended before its last chunk");
+		return err_set(
+		    e, ERR_INCOMPLETE_BODY, "The request body ended before its last chunk");
 	if (rq->md5_context)
 		digest_end(TAKE(rq->md5_context), rq->md5);
 	if (rq->sha256_context)
 		digest_end(TAKE(rq->sha256_context), rq->sha256);
 	if (rq->wanted_md5 && memcmp(rq->wanted_md5, rq->md5, sizeof(rq->md5)) != 0)
-		return err_set(e, ERR_BAD_DIGEST, "The Content-MD5 you specified did not match what we received.");
+		return err_set(e, ERR_BAD_DIGEST,
+		    "The Content-MD5 you specified did not match what we received.");
 	if (!rq->wanted_sha256)
 		return 0;
 	hex_encode(rq->sha256, sizeof(rq->sha256), hex);
@@ -526,8 +539,9 @@ write_error(struct request *rq, int code, const struct err *e)
 	xml_open(w, "Error");
 	xml_element(w, "Code", fault_code(code));
 	xml_element(w, "Message", message(code, e));
-	if (code == ERR_BUCKET_NOT_FOUND || code == ERR_BUCKET_NAME || code == ERR_BUCKET_NOT_EMPTY ||
-	    code == ERR_BUCKET_EXISTS || code == ERR_BUCKET_OWNED_BY_YOU)
+	if (code == ERR_BUCKET_NOT_FOUND || code == ERR_BUCKET_NAME ||
+	    code == ERR_BUCKET_NOT_EMPTY || code == ERR_BUCKET_EXISTS ||
+	    code == ERR_BUCKET_OWNED_BY_YOU)
 		xml_element(w, "BucketName", rq->target.bucket);
 	if (code == ERR_KEY_NOT_FOUND)
 		xml_key(w, "Key", rq->target.key, false);
@@ -551,9 +565,10 @@ request_fail(struct request *rq, const struct err *e)
 	content_reader_free(TAKE(rq->content));
 	rq->has_length = false;
 	if (rq->status >= 500)
-		log_warn(&rq->log, "s3.failed", "operation=%s status=%d error=%s message=\"%s\" at=%s:%d",
-		    rq->operation ? rq->operation->name : "unknown", rq->status, fault_name(e->code),
-		    e->text, e->file ? e->file : "", e->line);
+		log_warn(&rq->log, "s3.failed",
+		    "operation=%s status=%d error=%s message=\"%s\" at=%s:%d",
+		    rq->operation ? rq->operation->name : "unknown", rq->status,
+		    fault_name(e->code), e->text, e->file ? e->file : "", e->line);
 	else
 		log_debug(&rq->log, "s3.refused", "operation=%s status=%d code=%s message=\"%s\"",
 		    rq->operation ? rq->operation->name : "unknown", rq->status, fault_code(code),

@@ -1,7 +1,7 @@
-/* Reconcilers. Garbage is what a transaction said is no longer named: unlinked unless somebody still reads
- * it. Orphans are files of writers that died with an earlier process: found by walking the directories,
- * which is slow and therefore rare. A file that is being written, or whose row came before we looked, is
- * neither: the order of the two looks makes it so (see blob.c). */
+/* Reconcilers. Garbage is what a transaction said is no longer named: unlinked unless somebody
+ * still reads it. Orphans are files of writers that died with an earlier process: found by walking
+ * the directories, which is slow and therefore rare. A file that is being written, or whose row
+ * came before we looked, is neither: the order of the two looks makes it so (see blob.c). */
 #include "sweep.h"
 
 #include "auth/digest.h"
@@ -173,8 +173,8 @@ write_digest(struct store_tx *tx, void *arg, struct err *e)
 	int r = store_exec(tx, Q_DIGEST_DUE_DELETE, NULL, e, d->content_id);
 
 	if (r == 0 && d->sha256[0])
-		r = store_exec(tx, Q_OBJECT_SHA256_SET, NULL, e, d->bucket_id, d->key, d->content_id,
-		    d->sha256);
+		r = store_exec(tx, Q_OBJECT_SHA256_SET, NULL, e, d->bucket_id, d->key,
+		    d->content_id, d->sha256);
 	return r;
 }
 
@@ -211,7 +211,8 @@ digest_one(struct walrus *w, struct due *d, struct err *e)
 	if (r == 0 && strings_equal(o.content_id, d->content_id))
 		r = compute(reader, o.size_bytes, d->sha256, e);
 	if (r == ERR_CORRUPT)
-		log_error(w->log, "object.damaged", "content=%s error=\"%s\"", d->content_id, e->text);
+		log_error(
+		    w->log, "object.damaged", "content=%s error=\"%s\"", d->content_id, e->text);
 	if (r == ERR_KEY_NOT_FOUND || r == ERR_CORRUPT)
 		r = 0;
 	return r < 0 ? r : store_write(w->store, write_digest, d, e);

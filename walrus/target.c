@@ -1,10 +1,11 @@
-/* Bucket and key. Paths may be mounted where Eucalyptus had its object storage; a key keeps every other
- * slash, dot and empty segment as the client sent it: keys are no paths. */
+/* Bucket and key. Paths may be mounted where Eucalyptus had its object storage; a key keeps every
+ * other slash, dot and empty segment as the client sent it: keys are no paths. */
 #include "target.h"
 
 #include "net/url.h"
 
-static const char *const mounts[] = { "/services/objectstorage", "/services/Walrus", "/services/walrus" };
+static const char *const mounts[] = { "/services/objectstorage", "/services/Walrus",
+	"/services/walrus" };
 
 static struct str
 without_mount(struct str path)
@@ -55,7 +56,8 @@ int
 target_parse(const struct http_head *head, const char *domains, struct arena *arena,
     struct target *ret, struct err *e)
 {
-	struct str rest = without_mount(head->path), bucket = bucket_of_host(head->host, domains), key;
+	struct str rest = without_mount(head->path), bucket = bucket_of_host(head->host, domains),
+		   key;
 	struct target t = { .key = { "", 0 } };
 	int r;
 
@@ -70,7 +72,8 @@ target_parse(const struct http_head *head, const char *domains, struct arena *ar
 		const char *slash = rest.n ? memchr(rest.p, '/', rest.n) : NULL;
 
 		bucket = (struct str){ rest.p, slash ? (size_t)(slash - rest.p) : rest.n };
-		key = slash ? (struct str){ slash + 1, rest.n - bucket.n - 1 } : (struct str){ "", 0 };
+		key = slash ? (struct str){ slash + 1, rest.n - bucket.n - 1 }
+			    : (struct str){ "", 0 };
 	}
 	if (bucket.n == 0 && key.n > 0)
 		return err_set(e, ERR_BUCKET_NAME, "The specified bucket is not valid.");
@@ -105,7 +108,8 @@ bucket_name_is_valid(const char *name)
 	for (size_t i = 0; i < n; i++) {
 		if (!is_label_end(name[i]) && name[i] != '-' && name[i] != '.')
 			return false;
-		if (name[i] == '.' && (name[i + 1] == '.' || name[i + 1] == '-' || name[i - 1] == '-'))
+		if (name[i] == '.' &&
+		    (name[i + 1] == '.' || name[i + 1] == '-' || name[i - 1] == '-'))
 			return false;
 		has_letter |= name[i] != '.' && (name[i] < '0' || name[i] > '9');
 	}
