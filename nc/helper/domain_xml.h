@@ -1,7 +1,7 @@
 #pragma once
 /* A guest's libvirt definition, written from the typed spec alone. */
 #include "base/strbuf.h"
-#include "helper_protocol.h"
+#include "nc/helper_protocol.h"
 
 /* Namespace of our element in <metadata>: it holds the generation. */
 #define DOMAIN_METADATA_URI "https://mallee.cloud/ns/domain/1"

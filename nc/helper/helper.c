@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -403,10 +404,13 @@ beat_done(void *arg, int r, const struct err *e)
 	struct beat *b = arg;
 	struct helper *h = b->helper;
 	const char *found = r != ERR_TIMEOUT && b->hypervisor[0] ? b->hypervisor : NULL;
+	char why[sizeof(e->text) + 32] = "";
 
 	if (found)
 		log_info(h->log, "helper.probe", "hypervisor=%s why=\"%s\"", found, b->why);
-	helper_set_health(h, r < 0, found, e->text);
+	if (r < 0 && r != ERR_TIMEOUT)
+		snprintf(why, sizeof(why), "libvirt does not work: %s", e->text);
+	helper_set_health(h, r < 0, found, r == ERR_TIMEOUT ? e->text : why);
 	if (r == 0 && !h->is_warm) {
 		const struct task warm = { .work = warm_work, .done = warm_done, .arg = h };
 

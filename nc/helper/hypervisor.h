@@ -5,7 +5,7 @@
  * All calls block and may hang: they run on worker threads, never on the helper's loop. Any thread.
  */
 #include "base/err.h"
-#include "helper_protocol.h"
+#include "nc/helper_protocol.h"
 
 struct hypervisor;
 struct hypervisor_events {

@@ -1,5 +1,6 @@
 """The node controller end to end: real libvirtd, real guests under QEMU, the real dataplane; the zone is
 nc_call. Reads from top to bottom as one story; each test leaves the node without its guests."""
+import base64
 import hashlib
 import os
 import re
@@ -146,15 +147,24 @@ def test_a_node_does_not_oversell(controller):
 
 @pytest.mark.parametrize("behavior,state", [("stop", "stopped"), ("terminate", "terminated")])
 def test_shutdown_from_inside(controller, behavior, state):
-    """Ending QEMU's guest by its own monitor stands for the guest's power-off: libvirt reports the same."""
     c = controller
-    c.put(THIRD, behavior=behavior)
+    script = base64.b64encode(b"#!/bin/sh\necho going down; sleep 1; poweroff -f\n").decode()
+    c.put(THIRD, behavior=behavior, user_data=script)
+    report = c.wait_state(THIRD, state, 90)
+    assert report["reasonCode"] == "Client.InstanceInitiatedShutdown" and report["bootCount"] == "1"
+    assert c.qemus() == "0"
+    end(c, THIRD)
+
+
+def test_a_guest_that_dies_is_not_started_again(controller):
+    c = controller
+    c.put(THIRD)
     c.wait_state(THIRD, "running")
-    c.node.run("virsh", "qemu-monitor-command", THIRD, "--hmp", "system_reset")
-    domain = c.node.run("virsh", "qemu-monitor-command", THIRD,
-                        '{"execute":"quit"}', check=False)
-    report = c.wait_state(THIRD, state)
-    assert report["reasonCode"] in ("Client.InstanceInitiatedShutdown", "Server.InternalError"), domain
+    c.kill(c.controller)  # nobody listens
+    c.node.run("pkill", "-9", "-f", "guest=" + THIRD)
+    c.start_controller()
+    report = c.wait_state(THIRD, "stopped")
+    assert report["reasonCode"] == "Server.InternalError" and report["bootCount"] == "1"
     end(c, THIRD)
 
 
