@@ -340,6 +340,10 @@ set_limits(struct transfer *t)
 		SET(LOW_SPEED_LIMIT, (long)LOW_SPEED);
 		SET(LOW_SPEED_TIME, (long)((t->low_speed_ms + 999) / 1000));
 	}
+	/* A long poll is silent for long: a peer that lost its power must not look like one that waits. */
+	SET(TCP_KEEPALIVE, 1L);
+	SET(TCP_KEEPIDLE, 5L);
+	SET(TCP_KEEPINTVL, 2L);
 	SET(NOSIGNAL, 1L);
 	SET(PROXY, "");
 	SET(FOLLOWLOCATION, 0L);

@@ -512,6 +512,10 @@ unreachable(struct call *c, struct err *e)
 		*e = *failure;
 		return e->code;
 	}
+	if (failure->code == ERR_LIMIT) { /* it answered, at too great a length */
+		*e = *failure;
+		return err_wrap(e, "answer of '%s' to %s", peer_name(c->peer), c->operation->name);
+	}
 	if (failure->code == ERR_TIMEOUT && !time_left_ms(c) && c->stage == STAGE_CALL)
 		return timed_out(c, e); /* slow, not away */
 	if (c->stage == STAGE_CALL && !c->is_retry) {

@@ -216,6 +216,31 @@ is_deterministic(void **state)
 	assert_null(strstr(strbuf_c(&first), directory));
 }
 
+/* An action is its definition, its handler (the linker sees to that) and its test. */
+static void
+every_public_action_has_a_test(void **state)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	struct str rest, line;
+	unsigned count = 0;
+
+	assert_int_equal(
+	    apigen("--list $(ls clc/api/*.api walrus/api/*.api 2>/dev/null)", &out), 0);
+	rest = strbuf_str(&out);
+	while (rest.n && str_split(&rest, '\n', &line)) {
+		struct str service, wire, c_name = line;
+
+		assert_true(str_split(&c_name, '\t', &service) && str_split(&c_name, '\t', &wire));
+		_cleanup_free_ char *command = xasprintf(
+		    "grep -rqwE --include=*.py --include=*.c '%.*s|%.*s' tests/e2e tests/unit",
+		    (int)wire.n, wire.p, (int)c_name.n, c_name.p);
+		if (system(command) != 0)
+			fail_msg("no test names %.*s", (int)wire.n, wire.p);
+		count++;
+	}
+	assert_true(count > 20);
+}
+
 static int
 setup(void **state)
 {
@@ -238,6 +263,7 @@ main(void)
 		cmocka_unit_test(refuses_odd_files),
 		cmocka_unit_test(lists_and_documents),
 		cmocka_unit_test(is_deterministic),
+		cmocka_unit_test(every_public_action_has_a_test),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
