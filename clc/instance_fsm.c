@@ -211,6 +211,10 @@ clc_instance_apply(struct store_tx *tx, struct clc_instance *i, enum instance_ev
 	if (r < 0)
 		return r;
 	i->state = t->next;
+	/* What a user ordered has its reason already; only its failure would have another. */
+	if (!is_users(event) && event != EV_FAILED &&
+	    (before == INSTANCE_STOPPING || before == INSTANCE_SHUTTING_DOWN))
+		reason = NULL;
 	if (reason && (reason->code || before != i->state)) {
 		i->reason_code = reason->code;
 		i->reason_message = reason->message;
