@@ -1,7 +1,7 @@
 /* DNS over the guests' sockets. A forwarded UDP query gets a socket of its own, connected to the
  * upstream resolver, and a fresh random id: an answer must come from that address to that port with
  * that id and question to be believed. A forwarded TCP query likewise has its own connection.
- * Everything waiting has a limit in number, per VPC and in all, and in time. */
+ * Everything waiting has a limit in number, per guest and in all, and in time. */
 #include "dns_service.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -34,7 +34,6 @@ struct dns_port {
 	const char *(*domain)(void *arg, struct in_addr source);
 	void *arg;
 	struct list forwards, connections;
-	unsigned forward_count, connection_count;
 };
 
 /* -- upstream -- */
@@ -141,7 +140,6 @@ static void
 forward_free(struct forward *f)
 {
 	list_remove(&f->link);
-	f->port->forward_count--;
 	f->port->service->forwards--;
 	loop_watch_free(f->watch);
 	loop_timer_free(f->timer);
@@ -205,6 +203,17 @@ on_forward_timeout(void *arg)
 	forward_free(f);
 }
 
+static unsigned
+forwards_of(struct dns_port *p, struct in_addr guest)
+{
+	struct forward *f, *next;
+	unsigned n = 0;
+
+	LIST_FOREACH (&p->forwards, f, next, link)
+		n += f->client.sin_addr.s_addr == guest.s_addr;
+	return n;
+}
+
 static bool
 forward_datagram(
     struct dns_port *p, const struct sockaddr_in *client, const uint8_t *query, size_t n)
@@ -214,7 +223,7 @@ forward_datagram(
 	int fd;
 
 	if (!has_upstream(s) || s->forwards >= DNS_FORWARDS_MAX ||
-	    p->forward_count >= DNS_FORWARDS_PORT_MAX)
+	    forwards_of(p, client->sin_addr) >= DNS_FORWARDS_GUEST_MAX)
 		return false;
 	fd = connect_upstream(s, SOCK_DGRAM);
 	if (fd < 0)
@@ -228,7 +237,6 @@ forward_datagram(
 	memcpy(f->id, query, 2);
 	random_bytes(f->query, 2);
 	list_add_tail(&p->forwards, &f->link);
-	p->forward_count++;
 	s->forwards++;
 	f->watch = loop_watch_new(s->loop, fd, EPOLLIN, on_forward_reply, f);
 	f->timer = loop_timer_new(s->loop, on_forward_timeout, f);
@@ -275,6 +283,7 @@ on_datagram(void *arg, uint32_t events)
 struct connection {
 	struct list link;
 	struct dns_port *port;
+	struct in_addr guest;
 	char *domain;
 	int fd, upstream; /* upstream -1: none */
 	bool is_ended;    /* the client sends no more, and may still wait for answers */
@@ -299,7 +308,6 @@ static void
 connection_free(struct connection *c)
 {
 	list_remove(&c->link);
-	c->port->connection_count--;
 	c->port->service->connections--;
 	upstream_close(c);
 	loop_watch_free(c->watch);
@@ -508,6 +516,17 @@ on_connection_timeout(void *arg)
 		connection_free(c);
 }
 
+static unsigned
+connections_of(struct dns_port *p, struct in_addr guest)
+{
+	struct connection *c, *next;
+	unsigned n = 0;
+
+	LIST_FOREACH (&p->connections, c, next, link)
+		n += c->guest.s_addr == guest.s_addr;
+	return n;
+}
+
 static void
 on_accept(void *arg, uint32_t events)
 {
@@ -526,17 +545,17 @@ on_accept(void *arg, uint32_t events)
 			return;
 		domain = p->domain(p->arg, client.sin_addr);
 		if (!domain || s->connections >= DNS_CONNECTIONS_MAX ||
-		    p->connection_count >= DNS_CONNECTIONS_PORT_MAX) {
+		    connections_of(p, client.sin_addr) >= DNS_CONNECTIONS_GUEST_MAX) {
 			fd_close(fd);
 			continue;
 		}
 		c = xcalloc(1, sizeof(*c));
 		c->port = p;
+		c->guest = client.sin_addr;
 		c->domain = xstrdup(domain);
 		c->fd = fd;
 		c->upstream = -1;
 		list_add_tail(&p->connections, &c->link);
-		p->connection_count++;
 		s->connections++;
 		c->watch = loop_watch_new(s->loop, fd, EPOLLIN, on_connection, c);
 		c->timer = loop_timer_new(s->loop, on_connection_timeout, c);

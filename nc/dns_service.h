@@ -5,10 +5,10 @@
 #include "base/err.h"
 #include "run/loop.h"
 
-#define DNS_FORWARDS_MAX 256     /* UDP queries waiting for upstream */
-#define DNS_FORWARDS_PORT_MAX 64 /* of one VPC, so that it can't silence the others */
-#define DNS_CONNECTIONS_MAX 128
-#define DNS_CONNECTIONS_PORT_MAX 32
+#define DNS_FORWARDS_MAX 512      /* UDP queries waiting for upstream */
+#define DNS_FORWARDS_GUEST_MAX 32 /* of one guest, so that it can't silence the others */
+#define DNS_CONNECTIONS_MAX 256
+#define DNS_CONNECTIONS_GUEST_MAX 8
 
 struct dns_service;
 struct dns_port;

@@ -225,6 +225,41 @@ def test_dns(node):  # noqa: F811
         assert time.monotonic() - before < 2
 
 
+HOG = """
+import socket, struct, sys
+q = bytes.fromhex(sys.argv[1])
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for i in range(600):
+    u.sendto(struct.pack(">H", i) + q[2:], ("169.254.169.253", 53))
+kept = [socket.create_connection(("169.254.169.253", 53), 5) for i in range(40)]
+open_ = 0
+for c in kept:
+    c.settimeout(0.3)
+    try:
+        open_ += c.recv(1) != b""
+    except socket.timeout:
+        open_ += 1
+    except ConnectionError:
+        pass
+print(open_, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_one_guest_cannot_silence_another(node):  # noqa: F811
+    node.vpc(OPEN)
+    dp.run("ip", "-n", dp.NODE, "link", "set", "lo", "up")
+    a, b = node.guest(1, "10.0.1.11"), node.guest(2, "10.0.1.12")
+    Upstream(5353)
+    with Services(node, [a, b], resolver="127.0.0.1:5353"):
+        hog = dp.popen_inside(a.netns, "/usr/bin/python3", "-c", HOG, dns_query("lost.net", 1).hex(),
+                              stdin=subprocess.PIPE)
+        assert hog.stdout.readline() == "8\n", "connections of one guest"
+        for proto in ("udp", "tcp"):
+            assert ask(b, "debian.org", 1, proto)[0] == 0
+        hog.communicate()
+
+
 def walk(get, path, token):
     """Follows the listings as cloud-init does."""
     status, _, body = get(path, **token)
