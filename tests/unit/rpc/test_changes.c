@@ -140,7 +140,7 @@ parked_requests_hold_no_thread_and_wake_at_once(void **state)
 		assert_string_equal(a[i].id, "news");
 		assert_true(a[i].took_ms >= 500);
 	}
-	assert_true(clock_monotonic_ms() - written < 1500);
+	assert_true(clock_monotonic_ms() - written < 5000);
 }
 
 static void
@@ -158,8 +158,8 @@ waits_end_by_themselves(void **state)
 	assert_int_equal(out.ids.count, 0);
 	assert_int_equal(out.epoch, epoch);
 	started = clock_monotonic_ms();
-	must(ask(w, epoch, 0, 0, 1000, arena, &out, &e), &e); /* before the caller gives up */
-	assert_in_range(clock_monotonic_ms() - started, 600, 1000);
+	must(ask(w, epoch, 0, 0, 3000, arena, &out, &e), &e); /* before the caller gives up */
+	assert_in_range(clock_monotonic_ms() - started, 2000, 3000);
 }
 
 static void *
@@ -302,7 +302,7 @@ a_reader_follows_through_restarts(void **state)
 		started = clock_monotonic_ms();
 		test_node_event(&w->server, id);
 		assert_true(await_count(&f, &f.count, ++expected, 5000));
-		assert_true(clock_monotonic_ms() - started < 1500);
+		assert_true(clock_monotonic_ms() - started < 3000);
 	}
 	for (unsigned i = 0; i < 11; i++) {
 		char id[16];
