@@ -13,6 +13,8 @@
 
 enum wait { WAIT_NOT, WAIT_END, WAIT_REBOOT };
 
+#define PRESS_AGAIN_MS 5000
+
 struct guest_job {
 	struct list link;
 	struct helper *helper;
@@ -29,7 +31,7 @@ struct guest_job {
 	struct helper_guest_list *list;
 	enum wait waiting;
 	bool has_ended, has_rebooted; /* events since the job began */
-	struct loop_timer *grace;
+	struct loop_timer *grace, *again; /* again: the power button is pressed once more */
 	bool is_over;
 };
 
@@ -42,6 +44,7 @@ job_unref(void *arg)
 	if (--job->references > 0)
 		return;
 	loop_timer_free(job->grace);
+	loop_timer_free(job->again);
 	free(job->list);
 	free(job);
 }
@@ -65,6 +68,8 @@ job_end(struct guest_job *job, const void *payload, size_t n, const struct err *
 	job->is_over = true;
 	if (job->grace)
 		loop_timer_stop(job->grace);
+	if (job->again)
+		loop_timer_stop(job->again);
 	list_remove(&job->link);
 	job->helper->job_count--;
 	if (e)
@@ -341,6 +346,35 @@ wait_for(struct guest_job *job, enum wait what, uint32_t grace_ms)
 	loop_timer_set(job->grace, grace_ms);
 }
 
+/* A guest that is still booting misses the button; it is pressed until the guest has ended or the grace
+ * is over. That it could not be pressed is no failure yet: force follows. */
+static int
+work_press(void *arg, struct err *e)
+{
+	struct guest_job *job = arg;
+	struct hypervisor *h = job->helper->hypervisor;
+
+	return h->ops->press_power(h, job->id, e);
+}
+
+static void
+pressed(void *arg, int r, const struct err *e)
+{
+	struct guest_job *job = arg;
+
+	if (!job->is_over && job->waiting == WAIT_END)
+		loop_timer_set(job->again, PRESS_AGAIN_MS);
+}
+
+static void
+press_again(void *arg)
+{
+	struct guest_job *job = arg;
+
+	if (!job->is_over && job->waiting == WAIT_END)
+		task(job, work_press, pressed);
+}
+
 static void
 stop_begun(void *arg, int r, const struct err *e)
 {
@@ -350,8 +384,11 @@ stop_begun(void *arg, int r, const struct err *e)
 		return;
 	if (job->has_ended || job->in.stop.force || job->looked.state != GUEST_RUNNING)
 		task(job, work_undefine, stop_undefined);
-	else
+	else {
 		wait_for(job, WAIT_END, job->in.stop.grace_ms);
+		job->again = loop_timer_new(job->helper->loop, press_again, job);
+		loop_timer_set(job->again, PRESS_AGAIN_MS);
+	}
 }
 
 /* -- reboot -- */
