@@ -175,9 +175,11 @@ choose_api(const struct http_head *head, struct str path, const struct form *for
 /* -- who -- */
 
 static int
-authenticate(struct clc *clc, struct http_call *call, struct str form_body, struct auth_key *ret_key,
-    struct err *e)
+authenticate(struct clc *clc, const struct api *api, struct http_call *call, struct str form_body,
+    struct auth_key *ret_key, struct err *e)
 {
+	/* Services of IAM's family have error codes of their own. */
+	enum auth_service service = api->protocol == PROTOCOL_EC2 ? AUTH_QUERY : AUTH_IAM;
 	const struct http_head *head = call->head;
 	struct auth_request arq = { .method = head->method,
 		.path = head->path,
@@ -191,14 +193,14 @@ authenticate(struct clc *clc, struct http_call *call, struct str form_body, stru
 	int r;
 
 	if (sigv4_is_present(&arq)) {
-		r = sigv4_verify(clc->sigv4, AUTH_QUERY, &arq, now, &v4, e);
+		r = sigv4_verify(clc->sigv4, service, &arq, now, &v4, e);
 		if (r < 0)
 			return r;
 		*ret_key = v4.key;
 		return 0;
 	}
-	if (sigv2_is_present(AUTH_QUERY, &arq))
-		return sigv2_verify(clc_account_key, clc, AUTH_QUERY, &arq, NULL, now, ret_key, e);
+	if (sigv2_is_present(service, &arq))
+		return sigv2_verify(clc_account_key, clc, service, &arq, NULL, now, ret_key, e);
 	return err_set(e, ERR_MISSING_AUTHENTICATION_TOKEN, "Request is missing Authentication Token");
 }
 
@@ -334,7 +336,7 @@ serve_query(struct clc *clc, struct http_call *call, struct str path)
 		r = api ? 0 : err_set(&e, ERR_NOT_FOUND, "there is no service at this path");
 	}
 	if (r == 0)
-		r = authenticate(clc, call, body, &key, &e);
+		r = authenticate(clc, api, call, body, &key, &e);
 	if (r == 0) {
 		rq.account_id = rq.log.account_id = key.account_id;
 		rq.user_id = key.user_id;
