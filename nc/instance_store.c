@@ -237,8 +237,10 @@ put_known(struct store_tx *tx, struct put *p, struct err *e)
 		    (unsigned long long)spec->generation, spec->wanted);
 	if (order_event(i, spec, &event)) {
 		r = instance_fsm_next(i->state, event, &i->state, e);
-		if (r < 0)
-			return err_wrap(e, "instance '%s'", i->instance_id);
+		if (r < 0) {
+			(void)err_wrap(e, "instance '%s'", i->instance_id); /* e may be NULL */
+			return r;
+		}
 		i->since_us = store_now_us(tx);
 		i->step = NULL;
 		if (event == EVENT_START) {
@@ -383,8 +385,10 @@ take_news(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	before = i.state;
 	r = instance_fsm_next(i.state, n->event, &i.state, e);
-	if (r < 0)
-		return err_wrap(e, "instance '%s'", n->instance_id);
+	if (r < 0) {
+		(void)err_wrap(e, "instance '%s'", n->instance_id); /* e may be NULL */
+		return r;
+	}
 	if (i.state != before)
 		i.since_us = store_now_us(tx);
 	i.step = NULL;
