@@ -248,6 +248,19 @@ connection_ready(void *arg, uint32_t events)
 	}
 }
 
+void
+helper_connect(struct helper *h, int fd)
+{
+	struct connection *c = xcalloc(1, sizeof(*c));
+
+	c->helper = h;
+	c->number = ++h->last_connection;
+	c->fd = fd;
+	c->watch = loop_watch_new(h->loop, c->fd, EPOLLIN, connection_ready, c);
+	list_add_tail(&h->connections, &c->link);
+	h->connection_count++;
+}
+
 static void
 accept_ready(void *arg, uint32_t events)
 {
@@ -258,7 +271,6 @@ accept_ready(void *arg, uint32_t events)
 		    accept4(h->listener_fds[i], NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		struct ucred peer = { 0 };
 		socklen_t n = sizeof(peer);
-		struct connection *c;
 
 		if (fd < 0)
 			continue;
@@ -271,15 +283,9 @@ accept_ready(void *arg, uint32_t events)
 			log_warn(h->log, "helper.crowded", "connections=%u", h->connection_count);
 			continue;
 		}
-		c = xcalloc(1, sizeof(*c));
-		c->helper = h;
-		c->number = ++h->last_connection;
-		c->fd = TAKE_FD(fd);
-		c->watch = loop_watch_new(h->loop, c->fd, EPOLLIN, connection_ready, c);
-		list_add_tail(&h->connections, &c->link);
-		h->connection_count++;
 		log_info(h->log, "helper.connected", "connection=%llu pid=%d",
-		    (unsigned long long)c->number, peer.pid);
+		    (unsigned long long)h->last_connection + 1, peer.pid);
+		helper_connect(h, TAKE_FD(fd));
 	}
 }
 
@@ -551,39 +557,41 @@ open_dataplane(struct helper *h, struct err *e)
 	return dataplane_new(&options, &h->dataplane, e);
 }
 
-void
-helper_set_hypervisor(struct helper *h, struct hypervisor *hypervisor, const char *name)
+const struct hypervisor_events *
+helper_events(struct helper *h)
 {
-	h->hypervisor = hypervisor;
-	copy_printable(h->health.hypervisor, sizeof(h->health.hypervisor), name);
+	h->events = (struct hypervisor_events){ post_lifecycle, post_rebooted, post_connected, h };
+	return &h->events;
+}
+
+int
+helper_init(struct helper *h, struct loop *loop, const struct helper_conf *conf,
+    const struct log *log, struct err *e)
+{
+	h->conf = conf;
+	h->loop = loop;
+	h->log = log;
+	list_init(&h->connections);
+	list_init(&h->jobs);
+	strcpy(h->health.reason, "connecting to libvirt");
+	h->health.degraded = true;
+	if (strcmp(conf->hypervisor, "auto") != 0)
+		copy_printable(
+		    h->health.hypervisor, sizeof(h->health.hypervisor), conf->hypervisor);
+	return workers_new(HELPER_WORKERS, HELPER_TASKS_MAX, &h->workers, e);
 }
 
 int
 helper_new(struct daemon *d, struct helper **ret, struct err *e)
 {
 	_cleanup_(helper_freep) struct helper *h = xcalloc(1, sizeof(*h));
-	const struct hypervisor_events events = { .lifecycle = post_lifecycle,
-		.rebooted = post_rebooted,
-		.connected = post_connected,
-		.arg = h };
 	gid_t socket_group = 0;
 	int r;
 
-	h->conf = daemon_configuration(d);
-	h->loop = daemon_loop(d);
-	h->log = daemon_log(d);
-	list_init(&h->connections);
-	list_init(&h->jobs);
-	strcpy(h->health.reason, "connecting to libvirt");
-	h->health.degraded = true;
-	if (strcmp(h->conf->hypervisor, "auto") != 0)
-		copy_printable(
-		    h->health.hypervisor, sizeof(h->health.hypervisor), h->conf->hypervisor);
-
-	if ((r = prepare_users(h, &socket_group, e)) < 0 || (r = prepare_directories(h, e)) < 0 ||
+	if ((r = helper_init(h, daemon_loop(d), daemon_configuration(d), daemon_log(d), e)) < 0 ||
+	    (r = prepare_users(h, &socket_group, e)) < 0 || (r = prepare_directories(h, e)) < 0 ||
 	    (r = open_dataplane(h, e)) < 0 ||
-	    (r = workers_new(HELPER_WORKERS, HELPER_TASKS_MAX, &h->workers, e)) < 0 ||
-	    (r = hyp_libvirt_new(h->conf->libvirt_uri, &events, &h->hypervisor, e)) < 0 ||
+	    (r = hyp_libvirt_new(h->conf->libvirt_uri, helper_events(h), &h->hypervisor, e)) < 0 ||
 	    (r = listen_on(h, d, socket_group, e)) < 0)
 		return r;
 	h->beat = loop_timer_new(h->loop, beat, h);

@@ -30,6 +30,7 @@ struct helper {
 	const struct log *log;
 	struct workers *workers; /* for tasks */
 	struct hypervisor *hypervisor;
+	struct hypervisor_events events;
 	struct dataplane *dataplane;
 	char *console_dir, *probe_dir, *seclabel;
 	uid_t client_uid;
@@ -50,8 +51,12 @@ struct helper {
 int helper_new(struct daemon *d, struct helper **ret, struct err *e);
 void helper_free(struct helper *h);
 DEFINE_CLEANUP(struct helper *, helper_free)
-/* Starts with a hypervisor of the caller's (tests). */
-void helper_set_hypervisor(struct helper *h, struct hypervisor *hypervisor, const char *name);
+/* The parts of helper_new() that need no root: what tests begin with. They set `hypervisor`
+ * themselves, made with helper_events(), and bring connections by helper_connect(). */
+int helper_init(struct helper *h, struct loop *loop, const struct helper_conf *conf,
+    const struct log *log, struct err *e);
+const struct hypervisor_events *helper_events(struct helper *h);
+void helper_connect(struct helper *h, int fd); /* takes it */
 
 /* -- replies; a connection that is gone is no error -- */
 struct ticket { /* which request an answer is for */

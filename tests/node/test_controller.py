@@ -38,9 +38,11 @@ def test_the_guest_has_its_network_and_metadata(controller):
 
 
 def test_orders_of_an_older_generation_are_refused(controller):
+    c = controller
+    c.put(FIRST, generation=1, wanted="stopped")
     with pytest.raises(Fault, match="STALE"):
-        controller.put(FIRST, generation=0 + 1, wanted="stopped") and controller.put(FIRST)
-    controller.wait_state(FIRST, "stopped")
+        c.put(FIRST, generation=1)  # overtaken by the stop
+    c.wait_state(FIRST, "stopped")
 
 
 def test_start_keeps_the_disk_and_counts_anew(controller):
@@ -111,6 +113,7 @@ def test_terminate_leaves_nothing(controller):
 ])
 def test_an_image_that_does_not_come_whole(controller, fault, words):
     c = controller
+    c.put_vpc()
     digest = hashlib.sha256(fault.encode()).hexdigest()  # of nothing there is
     c.put(SECOND, generation=1, image_source=c.images.url + "image" + fault, image_digest=digest)
     if words:
@@ -126,6 +129,7 @@ def test_an_image_that_does_not_come_whole(controller, fault, words):
 
 def test_expired_sources_are_asked_for_again(controller):
     c = controller
+    c.put_vpc()
     expired = c.images.url + "ramdisk?status=403&amp;text=Request+has+expired"
     for name in os.listdir(c.node.path("nc/cache")):
         if name == c.tiny["ramdisk"][1]:
@@ -148,6 +152,7 @@ def test_a_node_does_not_oversell(controller):
 @pytest.mark.parametrize("behavior,state", [("stop", "stopped"), ("terminate", "terminated")])
 def test_shutdown_from_inside(controller, behavior, state):
     c = controller
+    c.put_vpc()
     script = base64.b64encode(b"#!/bin/sh\necho going down; sleep 1; poweroff -f\n").decode()
     c.put(THIRD, behavior=behavior, user_data=script)
     report = c.wait_state(THIRD, state, 90)
@@ -158,6 +163,7 @@ def test_shutdown_from_inside(controller, behavior, state):
 
 def test_a_guest_that_dies_is_not_started_again(controller):
     c = controller
+    c.put_vpc()
     c.put(THIRD)
     c.wait_state(THIRD, "running")
     c.kill(c.controller)  # nobody listens
@@ -170,6 +176,7 @@ def test_a_guest_that_dies_is_not_started_again(controller):
 
 def test_a_stuck_libvirt_degrades_the_node_and_nothing_else(controller):
     c = controller
+    c.put_vpc()
     pid = c.node.run("cat", "/run/libvirt/libvirtd.pid").strip()
     c.put(THIRD)
     c.wait_state(THIRD, "running")
