@@ -30,7 +30,7 @@ struct test_node {
 	struct changes *changes;
 	struct rpc *rpc;
 	struct rpc_server *server;
-	unsigned served; /* handlers run since it was made; atomic */
+	_Atomic unsigned served; /* handlers run since it was made */
 };
 /* Makes key and certificate (valid between the given days from now) and the listening socket. */
 void test_node_setup(struct test_node *n, struct test_cloud *cloud, const char *id,
