@@ -49,6 +49,7 @@ def stages(long):
         Stage("build-gcc", "build", make("CC=gcc")),
         Stage("build-clang", "build", make("CC=clang")),
         Stage("unit", "unit", make("check")),
+        Stage("docs", "unit", ["tools/check-docs"]),
         Stage("unit-asan", "unit", make("check", "SANITIZE=address,undefined"),
               {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}),
         Stage("unit-tsan", "unit", make("check", "SANITIZE=thread"), {"TSAN_OPTIONS": "halt_on_error=1"}),
