@@ -193,20 +193,18 @@ static int
 route(struct request *rq, struct err *e)
 {
 	const char *parameter = sub_resource(rq);
-	bool is_method_known = false;
 
 	for (unsigned i = 0; i < s3_operation_count; i++) {
 		const struct s3_operation *o = &s3_operations[i];
 
 		if (o->level != rq->target.level || !str_is(rq->head->method, o->method))
 			continue;
-		is_method_known = true;
 		if (strings_equal(o->parameter, parameter)) {
 			rq->operation = o;
 			return 0;
 		}
 	}
-	if (is_method_known || parameter)
+	if (parameter)
 		return err_set(e, ERR_NOT_IMPLEMENTED,
 		    "A parameter you provided implies functionality that is not implemented");
 	return err_set(e, ERR_METHOD_NOT_ALLOWED,

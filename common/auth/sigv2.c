@@ -212,13 +212,14 @@ static const char *const sub_resources[] = { "accelerate", "acl", "analytics", "
 
 /* "/bucket/path?acl&partNumber=1": the path as sent, sub-resources with decoded values. */
 static void
-add_resource(const struct checking *c, struct strbuf *out)
+add_resource(const struct checking *c, const char *path_end, struct strbuf *out)
 {
 	const char *separator = "?";
 
 	if (c->bucket)
 		strbuf_addf(out, "/%s", c->bucket);
 	strbuf_addstr(out, c->rq->path);
+	strbuf_adds(out, path_end);
 	for (unsigned k = 0; k < ARRAY_SIZE(sub_resources); k++)
 		for (size_t i = 0; i < c->form.count; i++) {
 			const struct form_field *f = &c->form.fields[i];
@@ -293,14 +294,14 @@ add_line(struct strbuf *out, struct str s)
 
 /* `date`: Expires of a presigned URL; empty when x-amz-date stands in its place. */
 static void
-string_to_sign(const struct checking *c, struct str date, struct strbuf *out)
+string_to_sign(const struct checking *c, struct str date, const char *path_end, struct strbuf *out)
 {
 	add_line(out, c->rq->method);
 	add_line(out, auth_header(c->rq, "content-md5"));
 	add_line(out, auth_header(c->rq, "content-type"));
 	add_line(out, date);
 	add_amz_headers(c, out);
-	add_resource(c, out);
+	add_resource(c, path_end, out);
 }
 
 /* RFC 9110's forms, and "+0000" for GMT as Amazon's own examples write it. */
@@ -399,8 +400,14 @@ verify_s3(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_key 
 	if (r < 0)
 		return r;
 	is_known = auth_find_key(lookup, arg, id, ret);
-	string_to_sign(c, date, &text);
+	string_to_sign(c, date, "", &text);
 	is_right = is_signature(DIGEST_SHA1, ret, strbuf_str(&text), signature);
+	if (!is_right && c->rq->path.n > 1 && c->rq->path.p[c->rq->path.n - 1] != '/') {
+		/* botocore since 1.29 sends "/bucket" and signs "/bucket/" */
+		strbuf_reset(&text);
+		string_to_sign(c, date, "/", &text);
+		is_right = is_signature(DIGEST_SHA1, ret, strbuf_str(&text), signature);
+	}
 	return judge(c, is_known, is_right);
 }
 

@@ -1,0 +1,276 @@
+"""kill -9, flipped bits, clients that vanish, are slow or lie, a full disk."""
+import hashlib
+import http.client
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+from test_multipart import PART, complete, make
+from test_objects import MIB, code
+from world import is_root, wait_for
+
+CYCLES = int(os.environ.get("CYCLES", "8"))
+
+
+def body_of(key, serial):
+    """Of very different sizes: in the row, in one block, in several."""
+    rng = random.Random(f"{key}/{serial}")
+    return rng.randbytes(rng.choice([100, 60_000, 70_000, MIB + 5, 3 * MIB]))
+
+
+class Writer(threading.Thread):
+    """Overwrites its key again and again; remembers what was acknowledged and what was under way."""
+
+    def __init__(self, world, bucket, key):
+        super().__init__()
+        self.s3, self.bucket, self.key = world.s3(), bucket, key
+        self.serial = self.acknowledged = 0
+        self.stopped = False
+
+    def run(self):
+        while not self.stopped:
+            self.serial += 1
+            try:
+                if self.serial % 4 == 0:
+                    upload, parts = make(self.s3, self.bucket, self.key,
+                                         [(1, bytes([self.serial % 256]) * PART), (2, b"%d" % self.serial)])
+                    complete(self.s3, self.bucket, self.key, upload, parts)
+                else:
+                    self.s3.put_object(Bucket=self.bucket, Key=self.key, Body=body_of(self.key, self.serial))
+            except (BotoCoreError, ClientError):
+                return
+            self.acknowledged = self.serial
+
+    def bodies(self, serial):
+        return bytes([serial % 256]) * PART + b"%d" % serial if serial % 4 == 0 else body_of(self.key, serial)
+
+
+def test_kill_at_any_moment(world, s3, bucket):
+    """The object is the old one or the new one, whole; what was acknowledged is there; no file is left over."""
+    rng = random.Random(8)
+    for cycle in range(CYCLES):
+        writers = [Writer(world, bucket, f"key-{n}") for n in range(3)]
+        for w in writers:
+            w.serial = w.acknowledged = cycle * 10_000
+            s3.put_object(Bucket=bucket, Key=w.key, Body=w.bodies(w.serial))
+        for w in writers:
+            w.start()
+        time.sleep(rng.uniform(0.02, 0.6))
+        world.walrus.kill()
+        for w in writers:
+            w.stopped = True
+            w.join()
+        world.walrus.start()
+        for w in writers:
+            got = s3.get_object(Bucket=bucket, Key=w.key)["Body"].read()
+            serials = {w.acknowledged, w.serial}
+            assert got in [w.bodies(n) for n in serials], f"cycle {cycle}: neither of {serials}"
+        world.assert_no_orphans()
+    for upload in s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+        s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+
+def flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)
+        file.seek(offset)
+        file.write(bytes([byte[0] ^ 0x10]))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def test_a_flipped_bit_is_never_served(world, s3, bucket):
+    body = random.Random(9).randbytes(4 * MIB)
+    s3.put_object(Bucket=bucket, Key="a", Body=body)
+    path, = world.blob_paths(bucket, "a")
+    size = os.path.getsize(path)
+    for offset in (0, MIB - 1, len(body), len(body) + 9, size - 30, size - 1):
+        flip(path, offset)
+        assert code(s3.get_object, Bucket=bucket, Key="a") == ("InternalError", 500), offset
+        flip(path, offset)
+        assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == body
+    flip(path, 2 * MIB + 77)
+    status, _, _ = world.request("GET", f"/{bucket}/a", headers={"range": "bytes=0-99"})
+    assert status == 206
+    with pytest.raises(http.client.HTTPException):  # IncompleteRead: the connection was cut
+        target, headers, _ = world.signed("GET", f"/{bucket}/a")
+        connection = world.connection()
+        connection.request("GET", target, headers=headers)
+        reply = connection.getresponse()
+        try:
+            reply.read()
+        except ConnectionError as error:
+            raise http.client.HTTPException from error
+        finally:
+            connection.close()
+    os.truncate(path, size - 5)
+    assert code(s3.get_object, Bucket=bucket, Key="a") == ("InternalError", 500)
+    os.unlink(path)
+    assert code(s3.get_object, Bucket=bucket, Key="a") == ("InternalError", 500)
+    s3.put_object(Bucket=bucket, Key="a", Body=body)
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == body
+
+
+def raw_put(world, path, length, headers=None, payload="UNSIGNED-PAYLOAD"):
+    target, signed, _ = world.signed("PUT", path, headers=headers, payload=payload)
+    text = f"PUT {target} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in signed.items())
+    raw = socket.create_connection(("127.0.0.1", world.walrus.port), timeout=30)
+    raw.sendall((text + f"content-length: {length}\r\n\r\n").encode())
+    return raw
+
+
+def test_a_client_that_vanishes_leaves_nothing(world, s3, bucket):
+    for reset in (False, True):
+        raw = raw_put(world, f"/{bucket}/gone", 10 * MIB)
+        raw.sendall(bytes(3 * MIB))
+        wait_for(lambda: len(world.files()) == len(world.named_files()) + 1, 5, "the file was not begun")
+        if reset:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        raw.close()
+        world.assert_no_orphans(5)
+    assert code(s3.head_object, Bucket=bucket, Key="gone") == ("404", 404)
+
+
+def test_continue_only_for_who_may(world, bucket):
+    raw = raw_put(world, f"/{bucket}/a", 5, {"expect": "100-continue"})
+    assert raw.recv(100).startswith(b"HTTP/1.1 100 ")
+    raw.sendall(b"12345")
+    assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
+    raw.close()
+    target, signed, _ = world.signed("PUT", f"/{bucket}/a", keys=world.other_keys)
+    raw = socket.create_connection(("127.0.0.1", world.walrus.port), timeout=30)
+    raw.sendall((f"PUT {target} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in signed.items()) +
+                 "expect: 100-continue\r\ncontent-length: 5\r\n\r\n").encode())
+    assert raw.recv(1000).startswith(b"HTTP/1.1 403 ")
+    raw.close()
+
+
+def test_slow_clients_hold_nobody_up(world, s3, bucket):
+    """More of them than there are workers, sending and receiving."""
+    body = random.Random(10).randbytes(8 * MIB)
+    s3.put_object(Bucket=bucket, Key="a", Body=body)
+    slow = []
+    before = world.walrus.rss_kib()
+    for n in range(40):
+        raw = raw_put(world, f"/{bucket}/slow-{n}", 8 * MIB)
+        raw.sendall(b"x" * 1000)
+        slow.append(raw)
+        target, signed, _ = world.signed("GET", f"/{bucket}/a")
+        raw = socket.create_connection(("127.0.0.1", world.walrus.port), timeout=30)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.sendall((f"GET {target} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in signed.items()) +
+                     "\r\n").encode())
+        slow.append(raw)
+    begin = time.monotonic()
+    for _ in range(20):
+        s3.put_object(Bucket=bucket, Key="b", Body=b"x")
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == body
+    assert time.monotonic() - begin < 10
+    if not os.environ.get("ASAN_OPTIONS") and not os.environ.get("TSAN_OPTIONS"):
+        assert world.walrus.rss_kib() - before < 40 * 4 * 1024  # a few MiB each, whatever the object's size
+    for raw in slow:
+        raw.close()
+    world.assert_no_orphans()
+
+
+# -- aws-chunked, signed chunk by chunk --
+
+def chunk(key, stamp, scope, previous, data):
+    import hmac
+    empty = hashlib.sha256(b"").hexdigest()
+    text = "\n".join(["AWS4-HMAC-SHA256-PAYLOAD", stamp, scope, previous, empty, hashlib.sha256(data).hexdigest()])
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    return signature, b"%x;chunk-signature=%s\r\n%s\r\n" % (len(data), signature.encode(), data)
+
+
+@pytest.mark.parametrize("damage, status, name", [(None, 200, b""), ("data", 403, b"SignatureDoesNotMatch"),
+                                                  ("cut", 400, b"IncompleteBody")])
+def test_chunks_are_verified(world, s3, bucket, damage, status, name):
+    body = random.Random(11).randbytes(300_000)
+    target, headers, (key, stamp, scope, signature) = world.signed(
+        "PUT", f"/{bucket}/a", payload="STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+        headers={"x-amz-decoded-content-length": str(len(body)), "content-encoding": "aws-chunked,gzip"})
+    framed = b""
+    for part in [body[n:n + 65536] for n in range(0, len(body), 65536)] + [b""]:
+        signature, piece = chunk(key, stamp, scope, signature, part)
+        framed += piece
+    if damage == "data":
+        framed = framed[:150_000] + bytes([framed[150_000] ^ 1]) + framed[150_001:]
+    if damage == "cut":
+        framed = framed[:-100]
+    connection = world.connection()
+    connection.request("PUT", target, body=framed, headers=headers)
+    reply = connection.getresponse()
+    text = reply.read()
+    connection.close()
+    assert (reply.status, name in text) == (status, True), text
+    if damage:
+        assert code(s3.head_object, Bucket=bucket, Key="a") == ("404", 404)
+    else:
+        got = s3.get_object(Bucket=bucket, Key="a")
+        assert got["Body"].read() == body and got["ContentEncoding"] == "gzip"
+    world.assert_no_orphans()
+
+
+def test_unsigned_chunks_with_a_trailer(world, s3, bucket):
+    body = b"some bytes" * 1000
+    status, _, text = world.request(
+        "PUT", f"/{bucket}/a", payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        headers={"x-amz-decoded-content-length": str(len(body)), "x-amz-trailer": "x-amz-checksum-crc32"},
+        body=b"%x\r\n%s\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n" % (len(body), body))
+    assert status == 200, text
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == body
+
+
+@pytest.fixture
+def small_disk(world):
+    """walrus' blobs on a file system of 24 MiB, until the test is over."""
+    if not is_root():
+        pytest.skip("mounting needs root")
+    blobs = os.path.join(world.walrus.state, "blobs")
+    assert world.walrus.kill(signal.SIGTERM) == 0
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "walrus-test", blobs], check=True)
+    world.walrus.start()
+    yield blobs
+    world.walrus.kill(signal.SIGTERM)
+    subprocess.run(["umount", blobs], check=True)
+    world.walrus.start()
+
+
+def test_a_full_disk_and_recovery(world, s3, small_disk):
+    s3.create_bucket(Bucket="full-disk")
+    body = random.Random(12).randbytes(9 * MIB)
+    for key in ("a", "b"):
+        s3.put_object(Bucket="full-disk", Key=key, Body=body)
+    assert code(s3.put_object, Bucket="full-disk", Key="c", Body=body)[1] in (503, 507)
+    assert s3.get_object(Bucket="full-disk", Key="a")["Body"].read() == body
+    assert code(s3.head_object, Bucket="full-disk", Key="c") == ("404", 404)
+    s3.delete_object(Bucket="full-disk", Key="a")
+    world.assert_no_orphans()
+    s3.put_object(Bucket="full-disk", Key="c", Body=body)
+    assert s3.get_object(Bucket="full-disk", Key="c")["Body"].read() == body
+    for key in ("b", "c"):
+        s3.delete_object(Bucket="full-disk", Key=key)
+    s3.delete_bucket(Bucket="full-disk")
+
+
+def test_drain(world, s3, bucket):
+    """SIGTERM lets a request under way come to its end."""
+    raw = raw_put(world, f"/{bucket}/a", 2 * MIB)
+    raw.sendall(bytes(MIB))
+    world.walrus.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    raw.sendall(bytes(MIB))
+    assert raw.recv(1000).startswith(b"HTTP/1.1 200 ")
+    raw.close()
+    assert world.walrus.kill(0) == 0
+    world.walrus.start()
+    assert s3.head_object(Bucket=bucket, Key="a")["ContentLength"] == 2 * MIB

@@ -1,0 +1,243 @@
+"""Objects through real clients: what was put comes back, as a whole, in ranges, under conditions."""
+import hashlib
+import base64
+import datetime
+import random
+import threading
+import urllib.request
+import urllib.error
+
+import pytest
+from botocore.exceptions import ClientError
+
+MIB = 1 << 20
+SIZES = [0, 1, 65535, 65536, 65537, MIB - 1, MIB, MIB + 1, 3 * MIB + 7]
+
+
+def code(call, *args, **kwargs):
+    with pytest.raises(ClientError) as caught:
+        call(*args, **kwargs)
+    error = caught.value.response
+    return error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_was_put_comes_back(s3, bucket, size):
+    body = random.Random(size).randbytes(size)
+    put = s3.put_object(Bucket=bucket, Key="a", Body=body)
+    assert put["ETag"] == f'"{hashlib.md5(body).hexdigest()}"'
+    got = s3.get_object(Bucket=bucket, Key="a")
+    assert got["Body"].read() == body and got["ContentLength"] == size and got["ETag"] == put["ETag"]
+    assert got["ContentType"] == "binary/octet-stream" and got["AcceptRanges"] == "bytes"
+    head = s3.head_object(Bucket=bucket, Key="a")
+    assert head["ContentLength"] == size and head["LastModified"] == got["LastModified"]
+    assert abs(head["LastModified"] - datetime.datetime.now(datetime.timezone.utc)) < datetime.timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("key", ["plain", "a/b/c", "with space", "per%cent", "plus+", "ümlaut", "日本", "a//b", "/lead",
+                                 "../up", "./dot", "q?x=1&y", "#hash", "tilde~", "quote'\"<>&", "x" * 1024, "end/"])
+def test_keys_are_bytes_not_paths(s3, bucket, key):
+    s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+    assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [key]
+    s3.delete_object(Bucket=bucket, Key=key)
+    assert code(s3.get_object, Bucket=bucket, Key=key) == ("NoSuchKey", 404)
+
+
+def test_a_key_too_long(s3, bucket):
+    assert code(s3.put_object, Bucket=bucket, Key="x" * 1025, Body=b"") == ("KeyTooLongError", 400)
+
+
+def test_headers_are_returned_as_put(s3, bucket):
+    stored = {"ContentType": "text/html; charset=utf-8", "CacheControl": "max-age=60", "ContentLanguage": "de",
+              "ContentDisposition": 'attachment; filename="x y"', "ContentEncoding": "gzip"}
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x", Metadata={"One": "1", "two": "zwei  2"},
+                  Expires=datetime.datetime(2030, 1, 1), **stored)
+    for reply in (s3.get_object(Bucket=bucket, Key="a"), s3.head_object(Bucket=bucket, Key="a")):
+        assert {k: reply[k] for k in stored} == stored
+        assert reply["Metadata"] == {"one": "1", "two": "zwei  2"}
+        assert reply["Expires"].year == 2030
+    got = s3.get_object(Bucket=bucket, Key="a", ResponseContentType="a/b", ResponseCacheControl="no-cache")
+    assert got["ContentType"] == "a/b" and got["CacheControl"] == "no-cache"
+    assert code(s3.put_object, Bucket=bucket, Key="b", Body=b"", Metadata={"x": "y" * 2048}) == ("MetadataTooLarge", 400)
+
+
+def test_an_overwritten_object_is_the_new_one(world, s3, bucket):
+    for size in (10, 2 * MIB, 5, 3 * MIB):
+        s3.put_object(Bucket=bucket, Key="a", Body=b"%d" % size * (size // len(b"%d" % size)))
+        assert s3.get_object(Bucket=bucket, Key="a")["Body"].read()[:1] == b"%d" % (size // 10 ** (len(str(size)) - 1))
+    assert len(world.blob_paths(bucket, "a")) == 1
+    world.assert_no_orphans()
+
+
+def test_ranges(s3, bucket):
+    body = random.Random(1).randbytes(2 * MIB + 100)
+    s3.put_object(Bucket=bucket, Key="a", Body=body)
+    size = len(body)
+    for text, first, last in [("0-0", 0, 0), ("0-99", 0, 99), ("100-", 100, size - 1), ("-7", size - 7, size - 1),
+                              (f"{MIB - 1}-{MIB}", MIB - 1, MIB), (f"{size - 1}-", size - 1, size - 1),
+                              (f"0-{size * 2}", 0, size - 1), (f"5-{2 * MIB + 3}", 5, 2 * MIB + 3)]:
+        got = s3.get_object(Bucket=bucket, Key="a", Range=f"bytes={text}")
+        assert got["Body"].read() == body[first:last + 1]
+        assert got["ContentRange"] == f"bytes {first}-{last}/{size}"
+        assert got["ResponseMetadata"]["HTTPStatusCode"] == 206
+        assert s3.head_object(Bucket=bucket, Key="a", Range=f"bytes={text}")["ContentLength"] == last - first + 1
+    assert code(s3.get_object, Bucket=bucket, Key="a", Range=f"bytes={size}-") == ("InvalidRange", 416)
+    assert s3.get_object(Bucket=bucket, Key="a", Range="lines=1-2")["ContentLength"] == size
+
+
+def test_conditions(s3, bucket):
+    etag = s3.put_object(Bucket=bucket, Key="a", Body=b"x")["ETag"]
+    at = s3.head_object(Bucket=bucket, Key="a")["LastModified"]
+    hour = datetime.timedelta(hours=1)
+    for ok in ({"IfMatch": etag}, {"IfNoneMatch": '"other"'}, {"IfModifiedSince": at - hour},
+               {"IfUnmodifiedSince": at + hour}, {"IfMatch": etag, "IfUnmodifiedSince": at - hour}):
+        assert s3.get_object(Bucket=bucket, Key="a", **ok)["Body"].read() == b"x"
+    assert code(s3.get_object, Bucket=bucket, Key="a", IfMatch='"other"') == ("PreconditionFailed", 412)
+    assert code(s3.get_object, Bucket=bucket, Key="a", IfUnmodifiedSince=at - hour) == ("PreconditionFailed", 412)
+    assert code(s3.get_object, Bucket=bucket, Key="a", IfNoneMatch=etag) == ("304", 304)
+    assert code(s3.get_object, Bucket=bucket, Key="a", IfModifiedSince=at) == ("304", 304)
+    assert code(s3.head_object, Bucket=bucket, Key="a", IfMatch='"other"') == ("412", 412)
+
+
+def test_digests_are_checked(world, s3, bucket):
+    good = base64.b64encode(hashlib.md5(b"body").digest()).decode()
+    s3.put_object(Bucket=bucket, Key="a", Body=b"body", ContentMD5=good)
+    wrong = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+    assert code(s3.put_object, Bucket=bucket, Key="a", Body=b"more", ContentMD5=wrong) == ("BadDigest", 400)
+    assert code(s3.put_object, Bucket=bucket, Key="a", Body=b"more", ContentMD5="!") == ("InvalidDigest", 400)
+    status, _, text = world.request("PUT", f"/{bucket}/a", body=b"more", payload=hashlib.sha256(b"x").hexdigest())
+    assert status == 400 and b"<Code>XAmzContentSHA256Mismatch</Code>" in text
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"body"
+
+
+def test_delete_many(s3, bucket):
+    keys = [f"k{i:04}" for i in range(50)] + ["<&>", "ümlaut"]
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    done = s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": k} for k in keys + ["never there"]]})
+    assert sorted(d["Key"] for d in done["Deleted"]) == sorted(keys + ["never there"])
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+    assert "Deleted" not in s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}], "Quiet": True})
+    assert code(s3.delete_objects, Bucket=bucket,
+                Delete={"Objects": [{"Key": f"{i}"} for i in range(1001)]}) == ("MalformedXML", 400)
+
+
+def test_concurrent_puts_of_one_key_one_wins_whole(world, bucket):
+    bodies = [bytes([i]) * (200_000 + i) for i in range(8)]
+    clients = [world.s3() for _ in bodies]
+    threads = [threading.Thread(target=c.put_object, kwargs={"Bucket": bucket, "Key": "a", "Body": b})
+               for c, b in zip(clients, bodies)]
+    for t in threads:
+        t.start()
+    seen = set()
+    while any(t.is_alive() for t in threads):
+        try:
+            seen.add(clients[0].get_object(Bucket=bucket, Key="a")["Body"].read())
+        except clients[0].exceptions.NoSuchKey:
+            pass
+    for t in threads:
+        t.join()
+    assert seen <= set(bodies)
+    assert clients[0].get_object(Bucket=bucket, Key="a")["Body"].read() in bodies
+    world.assert_no_orphans()
+
+
+def test_reading_while_it_is_replaced(world, s3, bucket):
+    """A reader gets the object that it began with, also when it is gone meanwhile."""
+    old = random.Random(2).randbytes(24 * MIB)
+    s3.put_object(Bucket=bucket, Key="a", Body=old)
+    stream = s3.get_object(Bucket=bucket, Key="a")["Body"]
+    first = stream.read(MIB)
+    s3.put_object(Bucket=bucket, Key="a", Body=b"new")
+    world.assert_no_orphans()
+    assert first + stream.read() == old
+    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == b"new"
+
+
+def fetch(url):
+    try:
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+def test_presigned(world, bucket, version):
+    s3 = world.s3(version=version)
+    s3.put_object(Bucket=bucket, Key="a b", Body=b"content")
+    url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a b", "ResponseContentType": "x/y"})
+    assert fetch(url) == (200, b"content")
+    status, text = fetch(url.replace("ignature=", "ignature=0"))
+    assert status in (400, 403)
+    assert fetch(world.endpoint + f"/{bucket}/a%20b")[0] == 403
+    put = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "c"})
+    with urllib.request.urlopen(urllib.request.Request(put, data=b"by url", method="PUT",
+                                                       headers={"Content-Type": ""}), timeout=30) as reply:
+        assert reply.status == 200
+    assert s3.get_object(Bucket=bucket, Key="c")["Body"].read() == b"by url"
+
+
+def test_an_expired_url(world, bucket, s3):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+    url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a"}, ExpiresIn=1)
+    import time
+    time.sleep(2.1)
+    status, text = fetch(url)
+    assert status == 403 and b"<Code>AccessDenied</Code>" in text
+
+
+def test_signature_version_2(world, bucket):
+    s3 = world.s3(version="s3")
+    s3.put_object(Bucket=bucket, Key="ü x", Body=b"two", Metadata={"a": "b"})
+    assert s3.get_object(Bucket=bucket, Key="ü x")["Body"].read() == b"two"
+    assert s3.list_objects(Bucket=bucket, Prefix="ü")["Contents"][0]["Size"] == 3
+
+
+@pytest.mark.parametrize("path", ["/", "/services/Walrus", "/services/objectstorage"])
+def test_boto_2(world, bucket, path):
+    import boto.s3.connection
+    connection = boto.connect_s3(*world.admin_keys, host="127.0.0.1", port=world.walrus.port, is_secure=False,
+                                 path=path, calling_format=boto.s3.connection.OrdinaryCallingFormat())
+    assert bucket in [b.name for b in connection.get_all_buckets()]
+    one = connection.get_bucket(bucket)
+    key = one.new_key("dir/ä key")
+    key.set_contents_from_string("by boto 2")
+    assert one.get_key("dir/ä key").get_contents_as_string() == b"by boto 2"
+    assert [k.name for k in one.list(prefix="dir/")] == ["dir/ä key"]
+    assert one.get_key("absent") is None
+    key.delete()
+
+
+def test_boto_2_connect_walrus(world, bucket):
+    import boto
+    connection = boto.connect_walrus("127.0.0.1", *world.admin_keys, port=world.walrus.port)
+    one = connection.get_bucket(bucket)
+    one.new_key("k").set_contents_from_string("v")
+    assert one.get_key("k").get_contents_as_string() == b"v"
+
+
+def test_virtual_host_style(world, bucket, s3):
+    s3.put_object(Bucket=bucket, Key="a/b", Body=b"x")
+    connection = world.connection()
+    host = f"{bucket}.s3.test:{world.walrus.port}"
+    target, headers, _ = world.signed("GET", "/a/b", headers={"host": host})
+    connection.request("GET", target, headers=headers)
+    reply = connection.getresponse()
+    assert (reply.status, reply.read()) == (200, b"x")
+    connection.close()
+
+
+def test_tls(world, bucket, s3):
+    import ssl
+    import http.client
+    context = ssl.create_default_context(cafile=f"{world.walrus.state}/trust/ca.pem")
+    context.check_hostname = False
+    body = random.Random(3).randbytes(2 * MIB)
+    s3.put_object(Bucket=bucket, Key="a", Body=body)
+    connection = http.client.HTTPSConnection("127.0.0.1", world.walrus.port, context=context, timeout=30)
+    target, headers, _ = world.signed("GET", f"/{bucket}/a")
+    connection.request("GET", target, headers=headers)
+    assert connection.getresponse().read() == body
+    connection.close()
