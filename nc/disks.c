@@ -104,8 +104,8 @@ nc_disks_prepare(struct nc *nc, const struct instance_record *i, struct err *e)
 	_cleanup_free_ char *directory = xasprintf("%s/%s", nc->instances_dir, i->instance_id);
 	int r;
 
-	r = fs_mkdir_p(directory, 0750, e);
-	if (r == 0 && chmod(directory, 0750) < 0)
+	r = fs_mkdir_p(directory, 0710, e);
+	if (r == 0 && chmod(directory, 0710) < 0)
 		r = err_set_errno(e, errno, "cannot set the mode of '%s'", directory);
 	if (r == 0)
 		r = make_root(nc, i, directory, e);

@@ -551,7 +551,7 @@ image_cache_new(const struct image_cache_options *options, struct image_cache **
 	    "mallee_nc_image_hits_total", NULL, "Images that were there when they were asked for");
 	c->failures =
 	    metric_counter("mallee_nc_image_failures_total", NULL, "Fetches of images that failed");
-	r = fs_mkdir_p(c->directory, 0750, e);
+	r = fs_mkdir_p(c->directory, 0710, e);
 	if (r < 0)
 		return r;
 	remove_parts(c->directory);

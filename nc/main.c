@@ -1,6 +1,8 @@
 /* mallee-nc: the node controller. Configuration, wiring, and the order in which things begin and
  * end; README.md says where the work is. */
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "nc.h"
 #include "net/status_server.h"
@@ -91,6 +93,16 @@ fetched(void *arg, const char *digest)
 }
 
 static int
+make_passage(const char *directory, struct err *e)
+{
+	int r = fs_mkdir_p(directory, 0710, e);
+
+	if (r == 0 && chmod(directory, 0710) < 0)
+		r = err_set_errno(e, errno, "cannot set the mode of '%s'", directory);
+	return r;
+}
+
+static int
 open_state(struct nc *nc, struct err *e)
 {
 	const char *state_dir = nc->conf->daemon.state_dir;
@@ -98,10 +110,12 @@ open_state(struct nc *nc, struct err *e)
 							 : xasprintf("sqlite:%s/nc.db", state_dir);
 	int r;
 
+	/* QEMU's group may pass through to its disks and images, and see nothing else of ours. */
+	(void)umask(0077);
 	nc->instances_dir = xasprintf("%s/instances", state_dir);
 	nc->cache_dir = xasprintf("%s/cache", state_dir);
-	if ((r = fs_mkdir_p(nc->instances_dir, 0750, e)) < 0 ||
-	    (r = fs_mkdir_p(nc->cache_dir, 0750, e)) < 0 || (r = nc_node_init(nc, e)) < 0)
+	if ((r = make_passage(nc->instances_dir, e)) < 0 ||
+	    (r = make_passage(nc->cache_dir, e)) < 0 || (r = nc_node_init(nc, e)) < 0)
 		return r;
 	return store_open(url, &nc_schema, nc->log, &nc->store, e);
 }

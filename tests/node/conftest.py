@@ -1,12 +1,9 @@
 """A node with its helper and its controller, for the tests of this directory."""
 import hashlib
-import http.server
 import os
 import re
 import shutil
 import subprocess
-import threading
-import time
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -15,7 +12,6 @@ import helper_client
 from node import BUILD, TOP, Node, wait_for
 
 CONTROLLER = ["setpriv", "--reuid=nobody", "--regid=kvm", "--clear-groups"]
-SECOND_BOOT = b"TINY userspace"
 
 
 def tool(name):
@@ -104,11 +100,11 @@ class Controller:
                                           self.node.path("nc.conf"))
         wait_for("mallee-nc", lambda: self.call("DescribeNode", check=False))
 
-    def kill(self, child):
-        """-9, as the node's own init would see it."""
+    def kill(self, child, number=9):
+        """Ends one of the two programs and waits for its end."""
         pid = int(open(f"/proc/{child.pid}/task/{child.pid}/children").read().split()[0]) \
             if open(f"/proc/{child.pid}/comm").read().startswith("nsenter") else child.pid
-        os.kill(pid, 9)
+        os.kill(pid, number)
         child.wait()
 
     def call(self, operation, body="", check=True):

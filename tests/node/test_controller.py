@@ -4,6 +4,7 @@ import base64
 import hashlib
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -139,6 +140,27 @@ def test_expired_sources_are_asked_for_again(controller):
     c.put(SECOND)
     c.wait_state(SECOND, "running")
     end(c, SECOND)
+
+
+def test_an_orderly_stop_waits_for_no_source(controller):
+    c = controller
+    c.put_vpc()
+    digest = hashlib.sha256(b"slow").hexdigest()
+    c.put(SECOND, image_source=c.images.url + "image?rate=20000", image_digest=digest)
+    wait_for("the step", lambda: "downloading" in (c.report(SECOND).get("step") or ""))
+    began = time.monotonic()
+    c.kill(c.controller, signal.SIGTERM)
+    assert time.monotonic() - began < 8
+    c.start_controller()
+    assert c.report(SECOND)["state"] == "pending"
+    end(c, SECOND)
+    assert sorted(os.listdir(c.node.path("nc/cache"))) == sorted(d for _, d, _ in c.tiny.values())
+
+
+def test_what_the_guests_group_may_see(controller):
+    c = controller
+    for name, allowed in (("nc.db", 0o600), ("trust", 0o700), ("instances", 0o710), ("cache", 0o710)):
+        assert os.stat(c.node.path("nc", name)).st_mode & 0o777 & ~allowed == 0, name
 
 
 def test_a_node_does_not_oversell(controller):
