@@ -3,7 +3,6 @@
 
 #include "base/id.h"
 #include "schema.h"
-#include "store/outbox.h"
 
 static void
 from_row(struct store_rows *rows, struct arena *arena, struct bucket *ret)
@@ -121,7 +120,7 @@ insert(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	if (changed == 0)
 		return err_set(e, ERR_CONFLICT, "the id of a bucket is taken");
-	return outbox_add(tx, "bucket", b->name, b->account_id, "created", e);
+	return request_record(tx, rq, "bucket", b->name, e);
 }
 
 int
@@ -219,7 +218,7 @@ drop(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0 && changed == 0)
 		return err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
 	if (r == 0)
-		r = outbox_add(tx, "bucket", rq->bucket.name, rq->bucket.account_id, "deleted", e);
+		r = request_record(tx, rq, "bucket", rq->bucket.name, e);
 	return r;
 }
 

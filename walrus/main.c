@@ -15,7 +15,7 @@
 #define INTERNAL_BODY_MAX (256 * 1024)
 #define SWEEP_INTERVAL_MS (60 * 1000)
 #define ORPHANS_INTERVAL_MS (24 * 3600 * 1000)
-#define TRIM_INTERVAL_MS (600 * 1000)
+#define TRIM_INTERVAL_MS (30 * 1000)
 #define OUTBOX_KEEP 100000
 
 static const struct conf_key keys[] = {

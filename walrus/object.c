@@ -9,6 +9,7 @@
 #include "bucket.h"
 #include "net/http.h"
 #include "schema.h"
+#include "store/outbox.h"
 
 #define USER_METADATA_MAX 2048
 #define DELETE_MANY_MAX 1000
@@ -189,6 +190,15 @@ object_done(struct request *rq)
 		blob_writer_free(TAKE(p->writer));
 }
 
+static int
+add_event(struct store_tx *tx, const struct bucket *bucket, struct str key, const char *what,
+    struct err *e)
+{
+	_cleanup_free_ char *id = xasprintf("%s/%.*s", bucket->name, (int)key.n, key.p);
+
+	return outbox_add(tx, "object", id, bucket->account_id, what, e);
+}
+
 int
 object_replace(
     struct store_tx *tx, const struct bucket *bucket, struct object_put *put, struct err *e)
@@ -213,9 +223,10 @@ object_replace(
 	if (r < 0)
 		return r;
 	put->modified_us = store_now_us(tx) / 1000 * 1000;
-	return store_exec(tx, Q_OBJECT_INSERT, NULL, e, bucket->id, put->key,
+	r = store_exec(tx, Q_OBJECT_INSERT, NULL, e, bucket->id, put->key,
 	    INT64_MAX - store_now_us(tx), "null", put->content_id, (int64_t)put->size_bytes,
 	    put->etag, put->modified_us, put->account_id, put->headers, put->sha256);
+	return r < 0 ? r : add_event(tx, bucket, put->key, "created", e);
 }
 
 static int
@@ -402,11 +413,11 @@ struct deletion {
 };
 
 static int
-remove_key(struct store_tx *tx, int64_t bucket_id, struct str key, struct err *e)
+remove_key(struct store_tx *tx, const struct bucket *bucket, struct str key, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	_cleanup_free_ char *content_id = NULL;
-	int r = store_query(tx, Q_OBJECT_DELETE_CURRENT, &rows, e, bucket_id, key);
+	int r = store_query(tx, Q_OBJECT_DELETE_CURRENT, &rows, e, bucket->id, key);
 
 	if (r == 0)
 		r = store_next(rows, e);
@@ -414,7 +425,8 @@ remove_key(struct store_tx *tx, int64_t bucket_id, struct str key, struct err *e
 		return r;
 	content_id = store_is_null(rows, 0) ? NULL : xstrdup(store_text(rows, 0));
 	store_rows_free(TAKE(rows));
-	return content_discard(tx, content_id, e);
+	r = content_discard(tx, content_id, e);
+	return r < 0 ? r : add_event(tx, bucket, key, "deleted", e);
 }
 
 static int
@@ -424,7 +436,7 @@ remove_keys(struct store_tx *tx, void *arg, struct err *e)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < d->count; i++)
-		r = remove_key(tx, d->rq->bucket.id, d->keys[i], e);
+		r = remove_key(tx, &d->rq->bucket, d->keys[i], e);
 	return r;
 }
 

@@ -10,6 +10,7 @@
 #include "auth/sigv2.h"
 #include "base/clock.h"
 #include "bucket.h"
+#include "store/outbox.h"
 
 #define PARAMETERS_MAX 64
 #define ARENA_MAX (64 * 1024 * 1024)
@@ -77,6 +78,7 @@ request_free(struct request *rq)
 	sigv4_chunks_free(rq->chunks);
 	EVP_MD_CTX_free(rq->md5_context);
 	EVP_MD_CTX_free(rq->sha256_context);
+	checksum_done(&rq->checksum);
 	content_reader_free(rq->content);
 	strbuf_done(&rq->body);
 	strbuf_done(&rq->reply);
@@ -161,6 +163,25 @@ request_authorize(const struct request *rq, const char *owner_account_id, struct
 	if (rq->is_anonymous || !strings_equal(rq->caller.account_id, owner_account_id))
 		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
 	return 0;
+}
+
+int
+request_record(struct store_tx *tx, const struct request *rq, const char *kind,
+    const char *resource, struct err *e)
+{
+	struct audit_record record = { .request_id = rq->id,
+		.account_id = rq->caller.account_id,
+		.user_name = rq->caller.user_name,
+		.source_address = rq->peer.address,
+		.user_agent = arena_str(rq->arena, request_header(rq, "user-agent")),
+		.service = "s3",
+		.action = rq->operation->name,
+		.resource = resource };
+	int r = audit_add(tx, &record, e);
+
+	return r < 0
+		   ? r
+		   : outbox_add(tx, kind, resource, rq->caller.account_id, rq->operation->name, e);
 }
 
 /* -- the beginning -- */
@@ -257,6 +278,38 @@ expect_md5(struct request *rq, struct err *e)
 	return 0;
 }
 
+/* x-amz-checksum-ALGORITHM: value, or its name in x-amz-trailer. One at most, as at Amazon. */
+static int
+expect_checksum(struct request *rq, struct err *e)
+{
+	struct str trailer = request_header(rq, "x-amz-trailer");
+	enum checksum_algorithm algorithm = CHECKSUM_MAX, one;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < rq->head->header_count; i++) {
+		const struct http_header *h = &rq->head->headers[i];
+
+		if (!checksum_from_header(h->name, &one))
+			continue;
+		algorithm = one;
+		rq->wanted_checksum = h->value;
+		count++;
+	}
+	if (trailer.p && checksum_from_header(trailer, &one)) {
+		algorithm = one;
+		count++;
+	}
+	if (count > 1)
+		return err_set(e, ERR_INVALID_REQUEST,
+		    "Expecting a single x-amz-checksum- header. Multiple checksum Types are not "
+		    "allowed.");
+	if (count == 0)
+		return 0;
+	rq->has_checksum = true;
+	checksum_begin(&rq->checksum, algorithm);
+	return 0;
+}
+
 /* How long the body is, once decoded. */
 static int
 expect_length(struct request *rq, const struct sigv4_result *signature, struct err *e)
@@ -295,6 +348,8 @@ expect_body(struct request *rq, const struct sigv4_result *signature, struct err
 
 	if (r == 0)
 		r = expect_md5(rq, e);
+	if (r == 0)
+		r = expect_checksum(rq, e);
 	if (r < 0)
 		return r;
 	if (signature->payload == SIGV4_PAYLOAD_SIGNED)
@@ -348,6 +403,8 @@ take_decoded(struct request *rq, struct str bytes, struct err *e)
 		EVP_DigestUpdate(rq->md5_context, bytes.p, bytes.n);
 	if (rq->sha256_context)
 		EVP_DigestUpdate(rq->sha256_context, bytes.p, bytes.n);
+	if (rq->has_checksum)
+		checksum_add(&rq->checksum, bytes);
 	if (rq->operation->data)
 		return rq->operation->data(rq, bytes, e);
 	strbuf_addstr(&rq->body, bytes);
@@ -376,6 +433,46 @@ request_body(struct request *rq, struct str bytes, struct err *e)
 	}
 }
 
+/* The trailer's line of that name. */
+static struct str
+trailer_value(const struct request *rq, const char *name)
+{
+	struct str rest = sigv4_chunks_trailers(rq->chunks), line, field;
+
+	while (str_split(&rest, '\n', &line)) {
+		if (line.n && line.p[line.n - 1] == '\r')
+			line.n--;
+		if (str_split(&line, ':', &field) && str_is_nocase(str_trim(field), name) && line.p)
+			return str_trim(line);
+	}
+	return (struct str){ NULL, 0 };
+}
+
+static int
+check_checksum(struct request *rq, struct err *e)
+{
+	const char *name = checksum_header(rq->checksum.algorithm);
+	uint8_t seen[CHECKSUM_SIZE_MAX];
+	size_t size = checksum_end(&rq->checksum, seen), n;
+	_cleanup_free_ void *wanted = NULL;
+
+	if (!rq->wanted_checksum.p && rq->chunks)
+		rq->wanted_checksum = trailer_value(rq, name);
+	if (!rq->wanted_checksum.p)
+		return err_set(e, ERR_MALFORMED_TRAILER,
+		    "The request contained trailing data that was not well-formed or did not "
+		    "conform to "
+		    "our published schema.");
+	if (rq->wanted_checksum.n > 64 || !base64_decode(rq->wanted_checksum, &wanted, &n) ||
+	    n != size)
+		return err_set(e, ERR_INVALID_REQUEST, "Value for %s header is invalid.", name);
+	if (memcmp(wanted, seen, size) != 0)
+		return err_set(e, ERR_BAD_DIGEST,
+		    "The %s you specified did not match the calculated checksum.",
+		    name + strlen("x-amz-"));
+	return 0;
+}
+
 static int
 check_body(struct request *rq, struct err *e)
 {
@@ -391,6 +488,12 @@ check_body(struct request *rq, struct err *e)
 	if (rq->wanted_md5 && memcmp(rq->wanted_md5, rq->md5, sizeof(rq->md5)) != 0)
 		return err_set(e, ERR_BAD_DIGEST,
 		    "The Content-MD5 you specified did not match what we received.");
+	if (rq->has_checksum) {
+		int r = check_checksum(rq, e);
+
+		if (r < 0)
+			return r;
+	}
 	if (!rq->wanted_sha256)
 		return 0;
 	hex_encode(rq->sha256, sizeof(rq->sha256), hex);

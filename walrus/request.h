@@ -3,6 +3,7 @@
  * runs on workers; exchange.c carries it to and from the loop. */
 #include <openssl/evp.h>
 #include "base/vec.h"
+#include "checksum.h"
 #include "content.h"
 #include "identity.h"
 #include "net/http_server.h"
@@ -48,6 +49,9 @@ struct request {
 	const uint8_t *wanted_md5;
 	EVP_MD_CTX *md5_context, *sha256_context;
 	uint8_t md5[16], sha256[32]; /* once it is whole */
+	bool has_checksum;           /* the client sends one: in a header, or in the trailer */
+	struct str wanted_checksum;  /* base64; p NULL: to come in the trailer */
+	struct checksum checksum;
 	struct strbuf body;          /* of operations that do not stream */
 	void *data;                  /* the operation's own */
 
@@ -109,4 +113,7 @@ int request_number(const struct request *rq, const char *name, uint32_t fallback
 int request_encoding(const struct request *rq, bool *ret_is_encoded, struct err *e);
 /* The one place that decides who may do what: ERR_ACCESS_DENIED. */
 int request_authorize(const struct request *rq, const char *owner_account_id, struct err *e);
+/* Audit record and event of a change, in its transaction. */
+int request_record(struct store_tx *tx, const struct request *rq, const char *kind,
+    const char *resource, struct err *e);
 int request_parse_xml(const struct request *rq, const char *root, xmlDoc **ret, struct err *e);

@@ -220,14 +220,35 @@ def test_chunks_are_verified(world, s3, bucket, damage, status, name):
     world.assert_no_orphans()
 
 
-def test_unsigned_chunks_with_a_trailer(world, s3, bucket):
-    body = b"some bytes" * 1000
-    status, _, text = world.request(
-        "PUT", f"/{bucket}/a", payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
-        headers={"x-amz-decoded-content-length": str(len(body)), "x-amz-trailer": "x-amz-checksum-crc32"},
-        body=b"%x\r\n%s\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n" % (len(body), body))
-    assert status == 200, text
-    assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == body
+def checksums(body):
+    import zlib
+    return {"crc32": zlib.crc32(body).to_bytes(4, "big"), "sha1": hashlib.sha1(body).digest(),
+            "sha256": hashlib.sha256(body).digest()}
+
+
+@pytest.mark.parametrize("algorithm", ["crc32", "sha1", "sha256"])
+def test_checksums_in_headers_and_trailers(world, s3, bucket, algorithm):
+    """Unsigned chunks with a trailer are what newer SDKs send by default."""
+    import base64
+    body = random.Random(13).randbytes(100_001)
+    right = base64.b64encode(checksums(body)[algorithm]).decode()
+    wrong = base64.b64encode(checksums(b"other")[algorithm]).decode()
+    name = f"x-amz-checksum-{algorithm}"
+    for value, status, error in [(right, 200, b""), (wrong, 400, b"<Code>BadDigest</Code>"),
+                                 ("AAA=", 400, b"<Code>InvalidRequest</Code>")]:
+        got, _, text = world.request(
+            "PUT", f"/{bucket}/trailer", payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+            headers={"x-amz-decoded-content-length": str(len(body)), "x-amz-trailer": name},
+            body=b"%x\r\n%s\r\n0\r\n%s:%s\r\n\r\n" % (len(body), body, name.encode(), value.encode()))
+        assert got == status and error in text, text
+        got, _, text = world.request("PUT", f"/{bucket}/header", headers={name: value}, body=body)
+        assert got == status and error in text, text
+    for key in ("trailer", "header"):
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == body
+    got, _, text = world.request(
+        "PUT", f"/{bucket}/a", payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER", body=b"0\r\n\r\n",
+        headers={"x-amz-decoded-content-length": "0", "x-amz-trailer": name})
+    assert got == 400 and b"<Code>MalformedTrailerError</Code>" in text
 
 
 @pytest.fixture

@@ -56,6 +56,8 @@ def stages(long):
         Stage("postgres", "build", make("check-postgres")),
         Stage("node-tools", "build", make("node-tools", "SANITIZE=address,undefined")),
         Stage("node", "pytest", pytest("node", "tests/node"), {"MALLEE_BUILD": "build/asan"}, needs="tests/node"),
+        Stage("walrus", "pytest", pytest("walrus", "tests/walrus"), {"CYCLES": "200" if long else "8"},
+              needs="tests/walrus"),
         Stage("tools", "pytest", pytest("tools", "tests/tools"), needs="tests/tools"),
         Stage("e2e", "pytest", pytest("e2e", "tests/e2e", *([] if long else ["-m", "not long"])), needs="tests/e2e"),
     ]
