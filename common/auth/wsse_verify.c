@@ -361,7 +361,7 @@ has_ids(const xmlNode *node)
 		for (const xmlAttr *a = node->properties; a; a = a->next)
 			if (str_is_nocase(str_of((const char *)a->name), "id"))
 				return true;
-		if (has_ids(node->children)) /* depth is bounded by xml_limits_soap */
+		if (has_ids(node->children)) /* depth is bounded by the limits */
 			return true;
 	}
 	return false;
@@ -590,7 +590,7 @@ wsse_verify(struct wsse_verifier *v, enum wsse_kind kind, struct str envelope,
 	char id[65];
 	int r;
 
-	r = xml_parse(envelope, &xml_limits_soap, &rd.doc, e);
+	r = xml_parse(envelope, kind == WSSE_REPLY ? &xml_limits_reply : &xml_limits_soap, &rd.doc, e);
 	if (r < 0)
 		return r;
 	rd.arena = arena_new(ARENA_MAX);

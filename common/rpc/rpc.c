@@ -363,6 +363,7 @@ rpc_seal(struct rpc *r, struct rpc_identity *id, const struct soap_addressing *a
     uint32_t version, struct strbuf *out, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf body = STRBUF_INIT;
+	size_t limit = addressing->relates_to ? xml_limits_reply.bytes : xml_limits_soap.bytes;
 	struct xml_writer w;
 	int n;
 
@@ -376,9 +377,9 @@ rpc_seal(struct rpc *r, struct rpc_identity *id, const struct soap_addressing *a
 		xml_close(&w, name);
 	}
 	n = wsse_write(&id->wsse, addressing, strbuf_str(&body), clock_now_us(), out, e);
-	if (n == 0 && out->n > xml_limits_soap.bytes)
+	if (n == 0 && out->n > limit)
 		return err_set(e, ERR_LIMIT, "the message '%s' of %zu bytes is larger than %zu",
-		    name, out->n, xml_limits_soap.bytes);
+		    name, out->n, limit);
 	return n;
 }
 

@@ -16,7 +16,7 @@
 #include "run/metrics.h"
 
 #define CONNECT_TIMEOUT_MS 2000
-#define REPLY_MAX (300 * 1024)
+#define REPLY_MAX (16 * 1024 * 1024 + 4096)
 #define PROVED_MAX 2
 
 struct rpc_peer {

@@ -11,6 +11,7 @@
 #include <string.h>
 
 const struct xml_limits xml_limits_soap = { 256 * 1024, 64, 64, 10000 };
+const struct xml_limits xml_limits_reply = { 16 * 1024 * 1024, 64, 64, 1000000 };
 const struct xml_limits xml_limits_s3 = { 1024 * 1024, 64, 64, 50000 };
 
 struct scan {

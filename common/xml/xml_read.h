@@ -12,7 +12,8 @@ struct xml_limits {
 	unsigned depth;
 	unsigned elements;
 };
-extern const struct xml_limits xml_limits_soap; /* 256 KiB, 64, 64, 10000 */
+extern const struct xml_limits xml_limits_soap;  /* 256 KiB, 64, 64, 10000: what anybody may send us */
+extern const struct xml_limits xml_limits_reply; /* 16 MiB, 64, 64, 1000000: what we asked a known daemon for */
 extern const struct xml_limits xml_limits_s3;   /* 1 MiB, 64, 64, 50000 */
 
 /* ERR_MALFORMED_XML with line and reason; ERR_LIMIT past a limit. Comments are dropped. */
