@@ -33,6 +33,7 @@
 
 struct entry { /* of the map, by digest; all but `got` under the lock */
 	bool is_fetching;
+	bool is_unwanted;
 	uint64_t got, size;
 	int result;
 	struct err err;
@@ -179,6 +180,14 @@ is_ending(struct image_cache *c)
 	return c->is_ending;
 }
 
+static bool
+is_unwanted(struct fetch *f)
+{
+	LOCK_SCOPE(&f->cache->lock);
+
+	return f->entry->is_unwanted;
+}
+
 static int
 take_bytes(void *arg, const void *p, size_t n, struct err *e)
 {
@@ -187,6 +196,8 @@ take_bytes(void *arg, const void *p, size_t n, struct err *e)
 
 	if (is_ending(f->cache))
 		return err_set(e, ERR_CANCELLED, "the node controller stops");
+	if (is_unwanted(f))
+		return err_set(e, ERR_CANCELLED, "nobody wants it any more");
 	if (f->got + n > f->image.size_bytes)
 		return err_set(e, ERR_CORRUPT, "it is longer than the %llu bytes registered",
 		    (unsigned long long)f->image.size_bytes);
@@ -504,6 +515,7 @@ image_cache_want(
 			*e = entry->err;
 		return entry->result;
 	}
+	entry->is_unwanted = false;
 	if (!entry->is_fetching) {
 		int r = begin_locked(c, image, entry, e);
 
@@ -515,6 +527,16 @@ image_cache_want(
 		? (unsigned)(__atomic_load_n(&entry->got, __ATOMIC_RELAXED) * 100 / entry->size)
 		: 0;
 	return 0;
+}
+
+void
+image_cache_forget(struct image_cache *c, const char *digest)
+{
+	LOCK_SCOPE(&c->lock);
+	struct entry *entry = map_find(c->entries, digest);
+
+	if (entry)
+		entry->is_unwanted = true;
 }
 
 /* -- life -- */

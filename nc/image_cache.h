@@ -37,5 +37,8 @@ DEFINE_CLEANUP(struct image_cache *, image_cache_free)
  * is told to everybody who asks within a few seconds; who asks later starts a new attempt. */
 int image_cache_want(
     struct image_cache *c, const struct image_file *image, unsigned *ret_percent, struct err *e);
+/* Nobody wants it any more: a fetch under way ends with its next bytes, unless somebody asks again.
+ */
+void image_cache_forget(struct image_cache *c, const char *digest);
 char *image_cache_path(const struct image_cache *c, const char *digest); /* heap */
 bool image_digest_is_valid(const char *digest);

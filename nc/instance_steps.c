@@ -449,6 +449,13 @@ step_stop(struct nc_step *s, struct err *e)
 	return r < 0 ? r : news(s, EVENT_RELEASED, NULL, NULL, e);
 }
 
+static void
+forget_image(struct nc_step *s, const struct image_file *image)
+{
+	if (image && !nc_image_is_used(s->nc, image->digest))
+		image_cache_forget(s->nc->cache, image->digest);
+}
+
 static int
 step_terminate(struct nc_step *s, struct err *e)
 {
@@ -460,7 +467,14 @@ step_terminate(struct nc_step *s, struct err *e)
 		r = nc_disks_remove(s->nc, s->i->instance_id, e);
 	if (r == 0)
 		r = nic_release(s->nc->store, s->i->instance_id, e);
-	return r < 0 ? r : news(s, EVENT_RELEASED, NULL, NULL, e);
+	if (r == 0)
+		r = news(s, EVENT_RELEASED, NULL, NULL, e);
+	if (r < 0)
+		return r;
+	forget_image(s, s->i->spec->image);
+	forget_image(s, s->i->spec->kernel);
+	forget_image(s, s->i->spec->ramdisk);
+	return 0;
 }
 
 static int

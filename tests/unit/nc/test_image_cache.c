@@ -434,6 +434,23 @@ the_oldest_unused_goes(void **state)
 	assert_true(is_cached(w, 'a'));
 }
 
+static void
+nobody_wants_it_any_more(void **state)
+{
+	struct world *w = *state;
+	struct image_file f = image(w, "/slow");
+	unsigned percent;
+	struct err e = { 0 };
+
+	assert_int_equal(image_cache_want(w->cache, &f, &percent, &e), 0);
+	image_cache_forget(w->cache, w->digest);
+	for (int i = 0; i < 200 && !__atomic_load_n(&w->done, __ATOMIC_RELAXED); i++)
+		(void)poll(NULL, 0, 10);
+	assert_false(has_part(w));
+	assert_int_equal(image_cache_want(w->cache, &f, &percent, &e), ERR_CANCELLED);
+	image_cache_forget(w->cache, "unknown");
+}
+
 /* The daemon stops in the middle of a transfer: nothing waits for the source. */
 static void
 an_end_under_way(void **state)
@@ -461,6 +478,7 @@ main(void)
 		IN_A_WORLD(another_source_helps),
 		IN_A_WORLD(formats),
 		IN_A_WORLD(the_oldest_unused_goes),
+		IN_A_WORLD(nobody_wants_it_any_more),
 		IN_A_WORLD(an_end_under_way),
 	};
 
