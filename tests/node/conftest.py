@@ -25,7 +25,7 @@ def tiny():
     if not directory:
         directory = os.path.join(BUILD, "images/tiny")
         if not os.path.exists(os.path.join(directory, "vmlinuz")):
-            subprocess.run([os.path.join(TOP, "tools/image"), "tiny", directory], check=True)
+            subprocess.run([os.path.join(TOP, "tools/image"), "tiny", "--output", directory], check=True)
     names = {"kernel": ["vmlinuz"], "ramdisk": ["initrd.img", "initrd"],
              "image": ["root.ext4", "root.img"]}
     found = {}

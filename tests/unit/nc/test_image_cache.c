@@ -277,12 +277,12 @@ fetched_once_however_many_ask(void **state)
 	}
 	assert_int_equal(r, 1);
 	assert_true(seen > 0 && seen <= 100);
-	assert_int_equal(w->server.requests, 1);
+	assert_int_equal(__atomic_load_n(&w->server.requests, __ATOMIC_RELAXED), 1);
 	for (int i = 0; i < 100 && !__atomic_load_n(&w->done, __ATOMIC_RELAXED); i++)
 		(void)poll(NULL, 0, 10);
-	assert_int_equal(w->done, 1);
+	assert_int_equal(__atomic_load_n(&w->done, __ATOMIC_RELAXED), 1);
 	assert_int_equal(want(w, &f, &e), 1); /* from the disk */
-	assert_int_equal(w->server.requests, 1);
+	assert_int_equal(__atomic_load_n(&w->server.requests, __ATOMIC_RELAXED), 1);
 	assert_int_equal(fs_read(path, SIZE, &got, &e), 0);
 	assert_memory_equal(got.p, content, SIZE);
 	assert_int_equal(stat(path, &st), 0);
@@ -340,7 +340,7 @@ fresh_sources(void **state)
 
 	assert_int_equal(want(w, &f, &e), ERR_REQUEST_EXPIRED);
 	assert_int_equal(want(w, &f, &e), ERR_REQUEST_EXPIRED);
-	assert_int_equal(w->server.requests, 1);
+	assert_int_equal(__atomic_load_n(&w->server.requests, __ATOMIC_RELAXED), 1);
 	f = image(w, "/good");
 	assert_int_equal(want(w, &f, &e), 1);
 	f.sources.count = 0; /* there already: no source is needed */
@@ -366,7 +366,7 @@ another_source_helps(void **state)
 	f.sources.items = sources;
 	f.sources.count = 2;
 	assert_int_equal(want(w, &f, &e), 1);
-	assert_int_equal(w->server.requests, 2);
+	assert_int_equal(__atomic_load_n(&w->server.requests, __ATOMIC_RELAXED), 2);
 }
 
 static void
