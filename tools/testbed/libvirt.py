@@ -16,6 +16,7 @@ listen_tcp = 0
 auth_unix_rw = "none"
 unix_sock_group = "root"
 unix_sock_rw_perms = "0700"
+unix_sock_ro_perms = "0700"
 host_uuid = "{uuid}"
 log_level = 3
 log_outputs = "3:stderr"
