@@ -17,8 +17,8 @@ SECOND = "i-0123456789abcde06"
 THIRD = "i-0123456789abcde07"
 
 
-def end(c, instance, generation=9):
-    c.put(instance, generation=generation, wanted="terminated", force=True)
+def end(c, instance, generation=9, **more):
+    c.put(instance, generation=generation, wanted="terminated", force=True, **more)
     c.wait_state(instance, "terminated")
     c.call("ForgetInstance", f"<instanceId>{instance}</instanceId>")
     assert instance not in c.domains()
@@ -153,7 +153,7 @@ def test_an_orderly_stop_waits_for_no_source(controller):
     assert time.monotonic() - began < 8
     c.start_controller()
     assert c.report(SECOND)["state"] == "pending"
-    end(c, SECOND)
+    end(c, SECOND, image_digest=digest)
     wait_for("the fetch to be given up",
              lambda: not [f for f in os.listdir(c.node.path("nc/cache")) if f.endswith(".part")])
 
