@@ -12,7 +12,8 @@ static const struct field *
 find_field(const struct shape *shape, const char *name, size_t n)
 {
 	for (unsigned i = 0; i < shape->field_count; i++)
-		if (strlen(shape->fields[i].name) == n && strncmp(shape->fields[i].name, name, n) == 0)
+		if (strlen(shape->fields[i].name) == n &&
+		    strncmp(shape->fields[i].name, name, n) == 0)
 			return &shape->fields[i];
 	return NULL;
 }
@@ -39,19 +40,28 @@ is_tag(const char *name, const struct shape *shape)
 }
 
 int
+filters_check_size(const struct filter *filters, size_t count, struct err *e)
+{
+	size_t values = 0;
+
+	for (size_t i = 0; i < count; i++)
+		values += filters[i].values.count;
+	if (values > FILTER_VALUES_MAX)
+		return err_set(e, ERR_FILTER_LIMIT_EXCEEDED,
+		    "The maximum number of filter values specified on a single call is %d",
+		    FILTER_VALUES_MAX);
+	return 0;
+}
+
+int
 filters_check(const struct filter_path *paths, const struct filter *filters, size_t count,
     const struct shape *shape, struct err *e)
 {
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		if (!is_tag(filters[i].name, shape) && !path_of(paths, filters[i].name, shape))
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "The filter '%.100s' is invalid",
-			    filters[i].name);
-		if (filters[i].values.count > FILTER_VALUES_MAX)
-			return err_set(e, ERR_FILTER_LIMIT_EXCEEDED,
-			    "The maximum number of filter values specified on a single call is %d",
-			    FILTER_VALUES_MAX);
-	}
-	return 0;
+			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+			    "The filter '%.100s' is invalid", filters[i].name);
+	return filters_check_size(filters, count, e);
 }
 
 static bool
@@ -65,7 +75,8 @@ any_matches(const struct filter *f, const char *text)
 
 /* A value that is no list and no struct, as text. NULL: absent. */
 static const char *
-scalar_text(const struct field *field, const char *at, const char *base, char buffer[TIME_TEXT_SIZE])
+scalar_text(
+    const struct field *field, const char *at, const char *base, char buffer[TIME_TEXT_SIZE])
 {
 	if (field->has_offset != SIZE_MAX && !*(const bool *)(base + field->has_offset))
 		return NULL;
@@ -118,9 +129,9 @@ path_matches(const struct filter *f, const struct shape *shape, const char *base
 		for (size_t i = 0; i < list->count; i++) {
 			const char *item = list->items + i * step;
 
-			if (field->type == FIELD_STRUCT ?
-				path_matches(f, field->shape, item, rest) :
-				any_matches(f, *(const char *const *)item))
+			if (field->type == FIELD_STRUCT
+				? path_matches(f, field->shape, item, rest)
+				: any_matches(f, *(const char *const *)item))
 				return true;
 		}
 		return false;
@@ -153,9 +164,9 @@ filters_match(const struct filter_path *paths, const struct filter *filters, siz
 {
 	for (size_t i = 0; i < count; i++) {
 		const struct filter *f = &filters[i];
-		bool ok = is_tag(f->name, shape) ?
-		    tag_matches(f, shape, item) :
-		    path_matches(f, shape, item, path_of(paths, f->name, shape));
+		bool ok = is_tag(f->name, shape)
+			      ? tag_matches(f, shape, item)
+			      : path_matches(f, shape, item, path_of(paths, f->name, shape));
 
 		if (!ok)
 			return false;

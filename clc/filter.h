@@ -11,9 +11,11 @@ struct filter_path {
 #define FILTER_VALUES_MAX 200
 
 /* INVALID_PARAMETER_VALUE for a filter that is not among `paths` (tag:KEY, tag-key and tag-value are known
- * wherever the reply has tags), FILTER_LIMIT_EXCEEDED past 200 values. */
+ * wherever the reply has tags), FILTER_LIMIT_EXCEEDED past 200 values in all. */
 int filters_check(const struct filter_path *paths, const struct filter *filters, size_t count,
     const struct shape *shape, struct err *e);
+/* The latter alone: for a call whose filters are looked up in two tables. */
+int filters_check_size(const struct filter *filters, size_t count, struct err *e);
 /* Whether a reply struct passes all filters. */
 bool filters_match(const struct filter_path *paths, const struct filter *filters, size_t count,
     const struct shape *shape, const void *item);

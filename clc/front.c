@@ -1,7 +1,9 @@
-/* From bytes to a typed call and back. A request is authenticated over its raw bytes, decoded by its
- * operation's table, decided by clc_authorize, run by its handler, and encoded by the same table.
- * Reply shapes: docs.aws.amazon.com, "Query requests" of EC2 and "Common errors" of STS. */
+/* From bytes to a typed call and back. A request is authenticated over its raw bytes, decoded by
+ * its operation's table, decided by clc_authorize, run by its handler, and encoded by the same
+ * table. Reply shapes: docs.aws.amazon.com, "Query requests" of EC2 and "Common errors" of STS. */
 #include "front.h"
+
+#include <stdio.h>
 
 #include "auth/sigv2.h"
 #include "auth/sigv4.h"
@@ -10,6 +12,8 @@
 #include "clc/sts.api.h"
 #include "net/url.h"
 #include "rpc/clc.api.h"
+#include "run/metrics.h"
+#include "store/outbox.h"
 
 #include "account.h"
 #include "authorize.h"
@@ -26,13 +30,15 @@ enum protocol { PROTOCOL_EC2, PROTOCOL_QUERY };
 static const struct api {
 	const struct service *service;
 	enum protocol protocol;
+	const char *name;      /* as Amazon's messages have it */
 	const char *namespace; /* %s: the version asked for */
 	const char *scope;     /* in SigV4's credential scope */
 	const char *paths[5];
 } apis[] = {
-	{ &ec2_served, PROTOCOL_EC2, "http://ec2.amazonaws.com/doc/%s/", "ec2",
+	{ &ec2_served, PROTOCOL_EC2, "AmazonEC2", "http://ec2.amazonaws.com/doc/%s/", "ec2",
 	    { "/services/compute", "/services/Eucalyptus", "/services/ec2", NULL } },
-	{ &sts_served, PROTOCOL_QUERY, "https://sts.amazonaws.com/doc/%s/", "sts",
+	{ &sts_served, PROTOCOL_QUERY, "AWSSecurityTokenService",
+	    "https://sts.amazonaws.com/doc/%s/", "sts",
 	    { "/services/Tokens", "/services/sts", NULL } },
 };
 
@@ -43,6 +49,18 @@ static const char *const common_parameters[] = { "Action", "Version", "AWSAccess
 	"X-Amz-Signature", "X-Amz-Security-Token", "X-Amz-Content-Sha256", NULL };
 
 /* -- errors -- */
+
+static void
+write_namespace(struct xml_writer *w, const struct api *api, const char *version)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	const char *hole = strstr(api->namespace, "%s");
+
+	strbuf_add(&text, api->namespace, hole - api->namespace);
+	strbuf_adds(&text, version);
+	strbuf_adds(&text, hole + 2);
+	xml_attribute(w, "xmlns", strbuf_c(&text));
+}
 
 static void
 write_error(struct http_call *call, const struct api *api, int status, const char *code,
@@ -56,6 +74,7 @@ write_error(struct http_call *call, const struct api *api, int status, const cha
 	xml_declaration(&w);
 	if (api && api->protocol == PROTOCOL_QUERY) {
 		xml_open(&w, "ErrorResponse");
+		write_namespace(&w, api, api->service->last_version);
 		xml_open(&w, "Error");
 		xml_element(&w, "Type", status < 500 ? "Sender" : "Receiver");
 	} else {
@@ -76,19 +95,37 @@ write_error(struct http_call *call, const struct api *api, int status, const cha
 	xml_close(&w, "Response");
 }
 
+/* What Amazon says for these, word by word: scripts look for it. Which of the reasons it was is for
+ * our log. */
+static const struct {
+	int code;
+	const char *message;
+} wordings[] = {
+	{ ERR_AUTH_FAILURE, "AWS was not able to validate the provided access credentials" },
+	{ ERR_INVALID_CLIENT_TOKEN_ID, "The security token included in the request is invalid." },
+	{ ERR_REQUEST_EXPIRED, "Request has expired." },
+	{ ERR_INTERNAL, "An internal error has occurred" },
+	{ ERR_IO, "An internal error has occurred" },
+	{ ERR_CORRUPT, "An internal error has occurred" },
+};
+
 static void
-reply_error(struct http_call *call, const struct api *api, const struct log *log, const struct err *e)
+reply_error(
+    struct http_call *call, const struct api *api, const struct log *log, const struct err *e)
 {
 	int status = fault_status(e->code);
+	const char *message = e->text;
 
 	if (status >= 500)
-		log_warn(log, "request.failed", "status=%d error=%s message=\"%s\" at=%s:%d", status,
-		    fault_name(e->code), e->text, e->file, e->line);
-	/* What went wrong inside is for our log: the customer is told that it was us. */
-	write_error(call, api, status, fault_code(e->code),
-	    e->code == ERR_INTERNAL || e->code == ERR_IO || e->code == ERR_CORRUPT ?
-		"An internal error has occurred" :
-		e->text);
+		log_warn(log, "request.failed", "status=%d error=%s message=\"%s\" at=%s:%d",
+		    status, fault_name(e->code), e->text, e->file, e->line);
+	else
+		log_debug(log, "request.refused", "status=%d error=%s message=\"%s\"", status,
+		    fault_name(e->code), e->text);
+	for (size_t i = 0; i < ARRAY_SIZE(wordings); i++)
+		if (wordings[i].code == e->code)
+			message = wordings[i].message;
+	write_error(call, api, status, fault_code(e->code), message);
 }
 
 void
@@ -96,9 +133,9 @@ clc_front_refuse(struct http_call *call, int status, const char *message)
 {
 	call->content_type = "text/xml;charset=UTF-8";
 	write_error(call, NULL, status,
-	    status == 503 ? "RequestLimitExceeded" :
-	    status == 413 ? "RequestEntityTooLarge" :
-			    "InvalidRequest",
+	    status == 503   ? "RequestLimitExceeded"
+	    : status == 413 ? "RequestEntityTooLarge"
+			    : "InvalidRequest",
 	    message);
 }
 
@@ -139,11 +176,23 @@ api_by_scope(const struct http_head *head, const struct form *form)
 	return NULL;
 }
 
+/* "2016-11-15", and no text that merely sorts between two of these */
+static bool
+is_date(const char *text)
+{
+	static const char form[] = "0000-00-00";
+
+	for (size_t i = 0; i < sizeof(form); i++)
+		if (form[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
+			return false;
+	return true;
+}
+
 static bool
 api_speaks(const struct api *api, const char *version)
 {
-	return version && strcmp(version, api->service->first_version) >= 0 &&
-	    strcmp(version, api->service->last_version) <= 0;
+	return version && is_date(version) && strcmp(version, api->service->first_version) >= 0 &&
+	       strcmp(version, api->service->last_version) <= 0;
 }
 
 static const struct api *
@@ -201,7 +250,8 @@ authenticate(struct clc *clc, const struct api *api, struct http_call *call, str
 	}
 	if (sigv2_is_present(service, &arq))
 		return sigv2_verify(clc_account_key, clc, service, &arq, NULL, now, ret_key, e);
-	return err_set(e, ERR_MISSING_AUTHENTICATION_TOKEN, "Request is missing Authentication Token");
+	return err_set(
+	    e, ERR_MISSING_AUTHENTICATION_TOKEN, "Request is missing Authentication Token");
 }
 
 /* -- the call -- */
@@ -219,22 +269,17 @@ is_dry_run(const struct operation *operation, const void *in)
 }
 
 static void
-write_reply(struct http_call *call, const struct api *api, const struct request *rq, const void *out)
+write_reply(
+    struct http_call *call, const struct api *api, const struct request *rq, const void *out)
 {
 	_cleanup_free_ char *response = xasprintf("%sResponse", rq->operation->name);
 	_cleanup_free_ char *result = xasprintf("%sResult", rq->operation->name);
-	_cleanup_strbuf_ struct strbuf namespace = STRBUF_INIT;
-	const char *hole = strstr(api->namespace, "%s");
 	struct xml_writer w;
-
-	strbuf_add(&namespace, api->namespace, hole - api->namespace);
-	strbuf_adds(&namespace, rq->version);
-	strbuf_adds(&namespace, hole + 2);
 
 	xml_writer_init(&w, &call->reply, false);
 	xml_declaration(&w);
 	xml_open(&w, response);
-	xml_attribute(&w, "xmlns", strbuf_c(&namespace));
+	write_namespace(&w, api, rq->version);
 	if (api->protocol == PROTOCOL_EC2) {
 		xml_element(&w, "requestId", rq->id);
 		codec_to_xml(rq->operation->out, out, &w);
@@ -249,22 +294,58 @@ write_reply(struct http_call *call, const struct api *api, const struct request 
 	xml_close(&w, response);
 }
 
+/* EC2 and the services of IAM's family word the same mistakes differently. */
 static int
 find_operation(const struct api *api, const struct form *form, struct request *rq, struct err *e)
 {
 	const char *action = form_find(form, "Action"), *version = form_find(form, "Version");
 
-	if (!action)
-		return err_set(e, ERR_MISSING_PARAMETER, "The request must contain the parameter Action");
-	if (!version)
-		return err_set(e, ERR_MISSING_PARAMETER, "The request must contain the parameter Version");
 	rq->service = api->service;
-	rq->operation = service_find(api->service, action);
 	rq->version = version;
-	if (!rq->operation || !api_speaks(api, version))
-		return err_set(e, ERR_INVALID_ACTION, "The action %.100s is not valid for this web service.",
-		    action);
+	rq->operation = action ? service_find(api->service, action) : NULL;
+	if (api->protocol == PROTOCOL_QUERY) {
+		if (!action)
+			return err_set(e, ERR_MISSING_ACTION,
+			    "The request is missing an action or a required parameter");
+		if (!rq->operation || !api_speaks(api, version))
+			return err_set(e, ERR_INVALID_ACTION,
+			    "Could not find operation %.100s for version %.50s", action,
+			    version ? version : "NO_VERSION_SPECIFIED");
+		return 0;
+	}
+	if (!action)
+		return err_set(
+		    e, ERR_MISSING_PARAMETER, "The request must contain the parameter Action");
+	if (!version)
+		return err_set(
+		    e, ERR_MISSING_PARAMETER, "The request must contain the parameter Version");
+	if (!api_speaks(api, version))
+		return err_set(e, ERR_NO_SUCH_VERSION,
+		    "The requested version (%.50s) of service %s does not exist", version,
+		    api->name);
+	if (!rq->operation)
+		return err_set(e, ERR_INVALID_ACTION,
+		    "The action %.100s is not valid for this web service.", action);
 	return 0;
+}
+
+/* Who was refused what is on record. Other failed calls changed nothing and are not: a record is a
+ * durable write, which nobody's mistakes (or attacks) are to cost. */
+static int
+record_refusal(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct request *rq = arg;
+	struct audit_record record = { .request_id = rq->id,
+		.account_id = rq->account_id,
+		.user_name = rq->user_name,
+		.source_address = rq->source_address,
+		.user_agent = rq->user_agent,
+		.service = rq->service->name,
+		.action = rq->operation->name,
+		.parameters = rq->parameters,
+		.error_code = fault_code(ERR_UNAUTHORIZED_OPERATION) };
+
+	return audit_add(tx, &record, e);
 }
 
 static int
@@ -290,10 +371,25 @@ run(struct request *rq, const struct form *form, const void **ret_out, struct er
 		return err_set(e, ERR_DRY_RUN_OPERATION,
 		    "Request would have succeeded, but DryRun flag is set.");
 	r = op->handler(rq, in, out, e);
+	if (r == ERR_UNAUTHORIZED_OPERATION) {
+		struct err unwritten = { 0 };
+
+		if (store_write(rq->clc->store, record_refusal, rq, &unwritten) < 0)
+			log_warn(&rq->log, "audit.failed", "reason=\"%s\"", unwritten.text);
+	}
 	if (r < 0)
 		return r;
 	*ret_out = out;
 	return 0;
+}
+
+static bool
+is_form_type(struct str type)
+{
+	struct str rest = type, name;
+
+	(void)str_split(&rest, ';', &name);
+	return str_is_nocase(str_trim(name), "application/x-www-form-urlencoded");
 }
 
 static int
@@ -302,13 +398,36 @@ parse_forms(struct http_call *call, struct form *form, struct str *ret_body, str
 	struct str type = http_head_find(call->head, "Content-Type");
 	int r = form_parse(call->head->query, FIELDS_MAX, call->arena, form, e);
 
+	if (r == ERR_LIMIT)
+		return err_set(
+		    e, ERR_MALFORMED_QUERY_STRING, "The query string has too many parameters");
 	if (r < 0 || !str_is(call->head->method, "POST"))
 		return r;
 	*ret_body = call->body;
-	if (type.n && !str_starts(type, "application/x-www-form-urlencoded"))
-		return err_set(e, ERR_INVALID_PARAMETER_VALUE, "The content type '%.*s' is not supported",
-		    (int)(type.n > 100 ? 100 : type.n), type.p);
-	return form_parse(call->body, FIELDS_MAX, call->arena, form, e);
+	if (type.n && !is_form_type(type))
+		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+		    "The content type '%.*s' is not supported", (int)(type.n > 100 ? 100 : type.n),
+		    type.p);
+	r = form_parse(call->body, FIELDS_MAX, call->arena, form, e);
+	return r == ERR_LIMIT ? err_set(e, ERR_MALFORMED_QUERY_STRING,
+				    "The request has more than %d parameters", FIELDS_MAX)
+			      : r;
+}
+
+/* Names of actions come from our tables: what a client made up is "unknown". */
+static void
+count_request(const struct request *rq, int status, uint64_t us)
+{
+	const char *action = rq->operation ? rq->operation->name : "unknown";
+	char labels[96];
+
+	snprintf(labels, sizeof(labels), "action=\"%.60s\",class=\"%dxx\"", action, status / 100);
+	metric_add(
+	    metric_counter("mallee_clc_requests_total", labels, "Requests of users answered."), 1);
+	snprintf(labels, sizeof(labels), "action=\"%.60s\"", action);
+	metric_observe(metric_histogram("mallee_clc_request_seconds", labels,
+			   "From a whole request to its answer."),
+	    (double)us / 1e6);
 }
 
 static void
@@ -320,7 +439,7 @@ serve_query(struct clc *clc, struct http_call *call, struct str path)
 		.id = call->request_id,
 		.source_address = call->peer.address };
 	struct str agent = http_head_find(call->head, "User-Agent"), body = { 0 };
-	uint64_t started = clock_monotonic_us();
+	uint64_t started = clock_monotonic_us(), us;
 	struct form form = { 0 };
 	const struct api *api = NULL;
 	const void *out = NULL;
@@ -350,9 +469,10 @@ serve_query(struct clc *clc, struct http_call *call, struct str path)
 		reply_error(call, api, &rq.log, &e);
 	else
 		write_reply(call, api, &rq, out);
+	us = clock_monotonic_us() - started;
+	count_request(&rq, call->status, us);
 	log_debug(&rq.log, "request.done", "action=%s status=%d us=%llu",
-	    rq.operation ? rq.operation->name : "-", call->status,
-	    (unsigned long long)(clock_monotonic_us() - started));
+	    rq.operation ? rq.operation->name : "-", call->status, (unsigned long long)us);
 }
 
 void
@@ -361,12 +481,19 @@ clc_front(struct http_call *call, void *arg)
 	struct clc *clc = arg;
 	struct str path = path_without_slash(call->head->path);
 
-	if (str_is(path, "/services/internal")) {
+	if (str_is(path, "/services/internal") && !call->peer.is_tls) {
+		call->status = 403;
+		call->content_type = "text/plain;charset=UTF-8";
+		strbuf_adds(&call->reply,
+		    "this service is for the cloud's daemons: it needs TLS with a "
+		    "certificate of this cloud\n");
+	} else if (str_is(path, "/services/internal")) {
 		rpc_handle(clc->rpc, clc_internal_service(), clc, call);
 	} else if (str_is(path, "/join") || str_starts(path, "/join/")) {
 		clc_join(clc, path, call);
 	} else if (!str_is(call->head->method, "GET") && !str_is(call->head->method, "POST")) {
-		write_error(call, NULL, 405, "MethodNotAllowed", "GET and POST are what this service answers");
+		write_error(call, NULL, 405, "MethodNotAllowed",
+		    "GET and POST are what this service answers");
 	} else {
 		serve_query(clc, call, path);
 	}

@@ -267,7 +267,7 @@ ec2_handle_register_image(struct request *rq, const struct register_image_in *in
 	char id[ID_MAX];
 	int r;
 
-	if (!in->image_location)
+	if (!in->image_location || !in->image_location[0])
 		return err_set(e, ERR_MISSING_PARAMETER,
 		    "The request must contain the parameter ImageLocation");
 	if (in->block_devices.count)
@@ -439,7 +439,7 @@ ec2_handle_describe_images(struct request *rq, const struct describe_images_in *
 	r = filters_check(image_filters, in->filters.items, in->filters.count, &image_shape, e);
 	if (r == 0)
 		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->image_ids.count > 0 && in->has_max_results, "image IDs", e);
+		    in->image_ids.count > 0 && in->has_max_results, "imageIdsSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_listing, &l, e);
 	if (r == 0)

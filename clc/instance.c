@@ -21,7 +21,6 @@ clc_instance_check_id(const char *id, struct err *e)
 void
 clc_instance_read(struct store_rows *rows, struct arena *arena, struct clc_instance *i)
 {
-	struct str blob;
 	unsigned c = 0;
 
 #define TEXT() arena_strdup(arena, store_text(rows, c++))
@@ -58,8 +57,6 @@ clc_instance_read(struct store_rows *rows, struct arena *arena, struct clc_insta
 	i->ephemeral_gib = INT();
 	i->key_name = TEXT();
 	i->public_key = TEXT();
-	blob = store_blob(rows, c++);
-	i->user_data = (struct str){ blob.n ? arena_memdup(arena, blob.p, blob.n) : NULL, blob.n };
 	i->shutdown_behavior = TEXT();
 	i->is_protected = INT();
 	i->is_monitored = INT();
@@ -87,7 +84,8 @@ clc_instance_load(struct store_tx *tx, const char *account_id, const char *id, s
 			r = ERR_NOT_FOUND;
 	}
 	if (r == ERR_NOT_FOUND)
-		return err_set(e, ERR_INSTANCE_NOT_FOUND, "The instance ID '%s' does not exist", id);
+		return err_set(
+		    e, ERR_INSTANCE_NOT_FOUND, "The instance ID '%s' does not exist", id);
 	return r;
 }
 
@@ -134,8 +132,8 @@ clc_instance_report(struct store_tx *tx, const struct instance_report *report, s
 		return r;
 	if ((int64_t)report->generation != i.generation || !event_of(report, &event))
 		return 0;
-	r = store_exec(tx, Q_INSTANCE_UPDATE_REPORT, NULL, e, i.instance_id, report->node_id, report->step,
-	    (int64_t)report->unreachable, (int64_t)report->boot_count);
+	r = store_exec(tx, Q_INSTANCE_UPDATE_REPORT, NULL, e, i.instance_id, report->node_id,
+	    report->step, (int64_t)report->unreachable, (int64_t)report->boot_count);
 	if (r < 0)
 		return r;
 	if (report->needs_sources) {
@@ -143,7 +141,8 @@ clc_instance_report(struct store_tx *tx, const struct instance_report *report, s
 		if (r < 0)
 			return r;
 	}
-	/* A user's stop leaves its own reason; a zone's has more to say only when it says something. */
+	/* A user's stop leaves its own reason; a zone's has more to say only when it says
+	 * something. */
 	return clc_instance_apply(tx, &i, event, reason.code ? &reason : NULL, e);
 }
 
@@ -218,6 +217,22 @@ group_names(struct store_tx *tx, const char *interface_id, struct arena *arena,
 	return r < 0 ? r : 0;
 }
 
+/* Read apart from its row: up to 16 KiB that only the zone needs. */
+static int
+user_data(struct store_tx *tx, const char *instance_id, struct arena *arena, struct str *ret,
+    struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query_one(tx, Q_INSTANCE_USER_DATA, &rows, "user data", e, instance_id);
+	struct str blob;
+
+	if (r < 0)
+		return r;
+	blob = store_blob(rows, 0);
+	*ret = (struct str){ blob.n ? arena_memdup(arena, blob.p, blob.n) : NULL, blob.n };
+	return 0;
+}
+
 int
 clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, struct arena *arena,
     struct instance_spec *s, struct err *e)
@@ -242,7 +257,6 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 	s->root_disk_gib = (uint32_t)i->root_disk_gib;
 	s->ephemeral_gib = (uint32_t)i->ephemeral_gib;
 	s->shutdown_behavior = i->shutdown_behavior;
-	s->user_data = i->user_data;
 	s->key_name = i->key_name;
 	s->public_key = i->public_key;
 	s->has_launch_index = s->has_launch_time = true;
@@ -258,7 +272,8 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 		s->hostname = i->instance_id;
 		s->image = arena_alloc(arena, sizeof(*s->image));
 		s->image->image_id = i->image_id;
-		s->image->digest = "0000000000000000000000000000000000000000000000000000000000000000";
+		s->image->digest =
+		    "0000000000000000000000000000000000000000000000000000000000000000";
 		s->image->format = "raw";
 		return 0;
 	}
@@ -271,6 +286,8 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 		if (*c == '.')
 			*c = '-';
 	r = group_names(tx, s->interfaces.items[0].interface_id, arena, s, e);
+	if (r == 0)
+		r = user_data(tx, i->instance_id, arena, &s->user_data, e);
 	if (r < 0)
 		return r;
 	s->image = arena_alloc(arena, sizeof(*s->image));

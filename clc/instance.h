@@ -45,7 +45,6 @@ struct clc_instance { /* strings from the arena it was read into */
 	const char *image_id, *kernel_id, *ramdisk_id, *instance_type;
 	int64_t vcpus, memory_mib, root_disk_gib, ephemeral_gib;
 	const char *key_name, *public_key;
-	struct str user_data;
 	const char *shutdown_behavior;
 	bool is_protected, is_monitored;
 	const char *client_token, *http_tokens;

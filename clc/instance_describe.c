@@ -43,8 +43,10 @@ static const struct filter_path instance_filters[] = {
 	{ "network-interface.addresses.association.public-ip",
 	    "network_interfaces.private_addresses.association.public_ip" },
 	{ "network-interface.association.public-ip", "network_interfaces.association.public_ip" },
-	{ "network-interface.attachment.attachment-id", "network_interfaces.attachment.attachment_id" },
-	{ "network-interface.attachment.device-index", "network_interfaces.attachment.device_index" },
+	{ "network-interface.attachment.attachment-id",
+	    "network_interfaces.attachment.attachment_id" },
+	{ "network-interface.attachment.device-index",
+	    "network_interfaces.attachment.device_index" },
 	{ "network-interface.attachment.status", "network_interfaces.attachment.status" },
 	{ "network-interface.description", "network_interfaces.description" },
 	{ "network-interface.group-id", "network_interfaces.groups.group_id" },
@@ -192,7 +194,8 @@ describe_interface(struct store_tx *tx, const struct clc_instance *i, struct are
 static void
 describe_devices(const struct clc_instance *i, struct arena *arena, struct instance *out)
 {
-	/* Instance-store devices are not block device mappings of EC2's answer: those list EBS volumes. */
+	/* Instance-store devices are not block device mappings of EC2's answer: those list EBS
+	 * volumes. */
 	out->root_device_name = "/dev/vda";
 	out->root_device_type = "instance-store";
 	out->placement = arena_alloc(arena, sizeof(*out->placement));
@@ -218,7 +221,8 @@ describe_reason(const struct clc_instance *i, struct arena *arena, struct instan
 	if (i->is_unreachable && i->state != INSTANCE_TERMINATED) {
 		code = "Server.Unreachable";
 		message = arena_printf(arena,
-		    "Server.Unreachable: the node '%s' is silent; the state shown is the last one known",
+		    "Server.Unreachable: the node '%s' is silent; the state shown is the last one "
+		    "known",
 		    i->node_id ? i->node_id : "");
 	} else if (i->state == INSTANCE_PENDING && !code) {
 		code = "pending";
@@ -232,8 +236,8 @@ describe_reason(const struct clc_instance *i, struct arena *arena, struct instan
 }
 
 static int
-describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena, struct instance *out,
-    struct err *e)
+describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
+    struct instance *out, struct err *e)
 {
 	struct tag_list tags;
 	int r;
@@ -310,21 +314,28 @@ struct found {
 	const char *reservation_id;
 };
 
+/* What an answer may take of its arena: a call without MaxResults ends there, with a token for the
+ * rest. */
+#define ANSWER_MAX (48 << 20)
+
 struct listing {
 	struct request *rq;
 	const struct describe_instances_in *in;
-	VEC(struct found) found;
+	struct page page;
+	size_t total;            /* how many passed so far, those of other pages too */
+	VEC(struct found) found; /* of this page */
 };
 
-static const char *const reservation_filters[] = { "reservation-id", "owner-id", "requester-id", NULL };
+static const char *const reservation_filters[] = { "reservation-id", "owner-id", "requester-id",
+	NULL };
 
 /* These look at the reservation, which has no struct of its own yet while instances are read. */
 static bool
 reservation_passes(const struct filter *f, const struct clc_instance *i)
 {
-	const char *value = strcmp(f->name, "reservation-id") == 0 ? i->reservation_id :
-	    strcmp(f->name, "owner-id") == 0			   ? i->account_id :
-								     "";
+	const char *value = strcmp(f->name, "reservation-id") == 0 ? i->reservation_id
+			    : strcmp(f->name, "owner-id") == 0     ? i->account_id
+								   : "";
 
 	for (size_t n = 0; n < f->values.count; n++)
 		if (glob_match(f->values.items[n], value))
@@ -344,37 +355,74 @@ is_reservation_filter(const char *name)
 static int
 check_filters(const struct describe_instances_in *in, struct err *e)
 {
-	int r = 0;
+	int r = filters_check_size(in->filters.items, in->filters.count, e);
 
 	for (size_t n = 0; r == 0 && n < in->filters.count; n++)
 		if (!is_reservation_filter(in->filters.items[n].name))
-			r = filters_check(instance_filters, &in->filters.items[n], 1, &instance_shape, e);
+			r = filters_check(
+			    instance_filters, &in->filters.items[n], 1, &instance_shape, e);
 	return r;
 }
 
 static bool
-passes(const struct describe_instances_in *in, const struct clc_instance *i, const struct instance *out)
+passes(const struct describe_instances_in *in, const struct clc_instance *i,
+    const struct instance *out)
 {
 	for (size_t n = 0; n < in->filters.count; n++) {
 		const struct filter *f = &in->filters.items[n];
 
-		if (is_reservation_filter(f->name) ?
-			!reservation_passes(f, i) :
-			!filters_match(instance_filters, f, 1, &instance_shape, out))
+		if (is_reservation_filter(f->name)
+			? !reservation_passes(f, i)
+			: !filters_match(instance_filters, f, 1, &instance_shape, out))
 			return false;
 	}
 	return true;
 }
 
-static int
-add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance *i, struct err *e)
+static bool
+is_of_page(const struct listing *l)
 {
-	struct found f = { .reservation_id = i->reservation_id };
-	int r = describe(tx, i, l->rq->arena, &f.instance, e);
+	return l->total >= l->page.first && (!l->page.limit || l->found.count < l->page.limit) &&
+	       arena_used(l->rq->arena) < ANSWER_MAX;
+}
 
-	if (r == 0 && passes(l->in, i, &f.instance))
+/* Looked at in memory that goes at once: only what is answered stays. */
+static int
+add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance *i,
+    struct arena *scratch, struct err *e)
+{
+	struct instance seen;
+	struct found f;
+	int r;
+
+	if (l->page.has_more)
+		return 0;
+	if (!l->in->filters.count && l->total < l->page.first) {
+		l->total++;
+		return 0;
+	}
+	r = describe(tx, i, scratch, &seen, e);
+	if (r < 0 || !passes(l->in, i, &seen))
+		return r;
+	if (is_of_page(l)) {
+		codec_copy(&instance_shape, &seen, l->rq->arena, &f.instance);
+		f.reservation_id = arena_strdup(l->rq->arena, i->reservation_id);
 		vec_add(&l->found, f);
-	return r;
+	} else if (l->total >= l->page.first) {
+		l->page.has_more = true;
+	}
+	l->total++;
+	return 0;
+}
+
+/* The same id twice is one instance. */
+static bool
+is_earlier(const char *const *ids, size_t n)
+{
+	for (size_t k = 0; k < n; k++)
+		if (strcmp(ids[k], ids[n]) == 0)
+			return true;
+	return false;
 }
 
 static int
@@ -384,44 +432,53 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 	struct listing *l = arg;
 	struct request *rq = l->rq;
 	struct clc_instance i;
-	int r;
+	int r = 0;
 
-	l->found.count = 0;
-	for (size_t n = 0; n < l->in->instance_ids.count; n++) {
-		r = clc_instance_load(tx, rq->account_id, l->in->instance_ids.items[n], rq->arena, &i, e);
+	l->found.count = l->total = 0;
+	l->page.has_more = false;
+	for (size_t n = 0; r == 0 && n < l->in->instance_ids.count; n++) {
+		_cleanup_arena_ struct arena *scratch = arena_new(0);
+
+		if (is_earlier(l->in->instance_ids.items, n))
+			continue;
+		r = clc_instance_load(
+		    tx, rq->account_id, l->in->instance_ids.items[n], scratch, &i, e);
 		if (r == 0)
-			r = add_if_wanted(tx, l, &i, e);
-		if (r < 0)
-			return r;
+			r = add_if_wanted(tx, l, &i, scratch, e);
 	}
 	if (l->in->instance_ids.count)
-		return 0;
-	r = store_query(tx, Q_INSTANCES_OF_ACCOUNT, &rows, e, rq->account_id, rq->clc->conf->region);
-	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		clc_instance_read(rows, rq->arena, &i);
-		r = add_if_wanted(tx, l, &i, e);
+		return r;
+	r = store_query(
+	    tx, Q_INSTANCES_OF_ACCOUNT, &rows, e, rq->account_id, rq->clc->conf->region);
+	while (r >= 0 && !l->page.has_more && (r = store_next(rows, e)) > 0) {
+		_cleanup_arena_ struct arena *scratch = arena_new(0);
+
+		clc_instance_read(rows, scratch, &i);
+		r = add_if_wanted(tx, l, &i, scratch, e);
 	}
-	return r;
+	return r < 0 ? r : 0;
 }
 
-/* Neighbours of one reservation become one element. */
+/* Neighbours of one reservation become one element, which borrows its part of one array of
+ * instances. */
 static void
-group(struct listing *l, const struct page *page, struct describe_instances_out *out)
+group(struct listing *l, struct describe_instances_out *out)
 {
-	struct reservation *all = arena_alloc(l->rq->arena, (page->count + 1) * sizeof(*all));
-	struct reservation *r = NULL;
+	size_t count = l->found.count;
+	struct reservation *all = arena_alloc(l->rq->arena, (count + 1) * sizeof(*all)), *r = NULL;
+	struct instance *instances = arena_alloc(l->rq->arena, (count + 1) * sizeof(*instances));
 
-	for (size_t n = page->first; n < page->first + page->count; n++) {
+	for (size_t n = 0; n < count; n++) {
 		const struct found *f = &l->found.items[n];
 
 		if (!r || strcmp(r->reservation_id, f->reservation_id) != 0) {
 			r = &all[out->reservations.count++];
 			r->reservation_id = f->reservation_id;
 			r->owner_id = l->rq->account_id;
-			r->instances.items = arena_alloc(l->rq->arena,
-			    (page->first + page->count - n) * sizeof(*r->instances.items));
+			r->instances.items = &instances[n];
 		}
-		r->instances.items[r->instances.count++] = f->instance;
+		instances[n] = f->instance;
+		r->instances.count++;
 	}
 	out->reservations.items = all;
 }
@@ -431,20 +488,19 @@ ec2_handle_describe_instances(struct request *rq, const struct describe_instance
     struct describe_instances_out *out, struct err *e)
 {
 	struct listing l = { .rq = rq, .in = in };
-	struct page page;
 	int r = check_filters(in, e);
 
 	for (size_t n = 0; r == 0 && n < in->instance_ids.count; n++)
 		r = clc_instance_check_id(in->instance_ids.items[n], e);
 	if (r == 0)
-		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->instance_ids.count && in->has_max_results, "instance IDs", e);
+		r = page_begin(&l.page, in->next_token, in->has_max_results ? in->max_results : 0,
+		    in->instance_ids.count && in->has_max_results, "instancesSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_listing, &l, e);
 	if (r == 0) {
-		page_cut(&page, l.found.count);
-		group(&l, &page, out);
-		out->next_token = page_token(&page, rq->arena);
+		l.page.count = l.found.count;
+		group(&l, out);
+		out->next_token = page_token(&l.page, rq->arena);
 	}
 	vec_done(&l.found);
 	return r;
@@ -484,8 +540,8 @@ ec2_handle_get_console_output(struct request *rq, const struct get_console_outpu
 	/* One that has ended or was never started has no console: empty, not an error. */
 	if (!l.instance.node_id || l.instance.state == INSTANCE_TERMINATED)
 		return 0;
-	r = clc_zones_console(rq->clc, l.instance.zone, &context, in->instance_id, rq->arena, &out->output,
-	    &out->timestamp, e);
+	r = clc_zones_console(rq->clc, l.instance.zone, &context, in->instance_id, rq->arena,
+	    &out->output, &out->timestamp, e);
 	if (r == ERR_NOT_FOUND || r == ERR_INSTANCE_NOT_FOUND)
 		return 0;
 	return r;

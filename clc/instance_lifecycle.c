@@ -1,5 +1,5 @@
-/* Start, stop, reboot, terminate: what is wanted changes in one transaction for all instances named, all
- * or none; the zone link does the rest. */
+/* Start, stop, reboot, terminate: what is wanted changes in one transaction for all instances
+ * named, all or none; the zone link does the rest. */
 #include "clc/ec2.api.h"
 
 #include "base/clock.h"
@@ -15,8 +15,8 @@ struct order {
 	const char *const *ids;
 	size_t count;
 	bool is_forced;
-	struct clc_reason reason; /* of the state that follows */
-	const char *transition;   /* "User initiated" */
+	struct clc_reason reason;              /* of the state that follows */
+	const char *transition;                /* "User initiated" */
 	struct instance_state_change *changes; /* filled: one each */
 };
 
@@ -44,7 +44,8 @@ check_start(struct store_tx *tx, const struct clc_instance *i, struct err *e)
 		return r;
 	if (c.vcpus - c.vcpus_held < i->vcpus || c.memory_mib - c.memory_mib_held < i->memory_mib)
 		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
-		    "We currently do not have sufficient %s capacity in the Availability Zone '%s' to start "
+		    "We currently do not have sufficient %s capacity in the Availability Zone '%s' "
+		    "to start "
 		    "'%s'.",
 		    i->instance_type, i->zone, i->instance_id);
 	return 0;
@@ -55,7 +56,8 @@ check_one(struct store_tx *tx, const struct order *o, const struct clc_instance 
 {
 	if (o->event == EV_TERMINATE && i->is_protected)
 		return err_set(e, ERR_OPERATION_NOT_PERMITTED,
-		    "The instance '%s' may not be terminated. Modify its 'disableApiTermination' instance "
+		    "The instance '%s' may not be terminated. Modify its 'disableApiTermination' "
+		    "instance "
 		    "attribute and try again.",
 		    i->instance_id);
 	return o->event == EV_START ? check_start(tx, i, e) : 0;
@@ -110,6 +112,25 @@ order_all(struct store_tx *tx, void *arg, struct err *e)
 	return r;
 }
 
+/* The same id twice is one instance, and one line of the answer. */
+static void
+drop_repeated(struct order *o)
+{
+	const char **ids = arena_alloc(o->rq->arena, (o->count + 1) * sizeof(*ids));
+	size_t kept = 0;
+
+	for (size_t n = 0; n < o->count; n++) {
+		size_t k = 0;
+
+		while (k < kept && strcmp(ids[k], o->ids[n]) != 0)
+			k++;
+		if (k == kept)
+			ids[kept++] = o->ids[n];
+	}
+	o->ids = ids;
+	o->count = kept;
+}
+
 static int
 give(struct order *o, struct err *e)
 {
@@ -119,6 +140,7 @@ give(struct order *o, struct err *e)
 		r = clc_instance_check_id(o->ids[n], e);
 	if (r < 0)
 		return r;
+	drop_repeated(o);
 	o->changes = arena_alloc(o->rq->arena, o->count * sizeof(*o->changes));
 	r = store_write(o->rq->clc->store, order_all, o, e);
 	if (r == 0)

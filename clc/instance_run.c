@@ -96,7 +96,7 @@ check(struct launch *l, struct err *e)
 	const struct run_instances_in *in = l->in;
 	int r;
 
-	if (!in->image_id)
+	if (!in->image_id || !in->image_id[0])
 		return err_set(e, ERR_MISSING_PARAMETER, "The request must contain the parameter ImageId");
 	if (in->max_count < in->min_count)
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,

@@ -188,7 +188,7 @@ ec2_handle_describe_instance_types(struct request *rq, const struct describe_ins
 
 	if (r == 0)
 		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->instance_types.count && in->has_max_results, "instance types", e);
+		    in->instance_types.count && in->has_max_results, "instanceTypeSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_listing, &l, e);
 	for (size_t n = 0; r == 0 && n < in->instance_types.count; n++) {

@@ -1,6 +1,7 @@
-/* Key pairs. A created private key is shown once and never stored. Fingerprints as EC2 has them: SHA-1 of
- * the DER private key (created RSA), MD5 of the DER public key (imported RSA), SHA-256 in base64 for
- * ED25519. Public keys are kept as OpenSSH lines. RFC 4253 (wire format), RFC 4716 and openssh-key-v1. */
+/* Key pairs. A created private key is shown once and never stored. Fingerprints as EC2 has them:
+ * SHA-1 of the DER private key (created RSA), MD5 of the DER public key (imported RSA), SHA-256 in
+ * base64 for ED25519. Public keys are kept as OpenSSH lines. RFC 4253 (wire format), RFC 4716 and
+ * openssh-key-v1. */
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
@@ -170,7 +171,8 @@ rsa_pem(EVP_PKEY *key, struct arena *arena)
 static char *
 ed25519_pem(EVP_PKEY *key, const char *comment, struct arena *arena)
 {
-	_cleanup_strbuf_ struct strbuf public = STRBUF_INIT, private = STRBUF_INIT, all = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf public = STRBUF_INIT, private = STRBUF_INIT,
+				       all = STRBUF_INIT;
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	uint8_t seed_and_public[2 * ED25519_SIZE], check[4], one[4] = { 0, 0, 0, 1 };
 	_cleanup_free_ char *coded = NULL;
@@ -238,14 +240,16 @@ key_from_blob(struct str blob, bool *ret_is_rsa)
 
 	if (!get_bytes(&blob, &type))
 		return NULL;
-	if (str_is(type, "ssh-rsa") && get_bytes(&blob, &a) && get_bytes(&blob, &b) && blob.n == 0 &&
-	    a.n && a.n <= 8 && b.n >= 128 && b.n <= 2049) {
+	if (str_is(type, "ssh-rsa") && get_bytes(&blob, &a) && get_bytes(&blob, &b) &&
+	    blob.n == 0 && a.n && a.n <= 8 && b.n >= 128 && b.n <= 2049) {
 		*ret_is_rsa = true;
 		return rsa_from_numbers(a, b);
 	}
-	if (str_is(type, "ssh-ed25519") && get_bytes(&blob, &a) && blob.n == 0 && a.n == ED25519_SIZE) {
+	if (str_is(type, "ssh-ed25519") && get_bytes(&blob, &a) && blob.n == 0 &&
+	    a.n == ED25519_SIZE) {
 		*ret_is_rsa = false;
-		return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, (const uint8_t *)a.p, a.n);
+		return EVP_PKEY_new_raw_public_key(
+		    EVP_PKEY_ED25519, NULL, (const uint8_t *)a.p, a.n);
 	}
 	return NULL;
 }
@@ -312,14 +316,16 @@ insert_key_pair(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	if (store_int(count, 0) >= KEYS_MAX)
-		return err_set(e, ERR_KEY_PAIR_LIMIT_EXCEEDED, "the account has %d key pairs already",
-		    KEYS_MAX);
-	r = store_exec(tx, Q_KEY_PAIR_INSERT, &changed, e, k->id, rq->account_id, rq->clc->conf->region,
-	    k->name, k->type, k->fingerprint, k->public_key, store_now_us(tx));
+		return err_set(e, ERR_KEY_PAIR_LIMIT_EXCEEDED,
+		    "the account has %d key pairs already", KEYS_MAX);
+	r = store_exec(tx, Q_KEY_PAIR_INSERT, &changed, e, k->id, rq->account_id,
+	    rq->clc->conf->region, k->name, k->type, k->fingerprint, k->public_key,
+	    store_now_us(tx));
 	if (r < 0)
 		return r;
 	if (changed == 0)
-		return err_set(e, ERR_KEY_PAIR_DUPLICATE, "The keypair '%s' already exists.", k->name);
+		return err_set(
+		    e, ERR_KEY_PAIR_DUPLICATE, "The keypair '%s' already exists.", k->name);
 	r = clc_tags_insert(tx, rq->account_id, k->id, k->tags, k->tag_count, e);
 	return r < 0 ? r : request_record(tx, rq, "key_pair", k->id, e);
 }
@@ -334,7 +340,8 @@ check_key_name(const char *name, struct err *e)
 			n = 0;
 	if (n == 0 || n > NAME_MAX_LENGTH || name[0] == ' ' || name[n - 1] == ' ')
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-		    "Invalid value for parameter KeyName: 1 to 255 ASCII characters, no space at the ends");
+		    "Invalid value for parameter KeyName: 1 to 255 ASCII characters, no space at "
+		    "the ends");
 	return 0;
 }
 
@@ -370,7 +377,8 @@ ec2_handle_create_key_pair(struct request *rq, const struct create_key_pair_in *
 	key = is_rsa ? EVP_RSA_gen(RSA_BITS) : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	if (!key)
 		return err_set(e, ERR_INTERNAL, "cannot make a key");
-	r = save(&k, key, is_rsa, false, in->tag_specifications.items, in->tag_specifications.count, e);
+	r = save(
+	    &k, key, is_rsa, false, in->tag_specifications.items, in->tag_specifications.count, e);
 	if (r < 0)
 		return r;
 	out->key_name = k.name;
@@ -396,7 +404,8 @@ ec2_handle_import_key_pair(struct request *rq, const struct import_key_pair_in *
 	key = read_public_key(in->public_key_material, &is_rsa);
 	if (!key)
 		return err_set(e, ERR_KEY_FORMAT, "Key is not in valid OpenSSH public key format");
-	r = save(&k, key, is_rsa, true, in->tag_specifications.items, in->tag_specifications.count, e);
+	r = save(
+	    &k, key, is_rsa, true, in->tag_specifications.items, in->tag_specifications.count, e);
 	if (r < 0)
 		return r;
 	out->key_name = k.name;
@@ -471,17 +480,18 @@ check_found(const struct listing *l, struct err *e)
 		for (size_t k = 0; !found && k < l->keys.count; k++)
 			found = strcmp(l->keys.items[k].key_name, l->in->key_names.items[n]) == 0;
 		if (!found)
-			return err_set(e, ERR_KEY_PAIR_NOT_FOUND, "The key pair '%s' does not exist",
-			    l->in->key_names.items[n]);
+			return err_set(e, ERR_KEY_PAIR_NOT_FOUND,
+			    "The key pair '%s' does not exist", l->in->key_names.items[n]);
 	}
 	for (size_t n = 0; n < l->in->key_pair_ids.count; n++) {
 		bool found = l->in->filters.count > 0;
 
 		for (size_t k = 0; !found && k < l->keys.count; k++)
-			found = strcmp(l->keys.items[k].key_pair_id, l->in->key_pair_ids.items[n]) == 0;
+			found =
+			    strcmp(l->keys.items[k].key_pair_id, l->in->key_pair_ids.items[n]) == 0;
 		if (!found)
-			return err_set(e, ERR_KEY_PAIR_NOT_FOUND, "The key pair ID '%s' does not exist",
-			    l->in->key_pair_ids.items[n]);
+			return err_set(e, ERR_KEY_PAIR_NOT_FOUND,
+			    "The key pair ID '%s' does not exist", l->in->key_pair_ids.items[n]);
 	}
 	return 0;
 }
@@ -491,8 +501,8 @@ ec2_handle_describe_key_pairs(struct request *rq, const struct describe_key_pair
     struct describe_key_pairs_out *out, struct err *e)
 {
 	struct listing l = { .rq = rq, .in = in };
-	int r = filters_check(key_pair_filters, in->filters.items, in->filters.count,
-	    &key_pair_info_shape, e);
+	int r = filters_check(
+	    key_pair_filters, in->filters.items, in->filters.count, &key_pair_info_shape, e);
 
 	if (r == 0)
 		r = store_read(rq->clc->store, read_listing, &l, e);
@@ -520,12 +530,13 @@ delete_key_pair(struct store_tx *tx, void *arg, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct deletion *d = arg;
+	bool has_name = d->in->key_name && d->in->key_name[0];
 	int r;
 
 	d->id[0] = '\0';
-	r = store_query_one(tx, d->in->key_name ? Q_KEY_PAIR_BY_NAME : Q_KEY_PAIR_BY_ID, &rows, "key pair",
+	r = store_query_one(tx, has_name ? Q_KEY_PAIR_BY_NAME : Q_KEY_PAIR_BY_ID, &rows, "key pair",
 	    NULL, d->rq->account_id, d->rq->clc->conf->region,
-	    d->in->key_name ? d->in->key_name : d->in->key_pair_id);
+	    has_name ? d->in->key_name : d->in->key_pair_id);
 	if (r == ERR_NOT_FOUND)
 		return 0;
 	if (r < 0)
@@ -544,8 +555,9 @@ ec2_handle_delete_key_pair(struct request *rq, const struct delete_key_pair_in *
 	struct deletion d = { .rq = rq, .in = in };
 	int r;
 
-	if (!in->key_name && !in->key_pair_id)
-		return err_set(e, ERR_MISSING_PARAMETER, "The request must contain the parameter KeyName");
+	if ((!in->key_name || !in->key_name[0]) && (!in->key_pair_id || !in->key_pair_id[0]))
+		return err_set(
+		    e, ERR_MISSING_PARAMETER, "The request must contain the parameter KeyName");
 	r = store_write(rq->clc->store, delete_key_pair, &d, e);
 	if (r < 0)
 		return r;

@@ -17,18 +17,23 @@
 #define OUTBOX_KEEP 100000
 
 #define KEY(name, type, fallback, help)                                                            \
-	{ #name, type, offsetof(struct clc_conf, name), fallback, help, NULL, 0, 0 }
+	{                                                                                          \
+#name, type, offsetof(struct clc_conf, name), fallback, help, NULL, 0, 0           \
+	}
 
 static const struct conf_key keys[] = {
 	DAEMON_CONF_KEYS(struct clc_conf, "clc", "8773", "9773"),
 	KEY(region, CONF_STRING, "mallee-1", "name of this region"),
-	KEY(ec2_url, CONF_STRING, "http://localhost:8773", "what users' clients call: DescribeRegions names it"),
+	KEY(ec2_url, CONF_STRING, "http://localhost:8773",
+	    "what users' clients call: DescribeRegions names it"),
 	KEY(s3_url, CONF_STRING, "", "the same of walrus"),
-	KEY(image_url, CONF_STRING, "", "where nodes read images; empty: the URL that walrus joined with"),
+	KEY(image_url, CONF_STRING, "",
+	    "where nodes read images; empty: the URL that walrus joined with"),
 	KEY(public_addresses, CONF_LIST, "", "pool of public addresses: ADDRESS or FIRST-LAST"),
 	KEY(default_vpc_cidr, CONF_STRING, "172.31.0.0/16", "block of each account's default VPC"),
 	KEY(default_group_ingress, CONF_LIST, "",
-	    "PROTOCOL:PORT:CIDR let into new default security groups; empty: members only, as at Amazon"),
+	    "PROTOCOL:PORT:CIDR let into new default security groups; empty: members only, as at "
+	    "Amazon"),
 	{ "instance_limit", CONF_U32, offsetof(struct clc_conf, instance_limit), "100",
 	    "instances that an account may have", NULL, 0, 1000000 },
 	KEY(stop_instance_store, CONF_BOOL, "yes",
@@ -71,6 +76,24 @@ set_pool(struct store_tx *tx, void *arg, struct err *e)
 	const struct clc *clc = arg;
 
 	return clc_public_addresses_set(tx, clc->conf->public_addresses, e);
+}
+
+/* Every resource carries its region: under another name all would be hidden, and new ones made
+ * beside them. */
+static int
+check_region(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	const struct clc *clc = arg;
+	int r = store_query(tx, Q_REGION_OTHER, &rows, e, clc->conf->region);
+
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r > 0)
+		return err_set(e, ERR_INVALID,
+		    "region: this cloud was made as '%s', the configuration says '%s'",
+		    store_text(rows, 0), clc->conf->region);
+	return r;
 }
 
 static int
@@ -149,12 +172,14 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	clc->conf = conf;
 	clc->log = daemon_log(d);
 	uuid_new(clc->lease_holder);
-	r = fs_exists(database) ? 0 :
-				  err_set(e, ERR_NOT_FOUND,
+	r = fs_exists(database) ? 0
+				: err_set(e, ERR_NOT_FOUND,
 				      "there is no cloud in '%s' yet: run 'mallee-admin init'",
 				      conf->daemon.state_dir);
 	if (r == 0)
 		r = store_open(url, &clc_schema, clc->log, &clc->store, e);
+	if (r == 0)
+		r = store_read(clc->store, check_region, clc, e);
 	if (r == 0)
 		r = store_write(clc->store, set_pool, clc, e);
 	if (r == 0)
@@ -172,10 +197,9 @@ start(struct daemon *d, void **ret_state, struct err *e)
 		r = status_server_new(d, clc_admin_verbs, clc_admin_verb_count, clc, &s->status, e);
 	if (r < 0)
 		goto fail;
-	clc->expiry = reconciler_new(daemon_loop(d), daemon_workers(d), "clc", "expiry", EXPIRY_INTERVAL_MS,
-	    expire, clc);
-	s->renewal =
-	    member_renewal_new(d, clc->rpc, "clc", conf->daemon.state_dir, renewed, s);
+	clc->expiry = reconciler_new(
+	    daemon_loop(d), daemon_workers(d), "clc", "expiry", EXPIRY_INTERVAL_MS, expire, clc);
+	s->renewal = member_renewal_new(d, clc->rpc, "clc", conf->daemon.state_dir, renewed, s);
 	return 0;
 fail:
 	stop(d, s);
@@ -234,7 +258,8 @@ main(int argc, char **argv)
 	};
 	static const struct daemon_spec spec = {
 		.name = "clc",
-		.description = "cloud controller: EC2 and STS APIs, the cloud's accounts and wanted state",
+		.description =
+		    "cloud controller: EC2 and STS APIs, the cloud's accounts and wanted state",
 		.keys = keys,
 		.conf_size = sizeof(struct clc_conf),
 		.commands = commands,

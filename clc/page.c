@@ -1,5 +1,5 @@
-/* The token is the offset, in base64 behind a mark, so that clients treat it as opaque. Items come in the
- * order of creation: what is added while a client pages appears at the end. */
+/* The token is the offset, in base64 behind a mark, so that clients treat it as opaque. Items come
+ * in the order of creation: what is added while a client pages appears at the end. */
 #include "page.h"
 
 #include "base/str.h"
@@ -17,7 +17,7 @@ page_begin(struct page *p, const char *token, size_t max_results, bool conflicts
 	*p = (struct page){ .limit = max_results };
 	if (conflicts)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,
-		    "The parameter MaxResults cannot be used with %s in the same call", what);
+		    "The parameter %s cannot be used with the parameter maxResults", what);
 	if (!token)
 		return 0;
 	if (!base64_decode(str_of(token), &bytes, &text.n))

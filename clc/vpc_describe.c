@@ -96,7 +96,7 @@ ec2_handle_describe_vpcs(struct request *rq, const struct describe_vpcs_in *in,
 
 	if (r == 0)
 		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->vpc_ids.count && in->has_max_results, "VPC IDs", e);
+		    in->vpc_ids.count && in->has_max_results, "vpcSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_vpcs, &l, e);
 	for (size_t n = 0; r == 0 && n < in->vpc_ids.count; n++) {
@@ -210,7 +210,7 @@ ec2_handle_describe_subnets(struct request *rq, const struct describe_subnets_in
 
 	if (r == 0)
 		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->subnet_ids.count && in->has_max_results, "subnet IDs", e);
+		    in->subnet_ids.count && in->has_max_results, "subnetSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_subnets, &l, e);
 	for (size_t n = 0; r == 0 && n < in->subnet_ids.count; n++) {

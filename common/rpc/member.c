@@ -25,13 +25,14 @@ url_of(const char *listen)
 		return NULL;
 	if (!str_starts(word, "[::]:") && !str_starts(word, "0.0.0.0:"))
 		return xasprintf("https://%.*s", (int)word.n, word.p);
-	(void)gethostname(name, sizeof(name) - 1); /* on failure: localhost, which a test bed may mean */
+	(void)gethostname(
+	    name, sizeof(name) - 1); /* on failure: localhost, which a test bed may mean */
 	return xasprintf("https://%s%.*s", name, (int)(word.n - (size_t)(colon - word.p)), colon);
 }
 
 int
-member_join(const char *role, const struct daemon_conf *conf, const char *advertise, int argc,
-    char **argv)
+member_join(
+    const char *role, const struct daemon_conf *conf, const char *advertise, int argc, char **argv)
 {
 	_cleanup_free_ char *derived = advertise && advertise[0] ? NULL : url_of(conf->listen);
 	uint32_t wait_s = WAIT_S;
@@ -43,7 +44,8 @@ member_join(const char *role, const struct daemon_conf *conf, const char *advert
 	if (derived)
 		advertise = derived;
 	if (!advertise || !advertise[0]) {
-		fprintf(stderr, "mallee-%s: 'listen' names no TCP address: set 'advertise'\n", role);
+		fprintf(
+		    stderr, "mallee-%s: 'listen' names no TCP address: set 'advertise'\n", role);
 		return 1;
 	}
 	return trust_join(role, conf->state_dir, advertise, argv[0], argv[1], wait_s);
@@ -71,12 +73,13 @@ renew(void *arg, uint32_t *ret_again_ms, struct err *e)
 }
 
 struct reconciler *
-member_renewal_new(struct daemon *d, struct rpc *rpc, const char *daemon_name, const char *state_dir,
-    void (*renewed)(void *arg), void *arg)
+member_renewal_new(struct daemon *d, struct rpc *rpc, const char *daemon_name,
+    const char *state_dir, void (*renewed)(void *arg), void *arg)
 {
-	struct renewal *n = xcalloc(1, sizeof(*n)); /* lives as long as the process */
+	static struct renewal one; /* a process is one daemon; it lives as long as that */
 
-	*n = (struct renewal){ rpc, xstrdup(state_dir), renewed, arg };
-	return reconciler_new(daemon_loop(d), daemon_workers(d), daemon_name, "certificate", LOOK_MS, renew,
-	    n);
+	free(one.state_dir);
+	one = (struct renewal){ rpc, xstrdup(state_dir), renewed, arg };
+	return reconciler_new(
+	    daemon_loop(d), daemon_workers(d), daemon_name, "certificate", LOOK_MS, renew, &one);
 }

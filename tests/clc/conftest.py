@@ -1,0 +1,41 @@
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+sys.dont_write_bytecode = True
+
+import front  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def clc():
+    """One daemon for all tests: zones zone-a (64 vCPUs) and zone-b (8), an image of the admin, other accounts."""
+    daemon = front.Clc()
+    try:
+        daemon.seed_zone("zone-a", vcpus=64)
+        daemon.seed_zone("zone-b", vcpus=8, third=16)
+        daemon.image = daemon.seed_image(daemon.admin)
+        daemon.kernel = daemon.seed_image(daemon.admin, "aki-00000000000000001", "kernel")
+        daemon.start()
+        daemon.other = daemon.new_account("other")
+    except BaseException:
+        daemon.stop()
+        print(daemon.read_log())
+        raise
+    yield daemon
+    daemon.close()
+
+
+_count = 0
+
+
+@pytest.fixture
+def account(clc):
+    """A fresh account that owns an image, so that nothing of other tests is in the way."""
+    global _count
+    _count += 1
+    made = clc.new_account(f"account-{_count}")
+    made.image = clc.seed_image(made, f"ami-{_count + 100:017x}")
+    return made
