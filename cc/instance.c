@@ -1,13 +1,16 @@
-/* Accepting wanted records, placing them, and keeping what nodes report. Placement is decided inside the
- * transaction that accepts, against rows that say what every node holds: so a node is never given more
- * than it has, however many launches come at once. */
+/* Accepting wanted records, placing them, and keeping what nodes report. Placement is decided
+ * inside the transaction that accepts, against rows that say what every node holds: so a node is
+ * never given more than it has, however many launches come at once. */
 #include "instance.h"
 
 #include <stdio.h>
 
 #include "base/clock.h"
 
+#include "link.h"
 #include "node.h"
+
+#include "rpc/cc.handlers.h"
 
 void
 cc_text_of(const struct shape *shape, const void *in, struct strbuf *out)
@@ -27,8 +30,8 @@ free_doc(xmlDoc **doc)
 }
 
 int
-cc_from_text(const struct shape *shape, const char *text, struct arena *arena, void *out,
-    struct err *e)
+cc_from_text(
+    const struct shape *shape, const char *text, struct arena *arena, void *out, struct err *e)
 {
 	_cleanup_(free_doc) xmlDoc *doc = NULL;
 	int r = xml_parse(str_of(text), &xml_limits_soap, &doc, e);
@@ -104,8 +107,8 @@ cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret)
 }
 
 int
-cc_instance_spec(const struct cc_instance *i, struct arena *arena, struct instance_spec *ret,
-    struct err *e)
+cc_instance_spec(
+    const struct cc_instance *i, struct arena *arena, struct instance_spec *ret, struct err *e)
 {
 	int r = cc_from_text(&instance_spec_shape, i->spec, arena, ret, e);
 
@@ -119,9 +122,10 @@ cc_instance_spec(const struct cc_instance *i, struct arena *arena, struct instan
 static bool
 fits(const struct cc_node *n, const struct instance_spec *spec, int64_t disk_gib)
 {
-	return strcmp(n->state, "up") == 0 && n->vcpus - n->vcpus_held >= spec->vcpus &&
-	    n->memory_mib - n->memory_mib_held >= spec->memory_mib &&
-	    n->disk_gib - n->disk_gib_held >= disk_gib;
+	return strcmp(n->state, "up") == 0 && !n->is_removed &&
+	       n->vcpus - n->vcpus_held >= spec->vcpus &&
+	       n->memory_mib - n->memory_mib_held >= spec->memory_mib &&
+	       n->disk_gib - n->disk_gib_held >= disk_gib;
 }
 
 /* The node with the most memory left, so that load spreads; by id among equals. */
@@ -146,19 +150,35 @@ choose_node(struct store_tx *tx, const struct instance_spec *spec, int64_t disk_
 	return r;
 }
 
-/* A stopped instance starts where its disk is, if there is room again. */
+/* A stopped instance starts where its disk is, if there is room again. *ret_why NULL: there is. */
 static int
 fits_again(struct store_tx *tx, const struct cc_instance *i, const struct instance_spec *spec,
-    struct arena *arena, bool *ret_fits, struct err *e)
+    struct arena *arena, const char **ret_why, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct cc_node n;
 	int r = store_query_one(tx, Q_NODE_BY_ID, &rows, "node", e, i->node_id);
 
+	*ret_why = "the node that has its disk is no longer part of this zone";
+	if (r == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
 	if (r < 0)
 		return r;
 	cc_node_read(rows, arena, &n);
-	*ret_fits = fits(&n, spec, 0);
+	if (i->holds == HOLDS_ALL) { /* what it holds itself is not in its way */
+		n.vcpus_held -= i->vcpus;
+		n.memory_mib_held -= i->memory_mib;
+	}
+	if (n.is_removed)
+		return 0;
+	if (strcmp(n.state, "up") != 0)
+		*ret_why = arena_printf(arena, "the node that has its disk is %s: %s", n.state,
+		    n.reason ? n.reason : "no reason given");
+	else
+		*ret_why =
+		    fits(&n, spec, 0) ? NULL : "the node that has its disk has no room for it now";
 	return 0;
 }
 
@@ -176,10 +196,9 @@ rank_of(const char *wanted)
 }
 
 struct acceptance {
-	struct cc *cc;
 	const struct instance_spec *spec;
 	struct arena *arena;
-	struct cc_instance result;
+	struct cc_instance *result;
 };
 
 /* Within a generation things only go forward: running, stopped, terminated. */
@@ -189,7 +208,7 @@ is_stale(const struct cc_instance *known, const struct instance_spec *spec)
 	if ((int64_t)spec->generation != known->generation)
 		return (int64_t)spec->generation < known->generation;
 	return rank_of(spec->wanted) < rank_of(known->wanted) ||
-	    (spec->has_reboot_serial && spec->reboot_serial < known->reboot_serial);
+	       (spec->has_reboot_serial && spec->reboot_serial < known->reboot_serial);
 }
 
 static int64_t
@@ -211,39 +230,108 @@ refuse(struct cc_instance *i, struct arena *arena, const char *where)
 }
 
 static int
-place(struct store_tx *tx, struct acceptance *a, struct cc_instance *i, bool is_new, struct err *e)
+place(struct store_tx *tx, struct acceptance *a, struct cc_instance *i, struct err *e)
 {
 	const struct instance_spec *spec = a->spec;
-	bool room = false;
-	int r = 0;
+	const char *why = NULL;
+	int r;
 
+	if (i->node_id) {
+		r = fits_again(tx, i, spec, a->arena, &why, e);
+	} else {
+		r = choose_node(tx, spec, i->disk_gib, a->arena, &i->node_id, e);
+		if (!i->node_id)
+			why = "no node of this zone has room for it";
+	}
+	if (r < 0)
+		return r;
 	i->state = "pending";
-	i->reason_code = i->reason_message = NULL;
+	i->reason_code = i->reason_message = i->step = NULL;
+	i->boot_count = 0;
 	i->holds = HOLDS_ALL;
 	i->to_put = PUT_SPEC;
-	if (is_new || !i->node_id) {
-		r = choose_node(tx, spec, i->disk_gib, a->arena, &i->node_id, e);
-		room = i->node_id != NULL;
-	} else {
-		r = fits_again(tx, i, spec, a->arena, &room, e);
-	}
-	if (r == 0 && !room) {
-		refuse(i, a->arena,
-		    is_new ? "no node of this zone has room for it" : "its node has no room for it now");
+	if (why) {
+		refuse(i, a->arena, why);
 		i->holds = i->node_id ? HOLDS_DISK : HOLDS_NOTHING;
 		i->to_put = PUT_NOTHING;
 	}
-	return r;
+	return 0;
+}
+
+/* This store does not know it, but the clc does, and on which node it was: so this store is older
+ * than it, or new. Nothing is chosen or refused; its node is told again, and says how it is. */
+static void
+learn(struct cc_instance *i, const struct instance_spec *spec)
+{
+	i->node_id = spec->node_id;
+	i->state = "pending";
+	i->holds = strcmp(spec->wanted, "running") == 0 ? HOLDS_ALL : HOLDS_DISK;
+	i->to_put = PUT_SPEC;
 }
 
 static int
-write_instance(struct store_tx *tx, const struct cc_instance *i, const char *spec_text, struct err *e)
+write_instance(
+    struct store_tx *tx, const struct cc_instance *i, const char *spec_text, struct err *e)
 {
-	int r = store_exec(tx, Q_INSTANCE_PUT, NULL, e, i->instance_id, i->account_id, i->generation,
-	    i->wanted, i->reboot_serial, spec_text, i->vpc_id, i->node_id, i->vcpus, i->memory_mib,
-	    i->disk_gib, i->holds, i->to_put, i->state, i->reason_code, i->reason_message, i->since_us);
+	int r = store_exec(tx, Q_INSTANCE_PUT, NULL, e, i->instance_id, i->account_id,
+	    i->generation, i->wanted, i->reboot_serial, spec_text, i->vpc_id, i->node_id, i->vcpus,
+	    i->memory_mib, i->disk_gib, i->holds, i->to_put, i->state, i->reason_code,
+	    i->reason_message, i->since_us);
 
 	return r < 0 ? r : outbox_add(tx, "instance", i->instance_id, i->account_id, i->state, e);
+}
+
+static void
+take_spec(struct cc_instance *i, const struct instance_spec *spec)
+{
+	i->instance_id = spec->instance_id;
+	i->account_id = spec->account_id;
+	i->generation = (int64_t)spec->generation;
+	i->vcpus = spec->vcpus;
+	i->memory_mib = spec->memory_mib;
+	if (spec->interfaces.count)
+		i->vpc_id = spec->interfaces.items[0].vpc_id;
+	i->wanted = spec->wanted;
+	i->reboot_serial = spec->has_reboot_serial ? spec->reboot_serial : 0;
+	if (strcmp(spec->wanted, "terminated") != 0)
+		i->disk_gib = disk_of(spec);
+}
+
+/* Whether nobody could carry out an order: it has no node, or one that is no longer of this zone.
+ */
+static int
+is_without_node(struct store_tx *tx, const struct cc_instance *i, bool *ret, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct cc_node n = { .is_removed = 1 };
+	int r = i->node_id ? store_query(tx, Q_NODE_BY_ID, &rows, e, i->node_id) : 0;
+
+	if (r == 0 && rows)
+		r = store_next(rows, e);
+	if (r > 0)
+		cc_node_read(rows, arena, &n);
+	*ret = n.is_removed;
+	return r < 0 ? r : 0;
+}
+
+/* What has no node ends, or stops, by being said to. What is on a node that left ends; it only
+ * can't stop, because it may run there still. */
+static int
+settle_without_node(struct store_tx *tx, struct cc_instance *i, struct err *e)
+{
+	bool is_alone;
+	int r = is_without_node(tx, i, &is_alone, e);
+
+	if (r < 0 || !is_alone || (i->node_id && strcmp(i->wanted, "terminated") != 0))
+		return r;
+	if (strcmp(i->wanted, "running") != 0)
+		i->state = i->wanted;
+	i->step = NULL;
+	i->holds = HOLDS_NOTHING;
+	i->to_put = PUT_NOTHING;
+	i->since_us = store_now_us(tx);
+	return 0;
 }
 
 static int
@@ -252,40 +340,41 @@ accept(struct store_tx *tx, void *arg, struct err *e)
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct acceptance *a = arg;
 	const struct instance_spec *spec = a->spec;
-	struct cc_instance *i = &a->result, known = { 0 };
-	bool is_new;
+	struct cc_instance *i = a->result, known = { 0 };
+	bool is_new, is_later;
 	int r = cc_instance_load(tx, spec->instance_id, a->arena, &known, e);
 
 	if (r < 0 && r != ERR_NOT_FOUND)
 		return r;
 	is_new = r == ERR_NOT_FOUND;
-	if (!is_new && is_stale(&known, spec))
+	if (is_new)
+		err_clear(e);
+	else if (is_stale(&known, spec))
 		return err_set(e, ERR_STALE, "instance '%s' is at generation %lld, wanted %s",
 		    spec->instance_id, (long long)known.generation, known.wanted);
+	is_later = is_new || (int64_t)spec->generation > known.generation;
 	*i = known;
-	i->instance_id = spec->instance_id;
-	i->account_id = spec->account_id;
-	i->vcpus = spec->vcpus;
-	i->memory_mib = spec->memory_mib;
-	if (spec->interfaces.count)
-		i->vpc_id = spec->interfaces.items[0].vpc_id;
-	i->wanted = spec->wanted;
-	i->reboot_serial = spec->has_reboot_serial ? spec->reboot_serial : 0;
+	if (known.to_put == PUT_FORGET &&
+	    !is_later) /* said before its end was recorded, heard after it */
+		return 0;
+	if (is_later)
+		i->since_us = store_now_us(tx);
 	i->to_put = PUT_SPEC;
-	if (strcmp(spec->wanted, "terminated") != 0)
-		i->disk_gib = disk_of(spec);
-	r = 0;
-	if (strcmp(spec->wanted, "running") == 0 &&
-	    (is_new || (int64_t)spec->generation > known.generation)) {
-		i->since_us = store_now_us(tx);
-		r = place(tx, a, i, is_new, e);
-	} else if (!i->node_id) { /* it never got a node: there is nothing to end */
-		i->state = "terminated";
-		i->holds = HOLDS_NOTHING;
-		i->to_put = PUT_NOTHING;
-		i->since_us = store_now_us(tx);
+	if (is_new && spec->node_id && spec->node_id[0]) {
+		take_spec(i, spec);
+		learn(i, spec);
+		r = settle_without_node(tx, i, e);
+	} else if (is_new && strcmp(spec->wanted, "terminated") != 0) {
+		take_spec(
+		    i, spec); /* also when it is to be stopped already: it is kept somewhere */
+		r = place(tx, a, i, e);
+	} else if (is_later && strcmp(spec->wanted, "running") == 0) {
+		r = place(tx, a, i, e);
+		take_spec(i, spec);
+	} else {
+		take_spec(i, spec);
+		r = settle_without_node(tx, i, e);
 	}
-	i->generation = (int64_t)spec->generation;
 	if (r < 0)
 		return r;
 	cc_text_of(&instance_spec_shape, spec, &text);
@@ -293,19 +382,30 @@ accept(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
+cc_instance_accept(struct store *s, const struct instance_spec *spec, struct arena *arena,
+    struct cc_instance *ret, struct err *e)
+{
+	struct acceptance a = { .spec = spec, .arena = arena, .result = ret };
+
+	return store_write(s, accept, &a, e);
+}
+
+int
 cc_handle_put_instance(struct rpc_request *rq, const struct cc_put_instance_in *in,
     struct instance_report *out, struct err *e)
 {
-	struct acceptance a = { .cc = rq->state, .spec = in->spec, .arena = rq->arena };
-	int r = store_write(a.cc->store, accept, &a, e);
+	struct cc *cc = rq->state;
+	struct cc_instance i;
+	int r = cc_instance_accept(cc->store, in->spec, rq->arena, &i, e);
 
 	if (r < 0)
 		return r;
-	cc_instance_to_report(&a.result, out);
-	log_info(&rq->log, "instance.accepted", "instance=%s wanted=%s generation=%llu node=%s state=%s",
-	    in->spec->instance_id, in->spec->wanted, (unsigned long long)in->spec->generation,
-	    a.result.node_id ? a.result.node_id : "-", a.result.state);
-	cc_nodes_poke(a.cc, a.result.node_id);
+	cc_instance_to_report(&i, out);
+	log_info(&rq->log, "instance.accepted",
+	    "instance=%s wanted=%s generation=%llu node=%s state=%s", in->spec->instance_id,
+	    in->spec->wanted, (unsigned long long)in->spec->generation, i.node_id ? i.node_id : "-",
+	    i.state);
+	cc_nodes_poke(cc, i.node_id);
 	return 0;
 }
 
@@ -322,30 +422,50 @@ forget(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct forgetting *f = arg;
 	struct cc_instance i;
+	bool is_over, is_alone;
 	int r = cc_instance_load(tx, f->id, f->arena, &i, e);
 
-	if (r == ERR_NOT_FOUND)
+	f->node_id = NULL;
+	if (r == ERR_NOT_FOUND) {
+		err_clear(e);
 		return 0;
+	}
 	if (r < 0)
 		return r;
-	f->node_id = i.node_id;
-	if (!i.node_id)
+	is_over = i.holds == HOLDS_NOTHING || strcmp(i.state, "failed") == 0;
+	if (!is_over && strcmp(i.wanted, "terminated") != 0)
+		return err_set(
+		    e, ERR_CONFLICT, "instance '%s' is %s, wanted %s", f->id, i.state, i.wanted);
+	r = is_without_node(tx, &i, &is_alone, e);
+	if (r < 0)
+		return r;
+	if (is_alone)
 		return store_exec(tx, Q_INSTANCE_DELETE, NULL, e, f->id);
-	if (i.holds != HOLDS_NOTHING && strcmp(i.wanted, "terminated") != 0)
-		return err_set(e, ERR_CONFLICT, "instance '%s' is %s, wanted %s", f->id, i.state, i.wanted);
+	f->node_id = i.node_id;
 	return store_exec(tx, Q_INSTANCE_FORGET, NULL, e, f->id);
+}
+
+int
+cc_instance_forget(struct store *s, const char *instance_id, struct arena *arena,
+    const char **ret_node_id, struct err *e)
+{
+	struct forgetting f = { .id = instance_id, .arena = arena };
+	int r = store_write(s, forget, &f, e);
+
+	*ret_node_id = f.node_id;
+	return r;
 }
 
 int
 cc_handle_forget_instance(struct rpc_request *rq, const struct cc_forget_instance_in *in,
     struct empty *out, struct err *e)
 {
-	struct forgetting f = { .id = in->instance_id, .arena = rq->arena };
 	struct cc *cc = rq->state;
-	int r = store_write(cc->store, forget, &f, e);
+	const char *node_id;
+	int r = cc_instance_forget(cc->store, in->instance_id, rq->arena, &node_id, e);
 
-	if (r == 0)
-		cc_nodes_poke(cc, f.node_id);
+	if (r == 0 && node_id)
+		cc_nodes_poke(cc, node_id);
 	return r;
 }
 
@@ -362,25 +482,31 @@ holds_of(const char *state)
 }
 
 int
-cc_instance_report(struct store_tx *tx, const struct instance_report *report, struct arena *arena,
-    struct err *e)
+cc_instance_report(struct store_tx *tx, const char *node_id, const struct instance_report *report,
+    struct arena *arena, struct err *e)
 {
 	struct cc_instance i;
 	int64_t holds;
 	int r = cc_instance_load(tx, report->instance_id, arena, &i, e);
 
-	if (r == ERR_NOT_FOUND || (r == 0 && (int64_t)report->generation != i.generation))
+	if (r == ERR_NOT_FOUND) {
+		err_clear(e);
 		return 0;
+	}
 	if (r < 0)
 		return r;
+	if ((int64_t)report->generation != i.generation || !strings_equal(i.node_id, node_id))
+		return 0;
 	holds = holds_of(report->state);
 	/* A failed guest holds no processor; its disk may be there to be started again. */
 	if (strcmp(report->state, "failed") == 0)
 		holds = HOLDS_DISK;
-	r = store_exec(tx, Q_INSTANCE_REPORT, NULL, e, i.instance_id, report->state, report->reason_code,
-	    report->reason_message, report->step, report->has_since ? report->since : store_now_us(tx),
-	    (int64_t)report->boot_count, (int64_t)report->needs_sources, holds);
-	return r < 0 ? r : outbox_add(tx, "instance", i.instance_id, i.account_id, report->state, e);
+	r = store_exec(tx, Q_INSTANCE_REPORT, NULL, e, i.instance_id, report->state,
+	    report->reason_code, report->reason_message, report->step,
+	    report->has_since ? report->since : store_now_us(tx), (int64_t)report->boot_count,
+	    (int64_t)report->needs_sources, holds);
+	return r < 0 ? r
+		     : outbox_add(tx, "instance", i.instance_id, i.account_id, report->state, e);
 }
 
 /* -- GetConsoleOutput -- */

@@ -3,15 +3,16 @@
 #include "rpc/member.h"
 
 #include "cc.h"
+#include "link.h"
 #include "news.h"
-#include "node.h"
 
 static const struct conf_key keys[] = {
 	DAEMON_CONF_KEYS(struct cc_conf, "cc", "8774", "9774"),
 	{ "advertise", CONF_STRING, offsetof(struct cc_conf, advertise), "",
 	    "URL at which the clc reaches this daemon; empty: made of 'listen'", NULL, 0, 0 },
 	{ "silent_after", CONF_DURATION, offsetof(struct cc_conf, silent_after_ms), "15s",
-	    "a node that does not answer for so long is silent and its instances are unreachable", NULL, 0, 0 },
+	    "a node that does not answer for so long is silent and its instances are unreachable",
+	    NULL, 0, 0 },
 	CONF_END,
 };
 
@@ -44,6 +45,7 @@ stop(struct daemon *d, void *arg)
 {
 	struct state *s = arg;
 
+	rpc_cancel(s->cc.rpc); /* nobody may wait for a loop that stands still */
 	status_server_free(s->status);
 	rpc_server_free(s->server);
 	reconciler_free(s->renewal);
@@ -85,7 +87,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	if (r < 0)
 		goto fail;
 	s->renewal = member_renewal_new(d, cc->rpc, "cc", conf->daemon.state_dir, NULL, NULL);
-	s->trim = reconciler_new(daemon_loop(d), daemon_workers(d), "cc", "trim", TRIM_INTERVAL_MS, trim, cc);
+	s->trim = reconciler_new(
+	    daemon_loop(d), daemon_workers(d), "cc", "trim", TRIM_INTERVAL_MS, trim, cc);
 	*ret_state = s;
 	return 0;
 fail:

@@ -4,11 +4,13 @@
 #include "base/vec.h"
 
 #include "instance.h"
+#include "link.h"
 #include "node.h"
 
 #include "rpc/cc.handlers.h"
 
-#define EVENTS_MAX 500
+#define EVENTS_MAX 200
+#define COMPLETE_MAX 200 /* what surely fits into one message */
 
 const struct service *
 cc_service_served(void)
@@ -17,10 +19,11 @@ cc_service_served(void)
 }
 
 struct news {
-	struct cc *cc;
+	struct store *store;
 	struct arena *arena;
 	const struct changes_since *since;
 	struct report_set *out;
+	bool is_too_long;
 	VEC(struct instance_report) instances;
 	VEC(struct node_report) nodes;
 };
@@ -51,23 +54,27 @@ static int
 read_all(struct store_tx *tx, struct news *n, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *instances = NULL, *nodes = NULL;
-	int r = store_query(tx, Q_INSTANCES, &instances, e);
+	int r = store_query(tx, Q_NODES, &nodes, e);
 
-	while (r >= 0 && (r = store_next(instances, e)) > 0)
-		add_instance(n, instances);
-	if (r == 0)
-		r = store_query(tx, Q_NODES, &nodes, e);
 	while (r >= 0 && (r = store_next(nodes, e)) > 0)
 		add_node(n, nodes);
-	n->out->has_complete = n->out->complete = true;
-	return r;
+	if (r == 0)
+		r = store_query(tx, Q_INSTANCES, &instances, e);
+	while (r >= 0 && !n->is_too_long && (r = store_next(instances, e)) > 0) {
+		add_instance(n, instances);
+		n->is_too_long = n->instances.count + n->nodes.count > COMPLETE_MAX;
+	}
+	n->out->has_complete = n->out->complete = !n->is_too_long;
+	return r < 0 ? r : 0;
 }
 
+/* Only the last event of each is told, so that the answer never names a record twice. */
 static bool
-came_before(const struct outbox_event *events, size_t i)
+comes_again(const struct outbox_event *events, size_t count, size_t i)
 {
-	for (size_t k = 0; k < i; k++)
-		if (strcmp(events[k].kind, events[i].kind) == 0 && strcmp(events[k].id, events[i].id) == 0)
+	for (size_t k = i + 1; k < count; k++)
+		if (strcmp(events[k].kind, events[i].kind) == 0 &&
+		    strcmp(events[k].id, events[i].id) == 0)
 			return true;
 	return false;
 }
@@ -95,60 +102,101 @@ read_news(struct store_tx *tx, void *arg, struct err *e)
 	struct outbox_event *events = NULL;
 	size_t count = 0;
 	uint64_t last = 0;
-	bool gap = false;
+	bool has_gap = false;
 	int r = outbox_last(tx, &last, e);
 
 	n->instances.count = n->nodes.count = 0;
-	n->out->epoch = store_epoch(n->cc->store);
-	n->out->revision = last;
+	n->is_too_long = false;
+	*n->out = (struct report_set){ .epoch = store_epoch(n->store), .revision = last };
 	if (r == 0 && n->since->epoch != n->out->epoch)
 		return read_all(tx, n, e);
 	if (r == 0)
-		r = outbox_read(tx, n->since->revision, EVENTS_MAX, n->arena, &events, &count, &gap, e);
-	if (r == 0 && gap)
+		r = outbox_read(
+		    tx, n->since->revision, EVENTS_MAX, n->arena, &events, &count, &has_gap, e);
+	if (r == 0 && has_gap)
 		return read_all(tx, n, e);
 	for (size_t i = 0; r == 0 && i < count; i++)
-		if (!came_before(events, i))
+		if (!comes_again(events, count, i))
 			r = read_one(tx, n, &events[i], e);
 	if (count)
 		n->out->revision = events[count - 1].revision;
 	return r;
 }
 
-int
-cc_handle_changes(struct rpc_request *rq, const struct changes_since *in, struct report_set *out,
-    struct err *e)
+/* Everything is more than one message holds: each record becomes an event, and the reader, that
+ * starts before them, gets them in turn. */
+static int
+announce_all(struct store_tx *tx, void *arg, struct err *e)
 {
-	struct cc *cc = rq->state;
-	struct news n = { .cc = cc, .arena = rq->arena, .since = in, .out = out };
-	int r;
+	_cleanup_(store_rows_freep) struct store_rows *instances = NULL, *nodes = NULL;
+	struct news *n = arg;
+	int r = outbox_last(tx, &n->out->revision, e);
 
-	if (in->epoch == store_epoch(cc->store) && changes_park(cc->changes, rq, in->epoch, in->revision))
-		return 0;
-	r = store_read(cc->store, read_news, &n, e);
+	if (r == 0)
+		r = store_query(tx, Q_NODES, &nodes, e);
+	while (r >= 0 && (r = store_next(nodes, e)) > 0)
+		r = outbox_add(tx, "node", store_text(nodes, 0), NULL, "announced", e);
+	if (r == 0)
+		r = store_query(tx, Q_INSTANCES, &instances, e);
+	while (r >= 0 && (r = store_next(instances, e)) > 0)
+		r = outbox_add(tx, "instance", store_text(instances, 0), store_text(instances, 1),
+		    "announced", e);
+	return r;
+}
+
+int
+cc_news_read(struct store *store, const struct changes_since *since, struct arena *arena,
+    struct report_set *out, struct err *e)
+{
+	struct news n = { .store = store, .arena = arena, .since = since, .out = out };
+	int r = store_read(store, read_news, &n, e);
+
+	if (r == 0 && n.is_too_long) {
+		n.instances.count = n.nodes.count = 0;
+		r = store_write(store, announce_all, &n, e);
+	}
 	out->instances.count = n.instances.count;
 	out->instances.items =
-	    arena_memdup(rq->arena, n.instances.items, n.instances.count * sizeof(*n.instances.items));
+	    arena_memdup(arena, n.instances.items, n.instances.count * sizeof(*n.instances.items));
 	out->nodes.count = n.nodes.count;
-	out->nodes.items = arena_memdup(rq->arena, n.nodes.items, n.nodes.count * sizeof(*n.nodes.items));
+	out->nodes.items =
+	    arena_memdup(arena, n.nodes.items, n.nodes.count * sizeof(*n.nodes.items));
 	vec_done(&n.instances);
 	vec_done(&n.nodes);
 	return r;
 }
 
-static int
-write_vpc(struct store_tx *tx, void *arg, struct err *e)
+int
+cc_handle_changes(
+    struct rpc_request *rq, const struct changes_since *in, struct report_set *out, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	const struct vpc_spec *vpc = arg;
+	struct cc *cc = rq->state;
 
-	cc_text_of(&vpc_spec_shape, vpc, &text);
-	return store_exec(tx, Q_VPC_PUT, NULL, e, vpc->vpc_id, (int64_t)vpc->revision, strbuf_c(&text));
+	if (in->epoch == store_epoch(cc->store) &&
+	    changes_park(cc->changes, rq, in->epoch, in->revision))
+		return 0;
+	return cc_news_read(cc->store, in, rq->arena, out, e);
 }
 
 int
-cc_handle_put_vpc(struct rpc_request *rq, const struct cc_put_vpc_in *in, struct empty *out,
-    struct err *e)
+cc_vpc_set(struct store_tx *tx, const struct vpc_spec *vpc, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	cc_text_of(&vpc_spec_shape, vpc, &text);
+	return store_exec(
+	    tx, Q_VPC_PUT, NULL, e, vpc->vpc_id, (int64_t)vpc->revision, strbuf_c(&text));
+}
+
+static int
+write_vpc(struct store_tx *tx, void *arg, struct err *e)
+{
+	return cc_vpc_set(tx, arg, e);
+}
+
+int
+cc_handle_put_vpc(
+    struct rpc_request *rq, const struct cc_put_vpc_in *in, struct empty *out, struct err *e)
 {
 	struct cc *cc = rq->state;
 	int r = store_write(cc->store, write_vpc, in->vpc, e);

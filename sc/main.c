@@ -27,6 +27,7 @@ stop(struct daemon *d, void *arg)
 {
 	struct state *s = arg;
 
+	rpc_cancel(s->sc.rpc); /* nobody may wait for a loop that stands still */
 	status_server_free(s->status);
 	rpc_server_free(s->server);
 	reconciler_free(s->renewal);

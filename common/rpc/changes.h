@@ -34,6 +34,8 @@ struct changes_reader_options {
 };
 struct changes_reader *changes_reader_new(struct rpc_peer *peer, struct workers *workers,
     const struct changes_reader_options *options);
+/* Waits for an apply under way; there is none after it. Any thread but the loop's. */
+void changes_reader_stop(struct changes_reader *r);
 /* Waits for an apply under way. On the loop, before the peer is freed. */
 void changes_reader_free(struct changes_reader *r);
 DEFINE_CLEANUP(struct changes_reader *, changes_reader_free)

@@ -264,15 +264,22 @@ changes_reader_new(
 }
 
 void
+changes_reader_stop(struct changes_reader *r)
+{
+	if (!r)
+		return;
+	LOCK_SCOPE(&r->lock);
+	r->is_freed = true;
+	while (r->is_applying)
+		(void)lock_wait(&r->lock, &r->idle, -1);
+}
+
+void
 changes_reader_free(struct changes_reader *r)
 {
 	if (!r)
 		return;
-	lock_take(&r->lock);
-	r->is_freed = true;
-	while (r->is_applying)
-		(void)lock_wait(&r->lock, &r->idle, -1);
-	lock_release(&r->lock);
+	changes_reader_stop(r);
 	loop_timer_free(TAKE(r->timer));
 	reader_unref(r);
 }

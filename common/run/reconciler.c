@@ -167,7 +167,7 @@ on_timer(void *arg)
 	struct reconciler *r = arg;
 
 	LOCK_SCOPE(&registry_lock);
-	if (r->is_running || (r->is_paused && !r->is_forced))
+	if (r->is_dead || r->is_running || (r->is_paused && !r->is_forced))
 		return;
 	if (workers_run(r->workers, run_step, r, NULL) < 0) {
 		plan_locked(r, QUEUE_FULL_RETRY_MS);
@@ -206,10 +206,28 @@ reconciler_new(struct loop *loop, struct workers *workers, const char *daemon, c
 	r->failing_metric = metric_gauge(
 	    "mallee_reconciler_failing", labels, "1 when a reconciler's last run failed.");
 	r->timer = loop_timer_new(loop, on_timer, r);
-	LOCK_SCOPE(&registry_lock);
+	lock_take(&registry_lock);
 	list_add_tail(&reconcilers, &r->link);
-	plan_locked(r, 0);
+	lock_release(&registry_lock);
+	reconciler_poke(r); /* timers belong to the loop */
 	return r;
+}
+
+static void
+stop_locked(struct reconciler *r)
+{
+	r->is_dead = true;
+	while (r->is_running)
+		(void)lock_wait(&registry_lock, &run_ended, -1);
+}
+
+void
+reconciler_stop(struct reconciler *r)
+{
+	if (!r)
+		return;
+	LOCK_SCOPE(&registry_lock);
+	stop_locked(r);
 }
 
 void
@@ -218,10 +236,8 @@ reconciler_free(struct reconciler *r)
 	if (!r)
 		return;
 	lock_take(&registry_lock);
-	r->is_dead = true;
+	stop_locked(r);
 	list_remove(&r->link);
-	while (r->is_running)
-		(void)lock_wait(&registry_lock, &run_ended, -1);
 	lock_release(&registry_lock);
 	loop_timer_free(TAKE(r->timer));
 	reconciler_unref(r);

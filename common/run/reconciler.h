@@ -15,7 +15,9 @@ struct reconciler;
  * may be lowered to be called sooner. */
 typedef int (*reconciler_fn)(void *arg, uint32_t *ret_again_ms, struct err *e);
 struct reconciler *reconciler_new(struct loop *loop, struct workers *workers, const char *daemon,
-    const char *name, uint32_t interval_ms, reconciler_fn fn, void *arg); /* first run: at once */
+    const char *name, uint32_t interval_ms, reconciler_fn fn, void *arg); /* any thread; runs at once */
+/* Waits for a run under way; there is none after it. Any thread but the loop's, which a run may need. */
+void reconciler_stop(struct reconciler *r);
 void reconciler_free(struct reconciler *r); /* loop thread; waits for a run under way */
 DEFINE_CLEANUP(struct reconciler *, reconciler_free)
 void reconciler_poke(struct reconciler *r); /* any thread */
