@@ -15,6 +15,7 @@
 #define IMAGE_NAME_MIN 3
 #define IMAGE_NAME_MAX 128
 #define QCOW2_MAGIC "QFI\xfb"
+#define DISK_BYTES_MAX (16LL << 40)
 
 static void
 read_image(struct store_rows *rows, struct arena *arena, struct clc_image *i)
@@ -41,6 +42,9 @@ read_image(struct store_rows *rows, struct arena *arena, struct clc_image *i)
 	i->is_public = store_int(rows, c++);
 	i->is_deregistered = store_int(rows, c++);
 	i->created_us = store_int(rows, c++);
+	i->disk_bytes = store_int(rows, c++);
+	if (i->disk_bytes < i->size_bytes)
+		i->disk_bytes = i->size_bytes;
 #undef TEXT
 }
 
@@ -182,11 +186,13 @@ read_be(const char *p, unsigned n)
 }
 
 /* A qcow2 file that names another file could make a node read what its owner may not. The header is that
- * of docs/interop/qcow2.txt in QEMU: backing file offset at 8, incompatible features at 72 (version 3). */
+ * of docs/interop/qcow2.txt in QEMU: backing file offset at 8, size of the disk at 24, incompatible
+ * features at 72 (version 3). */
 static int
-check_qcow2(struct str head, const char *location, struct err *e)
+check_qcow2(struct str head, const char *location, int64_t *ret_disk_bytes, struct err *e)
 {
 	const uint64_t external_data = 1 << 2;
+	uint64_t disk_bytes;
 
 	if (head.n < 104 || memcmp(head.p, QCOW2_MAGIC, 4) != 0)
 		return err_set(e, ERR_INVALID_MANIFEST, "the object '%.200s' is not a qcow2 file", location);
@@ -194,6 +200,11 @@ check_qcow2(struct str head, const char *location, struct err *e)
 	    (read_be(head.p + 4, 4) >= 3 && (read_be(head.p + 72, 8) & external_data)))
 		return err_set(e, ERR_INVALID_MANIFEST,
 		    "the qcow2 file '%.200s' names a backing or data file", location);
+	disk_bytes = read_be(head.p + 24, 8);
+	if (disk_bytes == 0 || disk_bytes > DISK_BYTES_MAX)
+		return err_set(e, ERR_INVALID_MANIFEST, "the qcow2 file '%.200s' holds a disk of %llu bytes",
+		    location, (unsigned long long)disk_bytes);
+	*ret_disk_bytes = (int64_t)disk_bytes;
 	return 0;
 }
 
@@ -218,9 +229,10 @@ inspect_object(struct registration *reg, struct err *e)
 	if (out.size_bytes == 0)
 		return err_set(e, ERR_INVALID_MANIFEST, "the object '%.200s' is empty", reg->image.location);
 	reg->image.size_bytes = (int64_t)out.size_bytes;
+	reg->image.disk_bytes = reg->image.size_bytes;
 	reg->image.digest = out.digest;
 	return strcmp(reg->image.format, "qcow2") == 0 ?
-	    check_qcow2(out.head, reg->image.location, e) :
+	    check_qcow2(out.head, reg->image.location, &reg->image.disk_bytes, e) :
 	    0;
 }
 
@@ -249,7 +261,8 @@ insert_image(struct store_tx *tx, void *arg, struct err *e)
 		r = store_exec(tx, Q_IMAGE_INSERT, &changed, e, i->image_id, rq->account_id,
 		    rq->clc->conf->region, i->name, i->description, i->location, i->bucket,
 		    i->object_key, i->type, i->architecture, i->format, i->virtualization, i->size_bytes,
-		    i->digest, i->kernel_id, i->ramdisk_id, i->root_device_name, store_now_us(tx));
+		    i->digest, i->kernel_id, i->ramdisk_id, i->root_device_name, store_now_us(tx),
+		    i->disk_bytes);
 	if (r < 0)
 		return r;
 	if (changed == 0)

@@ -7,6 +7,7 @@ struct clc_image { /* strings from the arena */
 	const char *architecture, *format, *virtualization, *digest, *kernel_id, *ramdisk_id;
 	const char *root_device_name;
 	int64_t size_bytes, created_us;
+	int64_t disk_bytes; /* of the disk that it holds: more than size_bytes where the format is sparse */
 	bool is_public, is_deregistered;
 };
 /* Deregistered ones too: instances made of them go on. IMAGE_NOT_FOUND. */

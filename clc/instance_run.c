@@ -33,7 +33,7 @@ struct launch {
 	const char **group_ids;
 	size_t group_count;
 	uint32_t count;
-	int64_t disk_gib;
+	int64_t root_disk_gib, disk_gib;
 	char reservation_id[ID_MAX];
 	bool is_repeat;
 	struct reservation *out;
@@ -346,7 +346,7 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	nic.instance_id = id;
 	r = store_exec(tx, Q_INSTANCE_INSERT, NULL, e, id, rq->account_id, rq->clc->conf->region,
 	    l->reservation_id, (int64_t)index, l->subnet.zone, l->image.image_id, l->kernel_id,
-	    l->ramdisk_id, l->type.name, l->type.vcpus, l->type.memory_mib, l->type.root_disk_gib,
+	    l->ramdisk_id, l->type.name, l->type.vcpus, l->type.memory_mib, l->root_disk_gib,
 	    l->type.ephemeral_gib, l->disk_gib, in->key_name, l->public_key, l->user_data,
 	    in->shutdown_behavior ? in->shutdown_behavior : "stop",
 	    (int64_t)in->disable_api_termination,
@@ -393,10 +393,10 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	/* What an instance may come to hold on a node's disk, in whole GiB. */
-	l->disk_gib = (l->image.size_bytes + (1 << 30) - 1) >> 30;
-	if (l->type.root_disk_gib > l->disk_gib)
-		l->disk_gib = l->type.root_disk_gib;
-	l->disk_gib += l->type.ephemeral_gib;
+	l->root_disk_gib = (l->image.disk_bytes + (1 << 30) - 1) >> 30;
+	if (l->type.root_disk_gib > l->root_disk_gib)
+		l->root_disk_gib = l->type.root_disk_gib;
+	l->disk_gib = l->root_disk_gib + l->type.ephemeral_gib;
 	r = resolve_key(tx, l, e);
 	if (r == 0)
 		r = resolve_network(tx, l, e);

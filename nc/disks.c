@@ -45,6 +45,25 @@ image_disk_size(struct nc *nc, const struct image_file *image, uint64_t *ret, st
 	return qcow2_check((struct str){ head, (size_t)n }, UINT64_MAX, ret, e);
 }
 
+/* A header may be sound and the tables behind it not: that is the image's fault, not the node's. */
+static int
+check_qcow2_opens(const char *path, struct err *e)
+{
+	_cleanup_(cmd_freep) struct cmd *c = cmd_new("qemu-img");
+	struct err why = { 0 };
+	int r;
+
+	cmd_add(c, "info");
+	cmd_add(c, "-U");
+	cmd_add(c, "-f");
+	cmd_add(c, "qcow2");
+	cmd_add(c, path);
+	r = cmd_run(c, QEMU_IMG_TIMEOUT_MS, NULL, &why);
+	if (r == ERR_IO)
+		return err_set(e, ERR_CORRUPT, "QEMU can't open it as qcow2");
+	return r < 0 ? err_set(e, r, "%s", why.text) : 0;
+}
+
 static int
 make_root(struct nc *nc, const struct instance_record *i, const char *directory, struct err *e)
 {
@@ -59,8 +78,14 @@ make_root(struct nc *nc, const struct instance_record *i, const char *directory,
 	if (fs_exists(path))
 		return 0;
 	r = image_disk_size(nc, image, &size, e);
+	/* What is not claimed of the node's disk is not given. */
+	if (r == 0 && size > wanted && size > image->size_bytes)
+		r = err_set(e, ERR_INVALID, "its disk of %llu bytes is larger than the instance's",
+		    (unsigned long long)size);
+	if (r == 0 && strcmp(image->format, "qcow2") == 0)
+		r = check_qcow2_opens(base, e);
 	if (r < 0)
-		return r;
+		return err_wrap(e, "image '%s'", image->image_id);
 	size = wanted > size ? wanted : (size + 511) & ~511ull;
 	c = cmd_new("qemu-img");
 	cmd_add(c, "create");

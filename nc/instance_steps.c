@@ -300,6 +300,11 @@ step_start(struct nc_step *s, struct err *e)
 	r = say(s, "preparing disks", false, e);
 	if (r == 0)
 		r = nc_disks_prepare(s->nc, s->i, e);
+	if (r == ERR_CORRUPT || r == ERR_INVALID) {
+		struct err why = *e;
+
+		return start_failed(s, "Server.InvalidImage", &why, e);
+	}
 	if (r == 0)
 		r = say(s, "starting guest", false, e);
 	if (r == 0)
