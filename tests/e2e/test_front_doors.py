@@ -38,7 +38,8 @@ def exchange(door, raw, timeout=10):
         "space-before-colon"])
 def test_malformed_framing(cloud, door, raw):
     answer = exchange(door, raw)
-    assert answer == b"" or re.match(rb"HTTP/1\.1 400 ", answer), answer[:80]
+    # What begins like TLS is answered by TLS (an alert); a body may be bad where no body was wanted (405).
+    assert answer == b"" or re.match(rb"HTTP/1\.1 40[05] |\x15\x03", answer), answer[:80]
     assert cloud.ec2.describe_regions()["Regions"]
 
 

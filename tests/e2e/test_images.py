@@ -99,7 +99,7 @@ def test_blob_damaged_in_the_store(cloud, tidy, bucket, registered):
 
 @pytest.mark.parametrize("image, code", [
     ("ami-00000000000000000", "InvalidAMIID.NotFound"),
-    ("emi-00000000", "InvalidAMIID.NotFound"),
+    ("ami-00000000", "InvalidAMIID.NotFound"),
     ("nonsense", "InvalidAMIID.Malformed"),
 ])
 def test_unknown_images_are_refused(cloud, image, code):
