@@ -1,0 +1,256 @@
+/* Blobs: what was written is read back, every flipped bit of a file is noticed, what is not kept
+ * goes. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+#include "base/id.h"
+#include "blob.h"
+#include "run/fd.h"
+#include "run/fs.h"
+
+struct fixture {
+	char directory[64];
+	struct blobs *blobs;
+};
+
+static int
+setup(void **state)
+{
+	struct fixture *f = xcalloc(1, sizeof(*f));
+	struct err e = { 0 };
+
+	(void)snprintf(f->directory, sizeof(f->directory), "/tmp/walrus-blob-XXXXXX");
+	assert_non_null(mkdtemp(f->directory));
+	assert_int_equal(blobs_open(f->directory, &f->blobs, &e), 0);
+	*state = f;
+	return 0;
+}
+
+static int
+remove_one(void *arg, const char *id, struct err *e)
+{
+	return blobs_remove(arg, id, e);
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *command = xasprintf("rm -rf '%s'", f->directory);
+
+	blobs_free(f->blobs);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+static char *
+bytes_of(size_t n)
+{
+	char *p = xmalloc(n + 1);
+
+	random_bytes(p, n);
+	return p;
+}
+
+/* In pieces of `piece` bytes; the writer is kept. */
+static struct blob_writer *
+write_blob(struct fixture *f, struct str bytes, size_t piece, struct blob *ret)
+{
+	struct blob_writer *w = blob_writer_new(f->blobs);
+	struct err e = { 0 };
+
+	while (bytes.n > 0) {
+		size_t n = bytes.n < piece ? bytes.n : piece;
+
+		assert_int_equal(blob_writer_add(w, (struct str){ bytes.p, n }, &e), 0);
+		bytes.p += n;
+		bytes.n -= n;
+	}
+	assert_int_equal(blob_writer_finish(w, ret, &e), 0);
+	return w;
+}
+
+static int
+read_all(
+    struct fixture *f, const struct blob *blob, uint64_t from, struct strbuf *out, struct err *e)
+{
+	_cleanup_(blob_reader_freep) struct blob_reader *reader = NULL;
+	int r = blob_reader_new(f->blobs, blob, &reader, e);
+
+	while (r == 0 && from < blob->size_bytes) {
+		_cleanup_free_ char *buffer = NULL;
+		struct str bytes;
+
+		r = blob_reader_read(reader, from, blob->size_bytes - from, &buffer, &bytes, e);
+		if (r == 0) {
+			strbuf_addstr(out, bytes);
+			from += bytes.n;
+		}
+	}
+	return r;
+}
+
+static void
+test_round_trip(void **state)
+{
+	static const size_t sizes[] = { 1, BLOB_INLINE_MAX, BLOB_INLINE_MAX + 1, BLOB_BLOCK - 1,
+		BLOB_BLOCK, BLOB_BLOCK + 1, 3 * BLOB_BLOCK + 5 };
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		_cleanup_free_ char *bytes = bytes_of(sizes[i]);
+		_cleanup_strbuf_ struct strbuf back = STRBUF_INIT, tail = STRBUF_INIT;
+		_cleanup_(blob_writer_freep) struct blob_writer *w = NULL;
+		struct blob blob;
+		struct err e = { 0 };
+
+		w = write_blob(f, (struct str){ bytes, sizes[i] }, 100003, &blob);
+		assert_int_equal(blob.size_bytes, sizes[i]);
+		assert_true((blob.id[0] != '\0') == (sizes[i] > BLOB_INLINE_MAX));
+		blob_writer_keep(w);
+		assert_int_equal(read_all(f, &blob, 0, &back, &e), 0);
+		assert_int_equal(back.n, sizes[i]);
+		assert_memory_equal(back.p, bytes, sizes[i]);
+		assert_int_equal(read_all(f, &blob, sizes[i] / 2, &tail, &e), 0);
+		assert_memory_equal(tail.p, bytes + sizes[i] / 2, sizes[i] - sizes[i] / 2);
+	}
+}
+
+static char *
+path_of(struct fixture *f, const struct blob *blob)
+{
+	return xasprintf("%s/%.2s/%.2s/%s", f->directory, blob->id, blob->id + 2, blob->id);
+}
+
+static void
+flip(const char *path, off_t offset, unsigned bit)
+{
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	unsigned char byte;
+
+	assert_int_equal(pread(fd, &byte, 1, offset), 1);
+	byte ^= (unsigned char)(1u << bit);
+	assert_int_equal(pwrite(fd, &byte, 1, offset), 1);
+}
+
+/* Every byte of the table and the trailer, and samples of the data. */
+static void
+test_flipped_bits(void **state)
+{
+	struct fixture *f = *state;
+	size_t size = 2 * BLOB_BLOCK + 77;
+	_cleanup_free_ char *bytes = bytes_of(size), *path = NULL;
+	_cleanup_(blob_writer_freep) struct blob_writer *w = NULL;
+	struct blob blob;
+	struct stat st;
+	struct err e = { 0 };
+
+	w = write_blob(f, (struct str){ bytes, size }, size, &blob);
+	blob_writer_keep(w);
+	path = path_of(f, &blob);
+	assert_int_equal(stat(path, &st), 0);
+	for (off_t at = 0; at < st.st_size; at += at < (off_t)size - 400000 ? 299993 : 1) {
+		_cleanup_strbuf_ struct strbuf back = STRBUF_INIT;
+
+		if (at > (off_t)size - 400000 && at < (off_t)size)
+			at = (off_t)size - 1;
+		flip(path, at, (unsigned)at % 8);
+		if (read_all(f, &blob, 0, &back, &e) != ERR_CORRUPT)
+			fail_msg("a flipped bit of byte %lld was not noticed", (long long)at);
+		flip(path, at, (unsigned)at % 8);
+	}
+	assert_int_equal(truncate(path, st.st_size - 1), 0);
+	{
+		_cleanup_strbuf_ struct strbuf back = STRBUF_INIT;
+
+		assert_int_equal(read_all(f, &blob, 0, &back, &e), ERR_CORRUPT);
+	}
+}
+
+static void
+test_another_file_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	size_t size = BLOB_BLOCK + 1;
+	_cleanup_free_ char *one = bytes_of(size), *other = bytes_of(size), *one_path = NULL,
+			    *other_path = NULL;
+	_cleanup_(blob_writer_freep) struct blob_writer *w = NULL, *v = NULL;
+	_cleanup_strbuf_ struct strbuf back = STRBUF_INIT;
+	struct blob first, second;
+	struct err e = { 0 };
+
+	w = write_blob(f, (struct str){ one, size }, size, &first);
+	v = write_blob(f, (struct str){ other, size }, size, &second);
+	blob_writer_keep(w);
+	blob_writer_keep(v);
+	one_path = path_of(f, &first);
+	other_path = path_of(f, &second);
+	assert_int_equal(rename(other_path, one_path), 0);
+	assert_int_equal(read_all(f, &first, 0, &back, &e), ERR_CORRUPT);
+	assert_int_equal(read_all(f, &second, 0, &back, &e), ERR_NOT_FOUND);
+}
+
+static int
+count(void *arg, const char *id, struct err *e)
+{
+	(*(unsigned *)arg)++;
+	return 0;
+}
+
+static unsigned
+count_files(struct fixture *f)
+{
+	unsigned n = 0;
+	struct err e = { 0 };
+
+	for (unsigned d = 0; d < 256; d++)
+		assert_int_equal(blobs_visit(f->blobs, d, count, &n, &e), 0);
+	return n;
+}
+
+static void
+test_what_is_not_kept_goes(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_free_ char *bytes = bytes_of(BLOB_BLOCK), *path = NULL;
+	struct blob blob;
+	struct blob_writer *w;
+	struct err e = { 0 };
+	unsigned before = count_files(f);
+
+	w = write_blob(f, (struct str){ bytes, BLOB_BLOCK }, BLOB_BLOCK, &blob);
+	path = path_of(f, &blob);
+	assert_true(fs_exists(path));
+	assert_int_equal(count_files(f), before); /* being written: nobody's business */
+	blob_writer_free(w);
+	assert_false(fs_exists(path));
+
+	w = write_blob(f, (struct str){ bytes, BLOB_BLOCK }, BLOB_BLOCK, &blob);
+	blob_writer_keep(w);
+	blob_writer_free(w);
+	assert_int_equal(count_files(f), before + 1);
+	for (unsigned d = 0; d < 256; d++)
+		assert_int_equal(blobs_visit(f->blobs, d, remove_one, f->blobs, &e), 0);
+	assert_int_equal(count_files(f), 0);
+	assert_int_equal(blobs_remove(f->blobs, blob.id, &e), 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_flipped_bits),
+		cmocka_unit_test(test_another_file_is_noticed),
+		cmocka_unit_test(test_what_is_not_kept_goes),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
