@@ -85,6 +85,19 @@ prefix_of(const char *type)
 	return "ami";
 }
 
+/* Eucalyptus writes emi-, eki-, eri- for the same ids: its clients may go on to. */
+static const char *
+without_alias(const char *id, struct arena *arena)
+{
+	char *same;
+
+	if (id[0] != 'e' || !id[1] || id[2] != 'i' || id[3] != '-')
+		return id;
+	same = arena_strdup(arena, id);
+	same[0] = 'a';
+	return same;
+}
+
 static bool
 is_image_id(const char *id)
 {
@@ -100,6 +113,7 @@ clc_image_get(struct store_tx *tx, const char *account_id, const char *image_id,
 {
 	int r;
 
+	image_id = without_alias(image_id, arena);
 	if (!id_is_valid(image_id, prefix_of(type)))
 		return err_set(e, ERR_IMAGE_MALFORMED, "Invalid id: \"%.100s\" (expecting \"%s-...\")",
 		    image_id, prefix_of(type));
@@ -445,10 +459,15 @@ int
 ec2_handle_describe_images(struct request *rq, const struct describe_images_in *in,
     struct describe_images_out *out, struct err *e)
 {
-	struct listing l = { .rq = rq, .in = in };
+	struct describe_images_in asked = *in;
+	struct listing l = { .rq = rq, .in = &asked };
 	struct page page;
 	int r;
 
+	asked.image_ids.items =
+	    arena_alloc(rq->arena, (in->image_ids.count + 1) * sizeof(*asked.image_ids.items));
+	for (size_t n = 0; n < in->image_ids.count; n++)
+		asked.image_ids.items[n] = without_alias(in->image_ids.items[n], rq->arena);
 	r = filters_check(image_filters, in->filters.items, in->filters.count, &image_shape, e);
 	if (r == 0)
 		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
@@ -482,6 +501,7 @@ deregister(struct store_tx *tx, void *arg, struct err *e)
 	struct clc_image image;
 	int r;
 
+	d->image_id = without_alias(d->image_id, d->rq->arena);
 	if (!is_image_id(d->image_id))
 		return err_set(e, ERR_IMAGE_MALFORMED, "Invalid id: \"%.100s\"", d->image_id);
 	r = clc_image_load(tx, d->image_id, d->rq->arena, &image, e);
