@@ -240,27 +240,37 @@ struct loop_call {
 struct loop_post {
 	struct lock lock;
 	pthread_cond_t ready;
-	struct loop_call *call; /* under lock; NULL: the caller has gone */
-	bool is_done;           /* under lock */
+	struct loop_call *call;  /* under lock; NULL: the caller has gone */
+	bool has_begun, is_done; /* under lock */
 };
+
+static void
+post_free(struct loop_post *p)
+{
+	lock_done(&p->lock);
+	pthread_cond_destroy(&p->ready);
+	free(p);
+}
 
 static void
 run_on_loop(void *arg)
 {
 	struct loop_post *p = arg;
-	bool is_orphan;
+	struct loop_call *call;
 
 	lock_take(&p->lock);
-	is_orphan = !p->call;
-	if (p->call)
-		p->call->result = p->call->fn(p->call, &p->call->err);
+	call = p->call;
+	p->has_begun = true;
+	lock_release(&p->lock);
+	if (!call) {
+		post_free(p);
+		return;
+	}
+	call->result = call->fn(call, &call->err);
+	lock_take(&p->lock);
 	p->is_done = true;
 	pthread_cond_signal(&p->ready);
 	lock_release(&p->lock);
-	if (is_orphan) {
-		lock_done(&p->lock);
-		free(p);
-	}
 }
 
 static bool
@@ -288,7 +298,7 @@ call_on_loop(struct loop_call *c, struct err *e)
 			(void)lock_wait(&p->lock, &p->ready, 200);
 		if (p->is_done)
 			break;
-		if (gives_up) {
+		if (gives_up && !p->has_begun) {
 			p->call = NULL;
 			lock_release(&p->lock);
 			return err_set(e, ERR_CANCELLED, "the node controller stops");
@@ -296,9 +306,7 @@ call_on_loop(struct loop_call *c, struct err *e)
 		lock_release(&p->lock);
 	}
 	lock_release(&p->lock);
-	lock_done(&p->lock);
-	pthread_cond_destroy(&p->ready);
-	free(p);
+	post_free(p);
 	if (c->result < 0 && e)
 		*e = c->err;
 	return c->result;

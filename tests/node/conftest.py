@@ -23,11 +23,10 @@ def tiny():
     """The tiny image's files: $MALLEE_TINY, else what tools/image makes."""
     directory = os.environ.get("MALLEE_TINY")
     if not directory:
-        directory = os.path.join(BUILD, "images/tiny")
-        if not os.path.exists(os.path.join(directory, "vmlinuz")):
-            subprocess.run([os.path.join(TOP, "tools/image"), "tiny", "--output", directory], check=True)
-    names = {"kernel": ["vmlinuz"], "ramdisk": ["initrd.img", "initrd"],
-             "image": ["root.ext4", "root.img"]}
+        directory = subprocess.run([os.path.join(TOP, "tools/image"), "tiny"], check=True,
+                                   stdout=subprocess.PIPE, text=True).stdout.strip().splitlines()[-1]
+    names = {"kernel": ["vmlinuz"], "ramdisk": ["initrd.img"],
+             "image": ["root.ext4"]}
     found = {}
     for kind, candidates in names.items():
         for name in candidates:
@@ -191,7 +190,8 @@ class Controller:
         return self.node.run("virsh", "-q", "list", "--all", "--name").split()
 
     def qemus(self):
-        return self.node.run("pgrep", "-c", "qemu-system", check=False).strip()
+        """How many guests run; the helper's probe and libvirt's are QEMU as well."""
+        return self.node.run("pgrep", "-c", "-f", "qemu-system.*guest=i-", check=False).strip()
 
     def logs(self):
         return "".join(f"--- {n}\n" + open(self.node.path(n), encoding="utf-8", errors="replace").read()[-6000:]
