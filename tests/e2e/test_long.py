@@ -1,6 +1,7 @@
 """What takes long: a minimal Debian from nothing, and a guest with cloud-init."""
 import glob
 import os
+import re
 import shutil
 import subprocess
 
@@ -57,6 +58,52 @@ def minimal_debian(tmp_path_factory):
     yield tree, base
     proc.kill([int(pid) for pid in os.listdir("/proc") if pid.isdigit() and root_of(pid).startswith(tree)])
     shutil.rmtree(tree, ignore_errors=True)
+
+
+def documented(heading):
+    """The commands that docs/install.md gives below a heading: its indented lines, as they stand there."""
+    with open(os.path.join(TOP, "docs/install.md"), encoding="utf-8") as file:
+        section = re.split(r"(?m)^## ", file.read())
+    body = next(s for s in section if s.startswith(heading))
+    return "\n".join(line[4:] for line in body.splitlines() if line.startswith("    "))
+
+
+# Sections 2 to 4 of docs/install.md, where no systemd runs: daemons are started by hand, as their user, in a network
+# namespace of their own.
+FIRST_DAEMONS = r"""
+ip link set lo up
+cd /
+as_mallee() { setpriv --reuid mallee --regid mallee --init-groups -- "$@"; }
+sed -i 's,^#advertise = .*,advertise = https://127.0.0.1:8774,' /etc/mallee/cc.conf
+mkdir -p /run/mallee/clc /run/mallee/cc
+chown mallee: /run/mallee/clc /run/mallee/cc
+as_mallee mallee-admin init | sed 's/SECRET.*/SECRET/'
+as_mallee mallee-clc --config /etc/mallee/clc.conf & clc=$!
+until as_mallee mallee-admin status; do kill -0 $clc; sleep 0.2; done
+token=$(mallee-admin token cc zone-a)
+( until [ -e /var/lib/mallee/cc/trust/peer.conf ]; do sleep 0.1; done
+  exec setpriv --reuid mallee --regid mallee --init-groups -- mallee-cc --config /etc/mallee/cc.conf ) &
+as_mallee mallee-cc join https://127.0.0.1:8773 $token 60
+mallee-admin peers
+kill $(pidof mallee-cc mallee-clc)
+wait
+"""
+
+
+def test_documented_installation_in_a_minimal_debian(minimal_debian):
+    """Build, `make install`, user and directories, init, a token and a daemon that joins: word for word."""
+    tree, base = minimal_debian
+    page = documented("2. ") + documented("3. ")
+    for said in ("mallee-admin init", "mallee-admin token cc zone-a", "join https://"):
+        assert said in page, f"docs/install.md has '{said}' no more: change this test with it"
+    with open(f"{tree}/root/first-daemons", "w", encoding="utf-8") as file:
+        file.write(FIRST_DAEMONS)
+    said = in_chroot(tree, "export SYSTEMD_OFFLINE=1; apt-get -q update; "
+                     "apt-get -q install -y --no-install-recommends systemd; cd /root/mallee\n"
+                     + documented("1. ") + "\nunshare --net /bin/bash -ex /root/first-daemons",
+                     str(base / "install.log"), 3600)
+    assert "in service" in said
+    assert re.search(r"(?m)^cc-\w+ .*zone-a", said), said[-2000:]
 
 
 def test_quickstart_in_a_minimal_debian(minimal_debian):
