@@ -78,14 +78,14 @@ sed -i 's,^#advertise = .*,advertise = https://127.0.0.1:8774,' /etc/mallee/cc.c
 mkdir -p /run/mallee/clc /run/mallee/cc
 chown mallee: /run/mallee/clc /run/mallee/cc
 as_mallee mallee-admin init | sed 's/SECRET.*/SECRET/'
-as_mallee mallee-clc --config /etc/mallee/clc.conf & clc=$!
+setpriv --reuid mallee --regid mallee --init-groups -- mallee-clc --config /etc/mallee/clc.conf & clc=$!
 until as_mallee mallee-admin status; do kill -0 $clc; sleep 0.2; done
 token=$(mallee-admin token cc zone-a)
 ( until [ -e /var/lib/mallee/cc/trust/peer.conf ]; do sleep 0.1; done
-  exec setpriv --reuid mallee --regid mallee --init-groups -- mallee-cc --config /etc/mallee/cc.conf ) &
+  exec setpriv --reuid mallee --regid mallee --init-groups -- mallee-cc --config /etc/mallee/cc.conf ) & cc=$!
 as_mallee mallee-cc join https://127.0.0.1:8773 $token 60
 mallee-admin peers
-kill $(pidof mallee-cc mallee-clc)
+kill $cc $clc
 wait
 """
 
