@@ -50,6 +50,7 @@ reader_unref(struct changes_reader *r)
 	if (atomic_fetch_sub(&r->refs, 1) != 1)
 		return;
 	rpc_peer_free(r->peer);
+	rpc_unref(r->rpc);
 	lock_done(&r->lock);
 	(void)pthread_cond_destroy(&r->idle);
 	free(r);
@@ -255,6 +256,7 @@ changes_reader_new(
 	rpc_peer_ref(peer);
 	r->peer = peer;
 	r->rpc = rpc_peer_rpc(peer);
+	rpc_ref(r->rpc); /* an apply that ends while the daemon stops still posts to its loop */
 	r->workers = workers;
 	r->options = *options;
 	lock_init(&r->lock, LOCK_CHANGES);
