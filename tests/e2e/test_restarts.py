@@ -1,10 +1,21 @@
 """Daemons die at bad moments; what was acknowledged happens, once, and guests never notice."""
+import glob
+import os
 import subprocess
 import threading
 import time
 
 import pytest
-from cloud import eventually, hosts
+from cloud import daemons, eventually, hosts
+
+
+@pytest.fixture(autouse=True)
+def everything_runs_again(cloud):
+    """A test that failed half way leaves no daemon dead and no cable cut."""
+    yield
+    hosts.heal(cloud.model)
+    for one in daemons.units(cloud.model):
+        daemons.start(cloud.model, one)
 
 
 class Ping:
@@ -64,11 +75,12 @@ def test_clc_dead_for_the_whole_boot(cloud, tidy):
 
 
 def console_on_node(cloud, instance_id):
+    """Straight from the nodes' files, when there is no API to ask."""
     text = ""
     for host in cloud.model.hosts:
-        if host.kind == "node":
-            text += cloud.on(host.name, "sh", "-c", f"cat /run/mallee/*/console/{instance_id}* "
-                             f"{hosts.directory(cloud.model, host)}/*/console/{instance_id}* 2>/dev/null", check=False)
+        for path in glob.glob(os.path.join(hosts.directory(cloud.model, host), "*/consoles", f"{instance_id}*")):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                text += file.read()
     return text
 
 

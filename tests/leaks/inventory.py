@@ -83,8 +83,7 @@ def of_node(cloud, node, live, leaks):
         if word.count(".") == 3 and word not in public:
             leak(f"public address {word}")
     state = hosts.directory(cloud.model, node)
-    for path in sorted(glob.glob(f"{state}/*/instances/*") + glob.glob(f"{state}/*/console/*")
-                       + glob.glob(f"/proc/{hosts.init_pid(cloud.model, node.name)}/root/run/mallee/*/console/*")):
+    for path in sorted(glob.glob(f"{state}/*/instances/*") + glob.glob(f"{state}/*/consoles/*")):
         for instance in INSTANCE.findall(os.path.basename(path)):
             if instance not in live:
                 leak(f"file {path}")

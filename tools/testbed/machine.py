@@ -1,6 +1,10 @@
 """What the machine must have before a cloud can come up, and the build. Every lack is named with its cure."""
+import collections
+import fcntl
 import os
 import shutil
+import subprocess
+import time
 
 from . import term
 from .term import Failure, run, say
@@ -75,10 +79,29 @@ def check(state):
                       "make room or choose another directory with --state")
 
 
+def make(jobs):
+    """Runs make, saying now and then how far it is; fails with what it said last."""
+    said, done, last = collections.deque(maxlen=8), 0, time.monotonic()
+    with subprocess.Popen(["make", "--no-print-directory", jobs], cwd=TOP, stdin=subprocess.DEVNULL, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace") as process:
+        for line in process.stdout:
+            said.append(line.strip())
+            done += line.startswith("  CC ")
+            if time.monotonic() - last > 10:
+                last = time.monotonic()
+                say(f"  {done} files compiled; {line.strip()[:80]}")
+    if process.returncode:
+        wrong = [line for line in said if "rror" in line] or list(said)
+        raise Failure(f"the build failed: {'; '.join(wrong[-3:])}; see it all with: make")
+
+
 def build(root):
     """Builds the tree and installs it below root, as a package would."""
     jobs = f"-j{os.cpu_count() or 1}"
     say("building")
-    run("make", "--no-print-directory", jobs, cwd=TOP, timeout=3600)
-    os.makedirs(root, mode=0o755, exist_ok=True)
-    run("make", "--no-print-directory", "install", f"DESTDIR={root}", "PREFIX=/usr", cwd=TOP, timeout=600)
+    os.makedirs(os.path.join(TOP, "build"), exist_ok=True)
+    with open(os.path.join(TOP, "build/.lock"), "a", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several clouds may come up from one tree
+        make(jobs)
+        os.makedirs(root, mode=0o755, exist_ok=True)
+        run("make", "--no-print-directory", "install", f"DESTDIR={root}", "PREFIX=/usr", cwd=TOP, timeout=600)
