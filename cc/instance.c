@@ -509,6 +509,21 @@ cc_instance_report(struct store_tx *tx, const char *node_id, const struct instan
 		     : outbox_add(tx, "instance", i.instance_id, i.account_id, report->state, e);
 }
 
+int
+cc_instance_lost(struct store_tx *tx, const struct cc_instance *i, struct err *e)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct instance_report report;
+
+	cc_instance_to_report(i, &report);
+	report.state = "gone";
+	report.reason_code = "Server.InternalError";
+	report.reason_message = "Server.InternalError: its node knows nothing of it any more";
+	report.step = NULL;
+	report.has_since = false;
+	return cc_instance_report(tx, i->node_id, &report, arena, e);
+}
+
 /* -- GetConsoleOutput -- */
 
 struct lookup {

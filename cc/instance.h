@@ -29,6 +29,8 @@ int cc_instance_forget(struct store *s, const char *instance_id, struct arena *a
  * nodes. */
 int cc_instance_report(struct store_tx *tx, const char *node_id,
     const struct instance_report *report, struct arena *arena, struct err *e);
+/* Its node knows nothing of it any more: it is gone. */
+int cc_instance_lost(struct store_tx *tx, const struct cc_instance *i, struct err *e);
 /* The record as it goes to the node. */
 int cc_instance_spec(
     const struct cc_instance *i, struct arena *arena, struct instance_spec *ret, struct err *e);

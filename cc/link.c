@@ -81,6 +81,7 @@ struct mark {
 	struct node *node;
 	const struct vpc_spec *vpc;
 	const struct cc_instance *instance;
+	bool is_lost;
 };
 
 static int
@@ -101,6 +102,8 @@ mark_instance(struct store_tx *tx, void *arg, struct err *e)
 	int r =
 	    store_exec(tx, Q_INSTANCE_PUT_DONE, &changed, e, i->instance_id, i->serial, i->to_put);
 
+	if (r == 0 && changed && m->is_lost)
+		return cc_instance_lost(tx, i, e);
 	if (r < 0 || changed == 0 || i->to_put != PUT_FORGET)
 		return r;
 	return store_exec(tx, Q_INSTANCE_DELETE, NULL, e, i->instance_id);
@@ -148,9 +151,11 @@ put_instance(struct node *n, const struct cc_instance *i, struct arena *arena, s
 	int r = i->to_put == PUT_FORGET ? send_forget(n, i, arena, e)
 					: send_spec(n, i, false, arena, e);
 
-	if (r == ERR_STALE) {
-		/* The node is ahead: this store is older than its. Its news say where it is. */
-		log_warn(n->cc->log, "instance.stale", "instance=%s node=%s reason=\"%s\"",
+	/* The node is ahead, and its news say where; or it has lost what it had. Saying it again is
+	 * no use. */
+	m.is_lost = r == ERR_NOT_FOUND && i->to_put == PUT_SPEC;
+	if (r == ERR_STALE || m.is_lost) {
+		log_warn(n->cc->log, "instance.refused", "instance=%s node=%s reason=\"%s\"",
 		    i->instance_id, n->node_id, e->text);
 		err_clear(e);
 		r = 0;
@@ -441,16 +446,24 @@ is_linked(struct cc_nodes *all, const struct cc_node *row)
 	return false;
 }
 
-/* On the loop. */
+/* On the loop, to which timers belong. */
 static void
 free_retired(void *arg)
 {
+	VEC(struct node) ended = { 0 }; /* only what is to be freed */
 	struct cc_nodes *all = arg;
 	struct node *n, *following;
 
-	/* Nobody but the loop looks at these members, and only the loop removes. */
-	LIST_FOREACH (&all->retired, n, following, link)
-		node_retire(n);
+	lock_take(&all->lock);
+	LIST_FOREACH (&all->retired, n, following, link) {
+		struct node parts = { .reader = TAKE(n->reader), .put = TAKE(n->put) };
+
+		vec_add(&ended, parts);
+	}
+	lock_release(&all->lock);
+	VEC_FOREACH (&ended, parts)
+		node_retire(parts);
+	vec_done(&ended);
 }
 
 /* Only this one changes the list. Links end and begin without the lock: that may take a while. */

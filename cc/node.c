@@ -159,20 +159,12 @@ cc_node_compare(struct store_tx *tx, const char *node_id, const struct report_se
 
 	*ret_lost = 0;
 	VEC_FOREACH (&all, i) {
-		struct instance_report report;
-
 		if (r < 0)
 			break;
 		if (i->to_put != PUT_NOTHING || i->holds == HOLDS_NOTHING ||
 		    is_named(set, i->instance_id))
 			continue;
-		cc_instance_to_report(i, &report);
-		report.state = "gone";
-		report.reason_code = "Server.InternalError";
-		report.reason_message =
-		    "Server.InternalError: its node knows nothing of it any more";
-		report.step = NULL;
-		r = cc_instance_report(tx, node_id, &report, arena, e);
+		r = cc_instance_lost(tx, i, e);
 		++*ret_lost;
 	}
 	vec_done(&all);

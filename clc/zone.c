@@ -1,6 +1,7 @@
-/* Links to the zones. Putting is level-triggered: rows say what a zone has not been told yet, a run tells
- * it in order (nodes, networks, instances), and marks a row only if it is still the one that was sent.
- * Losing any message or restarting any daemon at any point just means telling it again. */
+/* Links to the zones. Putting is level-triggered: rows say what a zone has not been told yet, a run
+ * tells it in order (nodes, networks, instances), and marks a row only if it is still the one that
+ * was sent. Losing any message or restarting any daemon at any point just means telling it again.
+ */
 #include "zone.h"
 
 #include "base/clock.h"
@@ -13,6 +14,7 @@
 
 #include "instance.h"
 #include "vpc.h"
+#include "zone_news.h"
 
 #define PUT_INTERVAL_MS 10000
 #define PUT_BATCH 64
@@ -35,8 +37,9 @@ struct peer { /* a daemon we call: cc, sc or walrus */
 struct clc_zones {
 	struct clc *clc;
 	struct lock lock;
-	struct list peers; /* under lock; a peer's own members never change */
-	struct list retired; /* under lock: no longer called, freed at the end, because calls may be under way */
+	struct list peers;   /* under lock; a peer's own members never change */
+	struct list retired; /* under lock: no longer called, freed at the end, because calls may be
+				under way */
 	struct reconciler *refresh;
 };
 
@@ -72,7 +75,8 @@ read_nodes(struct store_tx *tx, struct put_batch *b, struct err *e)
 		return 0;
 	r = store_query(tx, Q_PEERS_OF_ZONE, &rows, e, "nc", b->zone);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		struct peer_record record = { .peer_id = arena_strdup(b->arena, store_text(rows, 0)),
+		struct peer_record record = { .peer_id =
+						  arena_strdup(b->arena, store_text(rows, 0)),
 			.role = "nc",
 			.url = arena_strdup(b->arena, store_text(rows, 3)),
 			.fingerprint = arena_strdup(b->arena, store_text(rows, 4)) };
@@ -101,6 +105,19 @@ read_vpcs(struct store_tx *tx, struct put_batch *b, struct err *e)
 	return r < 0 ? r : 0;
 }
 
+/* Of one that is to be forgotten as well: a zone that does not know of its end is told so first. */
+static int
+read_spec(struct store_tx *tx, struct put_batch *b, struct clc_instance *i, struct err *e)
+{
+	struct instance_spec *spec = &b->specs[b->instance_count];
+	int r = clc_instance_spec(tx, b->clc, i, b->arena, spec, e);
+
+	spec->node_id = i->node_id;
+	spec->has_has_run = true;
+	spec->has_run = i->node_id && (i->generation > 1 || i->boot_count > 0);
+	return r;
+}
+
 static int
 read_instances(struct store_tx *tx, struct put_batch *b, struct err *e)
 {
@@ -111,11 +128,9 @@ read_instances(struct store_tx *tx, struct put_batch *b, struct err *e)
 		struct clc_instance *i = &b->instances[b->instance_count];
 
 		clc_instance_read(rows, b->arena, i);
-		if (i->to_put == PUT_SPEC) {
-			r = clc_instance_spec(tx, b->clc, i, b->arena, &b->specs[b->instance_count], e);
-			if (r < 0)
-				return err_wrap(e, "instance '%s'", i->instance_id);
-		}
+		r = read_spec(tx, b, i, e);
+		if (r < 0)
+			return err_wrap(e, "instance '%s'", i->instance_id);
 		b->instance_count++;
 	}
 	return r < 0 ? r : 0;
@@ -138,7 +153,6 @@ struct mark {
 	const struct put_batch *batch;
 	const struct clc_instance *instance;
 	const struct vpc_spec *vpc;
-	const struct instance_report *report;
 };
 
 static int
@@ -147,8 +161,9 @@ mark_nodes(struct store_tx *tx, void *arg, struct err *e)
 	const struct put_batch *b = arg;
 	int r = lease_check(tx, "zones", b->lease_epoch, e);
 
-	return r < 0 ? r :
-		       store_exec(tx, Q_ZONE_NODES_PUT, NULL, e, b->zone, (int64_t)b->nodes.revision);
+	return r < 0
+		   ? r
+		   : store_exec(tx, Q_ZONE_NODES_PUT, NULL, e, b->zone, (int64_t)b->nodes.revision);
 }
 
 static int
@@ -157,8 +172,8 @@ mark_vpc(struct store_tx *tx, void *arg, struct err *e)
 	const struct mark *m = arg;
 	int r = lease_check(tx, "zones", m->batch->lease_epoch, e);
 
-	return r < 0 ? r :
-		       store_exec(tx, Q_VPC_PUT_SET, NULL, e, m->vpc->vpc_id, m->batch->zone,
+	return r < 0 ? r
+		     : store_exec(tx, Q_VPC_PUT_SET, NULL, e, m->vpc->vpc_id, m->batch->zone,
 			   (int64_t)m->vpc->revision);
 }
 
@@ -171,35 +186,53 @@ mark_instance(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0)
 		r = store_exec(tx, Q_INSTANCE_PUT_DONE, NULL, e, m->instance->instance_id,
 		    m->instance->revision, m->instance->to_put);
-	if (r == 0 && m->report)
-		r = clc_instance_report(tx, m->report, e);
+	return r;
+}
+
+/* The state in the answer is not used: it comes through Changes as well, and there in order. */
+static int
+send_spec(struct peer *p, struct put_batch *b, size_t n, struct err *e)
+{
+	struct rpc_context context = { .account_id = b->instances[n].account_id };
+	struct cc_put_instance_in in = { .spec = &b->specs[n] };
+	struct instance_report report = { 0 };
+
+	return rpc_call(p->rpc, &cc_put_instance, &context, &in, &report, b->arena, CALL_MS, e);
+}
+
+static int
+send_forget(struct peer *p, struct put_batch *b, size_t n, struct err *e)
+{
+	struct rpc_context context = { .account_id = b->instances[n].account_id };
+	struct cc_forget_instance_in in = { .instance_id = b->instances[n].instance_id };
+	struct err ignored = { 0 };
+	struct empty nothing;
+	int r =
+	    rpc_call(p->rpc, &cc_forget_instance, &context, &in, &nothing, b->arena, CALL_MS, e);
+
+	if (r == ERR_CONFLICT) /* the zone did not know of its end; it is asked again */
+		(void)send_spec(p, b, n, &ignored);
 	return r;
 }
 
 static int
 put_instance(struct peer *p, struct put_batch *b, size_t n, struct err *e)
 {
-	struct clc *clc = p->clc;
 	struct clc_instance *i = &b->instances[n];
 	struct mark m = { .batch = b, .instance = i };
-	struct rpc_context context = { .request_id = NULL, .account_id = i->account_id };
-	struct instance_report report = { 0 };
-	int r;
+	int r = i->to_put == PUT_FORGET ? send_forget(p, b, n, e) : send_spec(p, b, n, e);
 
-	if (i->to_put == PUT_FORGET) {
-		struct cc_forget_instance_in in = { .instance_id = i->instance_id };
-		struct empty nothing;
-
-		r = rpc_call(p->rpc, &cc_forget_instance, &context, &in, &nothing, b->arena, CALL_MS, e);
-	} else {
-		struct cc_put_instance_in in = { .spec = &b->specs[n] };
-
-		r = rpc_call(p->rpc, &cc_put_instance, &context, &in, &report, b->arena, CALL_MS, e);
-		m.report = &report;
+	if (r == ERR_STALE && i->to_put == PUT_SPEC) {
+		/* The zone is ahead: this store is an older copy. The zone's news say where it is.
+		 */
+		log_warn(p->clc->log, "instance.stale", "instance=%s zone=%s reason=\"%s\"",
+		    i->instance_id, p->zone, e->text);
+		err_clear(e);
+		r = 0;
 	}
 	if (r < 0)
 		return err_wrap(e, "instance '%s'", i->instance_id);
-	return store_write(clc->store, mark_instance, &m, e);
+	return store_write(p->clc->store, mark_instance, &m, e);
 }
 
 static int
@@ -268,27 +301,11 @@ struct news {
 };
 
 static int
-write_node(struct store_tx *tx, const char *zone, const struct node_report *n, struct err *e)
-{
-	return store_exec(tx, Q_NODE_PUT, NULL, e, n->node_id, zone, n->state, n->reason, n->hypervisor,
-	    (int64_t)n->vcpus, (int64_t)n->memory_mib, (int64_t)n->disk_gib, (int64_t)n->vcpus_used,
-	    (int64_t)n->memory_mib_used, (int64_t)n->disk_gib_used, n->last_seen);
-}
-
-static int
 write_news(struct store_tx *tx, void *arg, struct err *e)
 {
 	const struct news *news = arg;
-	const struct report_set *set = news->set;
-	int r = 0;
 
-	for (size_t n = 0; r == 0 && n < set->nodes.count; n++)
-		r = write_node(tx, news->zone, &set->nodes.items[n], e);
-	for (size_t n = 0; r == 0 && n < set->instances.count; n++)
-		r = clc_instance_report(tx, &set->instances.items[n], e);
-	return r == 0 ? store_exec(tx, Q_ZONE_REPORT_SET, NULL, e, news->zone, (int64_t)set->epoch,
-			    (int64_t)set->revision) :
-			r;
+	return clc_zone_news(tx, news->zone, store_epoch(news->clc->store), news->set, e);
 }
 
 static int
@@ -318,8 +335,8 @@ link_changed(void *arg, bool up, const struct err *why)
 		if (p->put)
 			reconciler_poke(p->put);
 	} else {
-		log_warn(p->clc->log, "peer.down", "peer=%s role=%s reason=\"%s\"", p->peer_id, p->role,
-		    why ? why->text : "");
+		log_warn(p->clc->log, "peer.down", "peer=%s role=%s reason=\"%s\"", p->peer_id,
+		    p->role, why ? why->text : "");
 	}
 }
 
@@ -342,7 +359,8 @@ probe_peer(void *arg, uint32_t *ret_again_ms, struct err *e)
 	int r;
 
 	if (strcmp(p->role, "sc") == 0)
-		r = rpc_call(p->rpc, &sc_describe_storage, NULL, &nothing, &storage, arena, CALL_MS, e);
+		r = rpc_call(
+		    p->rpc, &sc_describe_storage, NULL, &nothing, &storage, arena, CALL_MS, e);
 	else
 		r = rpc_call(p->rpc, &walrus_hello, NULL, &in, &hello, arena, CALL_MS, e);
 	if ((r == 0) != was_up)
@@ -393,7 +411,8 @@ peer_start(struct clc *clc, struct peer *p, uint64_t epoch, uint64_t revision)
 		p->put = reconciler_new(loop, workers, "clc", name, PUT_INTERVAL_MS, put_zone, p);
 		p->reader = changes_reader_new(p->rpc, workers, &options);
 	} else {
-		_cleanup_free_ char *name = xasprintf("%s %s", p->role, p->zone ? p->zone : p->peer_id);
+		_cleanup_free_ char *name =
+		    xasprintf("%s %s", p->role, p->zone ? p->zone : p->peer_id);
 
 		p->probe =
 		    reconciler_new(loop, workers, "clc", name, PROBE_INTERVAL_MS, probe_peer, p);
@@ -405,6 +424,10 @@ struct known_peer {
 	uint64_t epoch, revision;
 };
 typedef VEC(struct known_peer) peer_vec;
+struct peer_list {
+	struct clc *clc;
+	peer_vec found;
+};
 
 static char *
 dup_or_null(const char *s)
@@ -416,7 +439,8 @@ static int
 read_peers(struct store_tx *tx, void *arg, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	peer_vec *found = arg;
+	struct peer_list *list = arg;
+	uint64_t own_epoch = store_epoch(list->clc->store);
 	int r = store_query(tx, Q_PEERS_CALLED, &rows, e);
 
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
@@ -428,11 +452,17 @@ read_peers(struct store_tx *tx, void *arg, struct err *e)
 		k.peer->zone = dup_or_null(store_text(rows, 2));
 		k.peer->url = xstrdup(store_text(rows, 3));
 		k.peer->fingerprint = xstrdup(store_text(rows, 4));
-		k.epoch = (uint64_t)store_int(rows, 5);
+		k.epoch = clc_zone_kept_epoch(own_epoch, (uint64_t)store_int(rows, 5));
 		k.revision = (uint64_t)store_int(rows, 6);
-		vec_add(found, k);
+		vec_add(&list->found, k);
 	}
 	return r;
+}
+
+static bool
+is_same(const struct peer *a, const struct peer *b)
+{
+	return strings_equal(a->peer_id, b->peer_id) && strings_equal(a->url, b->url);
 }
 
 static struct peer *
@@ -441,46 +471,87 @@ find_same(struct clc_zones *z, const struct peer *wanted)
 	struct peer *p, *following;
 
 	LIST_FOREACH (&z->peers, p, following, link)
-		if (strings_equal(p->peer_id, wanted->peer_id) && strings_equal(p->url, wanted->url))
+		if (is_same(p, wanted))
 			return p;
 	return NULL;
 }
 
-/* Starts links to peers that are new or moved, ends those to peers that are no more. */
+static bool
+is_found(const peer_vec *found, const struct peer *p)
+{
+	VEC_FOREACH (found, k)
+		if (is_same(k->peer, p))
+			return true;
+	return false;
+}
+
+/* On the loop, to which timers belong. */
+static void
+free_retired(void *arg)
+{
+	VEC(struct peer) ended = { 0 }; /* only what is to be freed */
+	struct clc_zones *z = arg;
+	struct peer *p, *following;
+
+	lock_take(&z->lock);
+	LIST_FOREACH (&z->retired, p, following, link) {
+		struct peer parts = {
+			.reader = TAKE(p->reader), .put = TAKE(p->put), .probe = TAKE(p->probe)
+		};
+
+		vec_add(&ended, parts);
+	}
+	lock_release(&z->lock);
+	VEC_FOREACH (&ended, parts)
+		peer_retire(parts);
+	vec_done(&ended);
+}
+
+/* Links end without the lock: what is under way may take a while. */
+static void
+retire(struct clc_zones *z, struct peer *p)
+{
+	lock_take(&z->lock);
+	list_remove(&p->link);
+	lock_release(&z->lock);
+	changes_reader_stop(p->reader);
+	reconciler_stop(p->put);
+	reconciler_stop(p->probe);
+	lock_take(&z->lock);
+	list_add_tail(&z->retired, &p->link);
+	lock_release(&z->lock);
+}
+
+/* Starts links to peers that are new or moved, ends those to peers that are no more. Only this one
+ * changes the list. */
 static int
 refresh(void *arg, uint32_t *ret_again_ms, struct err *e)
 {
 	struct clc_zones *z = arg;
 	struct peer *p, *following;
-	peer_vec found = { 0 };
+	struct peer_list list = { .clc = z->clc };
+	bool has_retired = false;
 	int r;
 
-	r = store_read(z->clc->store, read_peers, &found, e);
-	lock_take(&z->lock);
-	if (r == 0 && !list_is_empty(&z->peers)) {
-		LIST_FOREACH (&z->peers, p, following, link) {
-			bool keep = false;
-
-			VEC_FOREACH (&found, k)
-				keep = keep || (strings_equal(k->peer->peer_id, p->peer_id) &&
-						   strings_equal(k->peer->url, p->url));
-			if (!keep) {
-				list_remove(&p->link);
-				list_add_tail(&z->retired, &p->link);
-				peer_retire(p);
-			}
+	r = store_read(z->clc->store, read_peers, &list, e);
+	LIST_FOREACH (&z->peers, p, following, link)
+		if (r == 0 && !is_found(&list.found, p)) {
+			retire(z, p);
+			has_retired = true;
 		}
-	}
-	VEC_FOREACH (&found, k) {
+	VEC_FOREACH (&list.found, k) {
 		if (r < 0 || find_same(z, k->peer)) {
 			peer_free(k->peer);
 			continue;
 		}
-		list_add_tail(&z->peers, &k->peer->link);
 		peer_start(z->clc, k->peer, k->epoch, k->revision);
+		lock_take(&z->lock);
+		list_add_tail(&z->peers, &k->peer->link);
+		lock_release(&z->lock);
 	}
-	lock_release(&z->lock);
-	vec_done(&found);
+	if (has_retired)
+		loop_post(daemon_loop(z->clc->daemon), free_retired, z);
+	vec_done(&list.found);
 	return r;
 }
 
@@ -494,8 +565,8 @@ clc_zones_new(struct clc *clc, struct clc_zones **ret, struct err *e)
 	list_init(&z->peers);
 	list_init(&z->retired);
 	*ret = clc->zones = z;
-	z->refresh = reconciler_new(daemon_loop(clc->daemon), daemon_workers(clc->daemon), "clc", "peers",
-	    60000, refresh, z);
+	z->refresh = reconciler_new(daemon_loop(clc->daemon), daemon_workers(clc->daemon), "clc",
+	    "peers", 60000, refresh, z);
 	return 0;
 }
 
@@ -535,7 +606,8 @@ clc_zones_poke(struct clc *clc, const char *zone)
 
 /* -- calls on behalf of a user -- */
 
-/* A peer of that role (and zone) to call. It stays valid: links that are no more are only retired. */
+/* A peer of that role (and zone) to call. It stays valid: links that are no more are only retired.
+ */
 static struct rpc_peer *
 find_rpc(struct clc *clc, const char *role, const char *zone)
 {
@@ -550,8 +622,8 @@ find_rpc(struct clc *clc, const char *role, const char *zone)
 }
 
 int
-clc_zones_walrus_url(struct store_tx *tx, struct clc *clc, struct arena *arena, char **ret_url,
-    struct err *e)
+clc_zones_walrus_url(
+    struct store_tx *tx, struct clc *clc, struct arena *arena, char **ret_url, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int r;
@@ -591,7 +663,8 @@ clc_zones_console(struct clc *clc, const char *zone, const struct rpc_context *c
 	int r;
 
 	if (!peer)
-		return err_set(e, ERR_SERVICE_UNAVAILABLE, "zone '%s' has no cluster controller", zone);
+		return err_set(
+		    e, ERR_SERVICE_UNAVAILABLE, "zone '%s' has no cluster controller", zone);
 	r = rpc_call(peer, &cc_get_console_output, context, &in, &out, arena, CALL_MS, e);
 	if (r < 0)
 		return r;

@@ -203,6 +203,9 @@ put_new(struct store_tx *tx, struct put *p, struct err *e)
 	struct instance_record *i = p->ret;
 	int r;
 
+	if (p->spec->has_run && !is(p->spec->wanted, "terminated"))
+		return err_set(e, ERR_NOT_FOUND, "'%s' has run before, but is not on this node",
+		    p->spec->instance_id);
 	*i = (struct instance_record){ .instance_id = p->spec->instance_id,
 		.generation = p->spec->generation,
 		.spec = p->spec,
