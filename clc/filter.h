@@ -19,3 +19,7 @@ int filters_check_size(const struct filter *filters, size_t count, struct err *e
 /* Whether a reply struct passes all filters. */
 bool filters_match(const struct filter_path *paths, const struct filter *filters, size_t count,
     const struct shape *shape, const void *item);
+
+/* The tables, each of the shape that its Describe call answers. */
+extern const struct filter_path instance_filters[], image_filters[], key_pair_filters[], region_filters[],
+    zone_filters[], instance_type_filters[], vpc_filters[], subnet_filters[], group_filters[];

@@ -1,6 +1,7 @@
-/* RegisterImage records what an object is (size, digest, format), so that a node can verify the bytes it
- * gets and nothing is ever probed. A kernel or ramdisk is registered with KernelId or RamdiskId "true", as
- * Eucalyptus' manifests say it. A key that ends in ".qcow2" is a qcow2 file, every other a raw one. */
+/* RegisterImage records what an object is (size, digest, format), so that a node can verify the
+ * bytes it gets and nothing is ever probed. A kernel or ramdisk is registered with KernelId or
+ * RamdiskId "true", as Eucalyptus' manifests say it. A key that ends in ".qcow2" is a qcow2 file,
+ * every other a raw one. */
 #include "image.h"
 
 #include "base/clock.h"
@@ -55,8 +56,8 @@ not_found(const char *image_id, struct err *e)
 }
 
 int
-clc_image_load(struct store_tx *tx, const char *image_id, struct arena *arena, struct clc_image *ret,
-    struct err *e)
+clc_image_load(struct store_tx *tx, const char *image_id, struct arena *arena,
+    struct clc_image *ret, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int r = store_query_one(tx, Q_IMAGE_BY_ID, &rows, "image", e, image_id);
@@ -115,16 +116,16 @@ clc_image_get(struct store_tx *tx, const char *account_id, const char *image_id,
 
 	image_id = without_alias(image_id, arena);
 	if (!id_is_valid(image_id, prefix_of(type)))
-		return err_set(e, ERR_IMAGE_MALFORMED, "Invalid id: \"%.100s\" (expecting \"%s-...\")",
-		    image_id, prefix_of(type));
+		return err_set(e, ERR_IMAGE_MALFORMED,
+		    "Invalid id: \"%.100s\" (expecting \"%s-...\")", image_id, prefix_of(type));
 	r = clc_image_load(tx, image_id, arena, ret, e);
 	if (r < 0)
 		return r;
 	if (!ret->is_public && strcmp(ret->account_id, account_id) != 0)
 		return not_found(image_id, e);
 	if (ret->is_deregistered)
-		return err_set(e, ERR_IMAGE_UNAVAILABLE, "The image ID '%s' is no longer available",
-		    image_id);
+		return err_set(
+		    e, ERR_IMAGE_UNAVAILABLE, "The image ID '%s' is no longer available", image_id);
 	return 0;
 }
 
@@ -169,8 +170,9 @@ check_name(const char *name, struct err *e)
 }
 
 /* "bucket/key", "/bucket/key" or "s3://bucket/key" */
-static int
-split_location(const char *location, struct arena *arena, struct clc_image *image, struct err *e)
+int
+clc_image_split_location(
+    const char *location, struct arena *arena, struct clc_image *image, struct err *e)
 {
 	struct str rest = str_of(location), bucket;
 
@@ -202,14 +204,18 @@ read_be(const char *p, unsigned n)
 /* A qcow2 file that names another file could make a node read what its owner may not. The header is that
  * of docs/interop/qcow2.txt in QEMU: backing file offset at 8, size of the disk at 24, incompatible
  * features at 72 (version 3). */
-static int
-check_qcow2(struct str head, const char *location, int64_t *ret_disk_bytes, struct err *e)
+int
+clc_image_check_qcow2(struct str head, const char *location, int64_t *ret_disk_bytes, struct err *e)
 {
 	const uint64_t external_data = 1 << 2;
 	uint64_t disk_bytes;
 
 	if (head.n < 104 || memcmp(head.p, QCOW2_MAGIC, 4) != 0)
-		return err_set(e, ERR_INVALID_MANIFEST, "the object '%.200s' is not a qcow2 file", location);
+		return err_set(
+		    e, ERR_INVALID_MANIFEST, "the object '%.200s' is not a qcow2 file", location);
+	if (read_be(head.p + 4, 4) < 2 || read_be(head.p + 4, 4) > 3)
+		return err_set(e, ERR_INVALID_MANIFEST,
+		    "the qcow2 file '%.200s' has an unknown version", location);
 	if (read_be(head.p + 8, 8) != 0 ||
 	    (read_be(head.p + 4, 4) >= 3 && (read_be(head.p + 72, 8) & external_data)))
 		return err_set(e, ERR_INVALID_MANIFEST,
@@ -236,23 +242,26 @@ inspect_object(struct registration *reg, struct err *e)
 
 	r = clc_zones_describe_object(rq->clc, &context, &in, &out, rq->arena, e);
 	if (r == ERR_BUCKET_NOT_FOUND || r == ERR_KEY_NOT_FOUND || r == ERR_ACCESS_DENIED)
-		return err_set(e, ERR_INVALID_MANIFEST, "HTTP %d (%s) response for URL %.200s: check your S3 "
-		    "ACLs are correct.", fault_status(r), fault_code(r), reg->image.location);
+		return err_set(e, ERR_INVALID_MANIFEST,
+		    "HTTP %d (%s) response for URL %.200s: check your S3 "
+		    "ACLs are correct.",
+		    fault_status(r), fault_code(r), reg->image.location);
 	if (r < 0)
 		return r;
 	if (out.size_bytes == 0)
-		return err_set(e, ERR_INVALID_MANIFEST, "the object '%.200s' is empty", reg->image.location);
+		return err_set(
+		    e, ERR_INVALID_MANIFEST, "the object '%.200s' is empty", reg->image.location);
 	reg->image.size_bytes = (int64_t)out.size_bytes;
 	reg->image.disk_bytes = reg->image.size_bytes;
 	reg->image.digest = out.digest;
 	return strcmp(reg->image.format, "qcow2") == 0 ?
-	    check_qcow2(out.head, reg->image.location, &reg->image.disk_bytes, e) :
+	    clc_image_check_qcow2(out.head, reg->image.location, &reg->image.disk_bytes, e) :
 	    0;
 }
 
 static int
-check_part(struct store_tx *tx, struct registration *reg, const char *id, const char *type,
-    struct err *e)
+check_part(
+    struct store_tx *tx, struct registration *reg, const char *id, const char *type, struct err *e)
 {
 	struct clc_image part;
 
@@ -280,8 +289,8 @@ insert_image(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	if (changed == 0)
-		return err_set(e, ERR_IMAGE_NAME_DUPLICATE, "AMI name %s is already in use by your account",
-		    i->name);
+		return err_set(e, ERR_IMAGE_NAME_DUPLICATE,
+		    "AMI name %s is already in use by your account", i->name);
 	return request_record(tx, rq, "image", i->image_id, e);
 }
 
@@ -301,9 +310,11 @@ ec2_handle_register_image(struct request *rq, const struct register_image_in *in
 		return err_set(e, ERR_UNSUPPORTED_OPERATION,
 		    "images of block device mappings are not supported: name an ImageLocation");
 	if (in->architecture && strcmp(in->architecture, "x86_64") != 0)
-		return err_set(e, ERR_INVALID_PARAMETER_VALUE, "The architecture '%s' is not supported",
-		    in->architecture);
-	i->type = is_marked(in->kernel_id) ? "kernel" : is_marked(in->ramdisk_id) ? "ramdisk" : "machine";
+		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+		    "The architecture '%s' is not supported", in->architecture);
+	i->type = is_marked(in->kernel_id)    ? "kernel"
+		  : is_marked(in->ramdisk_id) ? "ramdisk"
+					      : "machine";
 	if (strcmp(i->type, "machine") == 0) {
 		i->kernel_id = in->kernel_id;
 		i->ramdisk_id = in->ramdisk_id;
@@ -317,7 +328,7 @@ ec2_handle_register_image(struct request *rq, const struct register_image_in *in
 	i->root_device_name = in->root_device_name ? in->root_device_name : "/dev/vda";
 	r = check_name(in->name, e);
 	if (r == 0)
-		r = split_location(in->image_location, rq->arena, i, e);
+		r = clc_image_split_location(in->image_location, rq->arena, i, e);
 	if (r == 0)
 		r = inspect_object(&reg, e);
 	if (r < 0)
@@ -332,7 +343,7 @@ ec2_handle_register_image(struct request *rq, const struct register_image_in *in
 
 /* -- DescribeImages -- */
 
-static const struct filter_path image_filters[] = {
+const struct filter_path image_filters[] = {
 	{ "architecture", "architecture" },
 	{ "creation-date", "creation_date" },
 	{ "description", "description" },
@@ -408,7 +419,8 @@ is_asked_for(const struct listing *l, const struct clc_image *i)
 	    !(mine && list_has(in->owners.items, in->owners.count, "self")))
 		return false;
 	if (in->executable_users.count &&
-	    !(i->is_public && list_has(in->executable_users.items, in->executable_users.count, "all")) &&
+	    !(i->is_public &&
+		list_has(in->executable_users.items, in->executable_users.count, "all")) &&
 	    !(mine && list_has(in->executable_users.items, in->executable_users.count, "self")))
 		return false;
 	return true;
@@ -419,7 +431,8 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct listing *l = arg;
-	int r = store_query(tx, Q_IMAGES_VISIBLE, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
+	int r = store_query(
+	    tx, Q_IMAGES_VISIBLE, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
 
 	l->images.count = 0;
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
@@ -428,9 +441,8 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 
 		read_image(rows, l->rq->arena, &i);
 		out = describe(&i, l->rq->arena);
-		if (is_asked_for(l, &i) &&
-		    filters_match(image_filters, l->in->filters.items, l->in->filters.count,
-			&image_shape, &out))
+		if (is_asked_for(l, &i) && filters_match(image_filters, l->in->filters.items,
+					       l->in->filters.count, &image_shape, &out))
 			vec_add(&l->images, out);
 	}
 	return r;
@@ -479,8 +491,8 @@ ec2_handle_describe_images(struct request *rq, const struct describe_images_in *
 	if (r == 0) {
 		page_cut(&page, l.images.count);
 		out->images.count = page.count;
-		out->images.items = arena_memdup(rq->arena, l.images.items + page.first,
-		    page.count * sizeof(*l.images.items));
+		out->images.items = arena_memdup(
+		    rq->arena, l.images.items + page.first, page.count * sizeof(*l.images.items));
 		out->next_token = page_token(&page, rq->arena);
 	}
 	vec_done(&l.images);

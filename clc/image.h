@@ -18,3 +18,11 @@ int clc_image_get(struct store_tx *tx, const char *account_id, const char *image
     struct arena *arena, struct clc_image *ret, struct err *e);
 /* Path-style URL of its object below `base`. */
 void clc_image_url(const struct clc_image *image, const char *base, struct strbuf *out);
+/* Fills bucket, object_key, location and format from "bucket/key", "/bucket/key" or "s3://bucket/key".
+ * INVALID_PARAMETER_VALUE. */
+int clc_image_split_location(const char *location, struct arena *arena, struct clc_image *image,
+    struct err *e);
+/* `head`: the first bytes of an object said to be qcow2. INVALID_MANIFEST for anything else, and for one
+ * that names another file. The size of the disk within. */
+int clc_image_check_qcow2(struct str head, const char *location, int64_t *ret_disk_bytes,
+    struct err *e);

@@ -10,7 +10,7 @@
 #include "vpc.h"
 #include "zone.h"
 
-static const struct filter_path instance_filters[] = {
+const struct filter_path instance_filters[] = {
 	{ "affinity", "placement.affinity" },
 	{ "architecture", "architecture" },
 	{ "availability-zone", "placement.availability_zone" },

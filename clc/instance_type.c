@@ -58,7 +58,7 @@ clc_instance_type_get(struct store_tx *tx, const char *name, struct arena *arena
 	return r;
 }
 
-static const struct filter_path type_filters[] = {
+const struct filter_path instance_type_filters[] = {
 	{ "bare-metal", "bare_metal" },
 	{ "burstable-performance-supported", "burstable_supported" },
 	{ "current-generation", "current_generation" },
@@ -170,7 +170,7 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 		read_type(rows, l->rq->arena, &t);
 		describe(&t, l->rq->arena, &info);
 		if (is_asked_for(l->in, t.name) &&
-		    filters_match(type_filters, l->in->filters.items, l->in->filters.count,
+		    filters_match(instance_type_filters, l->in->filters.items, l->in->filters.count,
 			&instance_type_info_shape, &info))
 			vec_add(&l->types, info);
 	}
@@ -183,7 +183,7 @@ ec2_handle_describe_instance_types(struct request *rq, const struct describe_ins
 {
 	struct listing l = { .rq = rq, .in = in };
 	struct page page;
-	int r = filters_check(type_filters, in->filters.items, in->filters.count,
+	int r = filters_check(instance_type_filters, in->filters.items, in->filters.count,
 	    &instance_type_info_shape, e);
 
 	if (r == 0)

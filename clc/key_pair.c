@@ -22,6 +22,8 @@
 #define NAME_MAX_LENGTH 255
 #define KEYS_MAX 5000 /* per account and region, as at Amazon */
 #define RSA_BITS 2048
+#define RSA_BITS_MIN 1024
+#define RSA_BITS_MAX 16384
 #define ED25519_SIZE 32
 
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
@@ -254,7 +256,37 @@ key_from_blob(struct str blob, bool *ret_is_rsa)
 	return NULL;
 }
 
-/* An OpenSSH line, an RFC 4716 block, a PEM public key, or the base64 of a DER or SSH blob. */
+/* Takes the key over; NULL for a kind or size that is no login key. */
+static EVP_PKEY *
+accept_key(EVP_PKEY *key, bool *ret_is_rsa)
+{
+	int type = key ? EVP_PKEY_get_base_id(key) : EVP_PKEY_NONE;
+	int bits = key ? EVP_PKEY_get_bits(key) : 0;
+
+	*ret_is_rsa = type == EVP_PKEY_RSA;
+	if (type == EVP_PKEY_ED25519 ||
+	    (*ret_is_rsa && bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX))
+		return key;
+	EVP_PKEY_free(key);
+	return NULL;
+}
+
+/* SubjectPublicKeyInfo, and nothing behind it */
+static EVP_PKEY *
+key_from_der(const void *bytes, size_t n)
+{
+	const uint8_t *p = bytes;
+	EVP_PKEY *key = d2i_PUBKEY(NULL, &p, (long)n);
+
+	if (key && p != (const uint8_t *)bytes + n) {
+		EVP_PKEY_free(key);
+		key = NULL;
+	}
+	ERR_clear_error(); /* not being DER is no error here */
+	return key;
+}
+
+/* An OpenSSH line, an RFC 4716 block, a PEM public key, DER, or the base64 of a DER or SSH blob. */
 static EVP_PKEY *
 read_public_key(struct str text, bool *ret_is_rsa)
 {
@@ -266,14 +298,11 @@ read_public_key(struct str text, bool *ret_is_rsa)
 	size_t n;
 
 	key = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
-	ERR_clear_error(); /* not being PEM is no error here */
-	if (key) {
-		*ret_is_rsa = EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA;
-		if (*ret_is_rsa || EVP_PKEY_get_base_id(key) == EVP_PKEY_ED25519)
-			return key;
-		EVP_PKEY_free(key);
-		return NULL;
-	}
+	ERR_clear_error(); /* nor is not being PEM */
+	if (!key)
+		key = key_from_der(text.p, text.n);
+	if (key)
+		return accept_key(key, ret_is_rsa);
 	if (str_starts(text, "ssh-")) {
 		(void)str_split(&rest, ' ', &word);
 		(void)str_split(&rest, ' ', &word);
@@ -287,17 +316,9 @@ read_public_key(struct str text, bool *ret_is_rsa)
 	if (!base64_decode(strbuf_str(&coded), &bytes, &n))
 		return NULL;
 	key = key_from_blob((struct str){ bytes, n }, ret_is_rsa);
-	if (!key) {
-		const uint8_t *p = bytes;
-
-		key = d2i_PUBKEY(NULL, &p, (long)n);
-		*ret_is_rsa = key && EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA;
-		if (key && !*ret_is_rsa) {
-			EVP_PKEY_free(key);
-			key = NULL;
-		}
-	}
-	return key;
+	if (!key)
+		key = key_from_der(bytes, n);
+	return accept_key(key, ret_is_rsa);
 }
 
 /* -- rows -- */
@@ -418,7 +439,7 @@ ec2_handle_import_key_pair(struct request *rq, const struct import_key_pair_in *
 
 /* -- DescribeKeyPairs -- */
 
-static const struct filter_path key_pair_filters[] = {
+const struct filter_path key_pair_filters[] = {
 	{ "key-pair-id", "key_pair_id" },
 	{ "fingerprint", "key_fingerprint" },
 	{ "key-name", "key_name" },

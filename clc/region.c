@@ -7,7 +7,7 @@
 #include "filter.h"
 #include "request.h"
 
-static const struct filter_path region_filters[] = {
+const struct filter_path region_filters[] = {
 	{ "endpoint", "region_endpoint" },
 	{ "region-name", "region_name" },
 	{ "opt-in-status", "opt_in_status" },
@@ -40,7 +40,7 @@ ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in
 	return 0;
 }
 
-static const struct filter_path zone_filters[] = {
+const struct filter_path zone_filters[] = {
 	{ "group-name", "group_name" },
 	{ "message", "messages.message" },
 	{ "opt-in-status", "opt_in_status" },

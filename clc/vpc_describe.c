@@ -19,7 +19,7 @@ is_named(const char *const *items, size_t count, const char *text)
 
 /* -- VPCs -- */
 
-static const struct filter_path vpc_filters[] = {
+const struct filter_path vpc_filters[] = {
 	{ "cidr", "cidr_block" },
 	{ "cidr-block-association.cidr-block", "cidr_block_associations.cidr_block" },
 	{ "cidr-block-association.association-id", "cidr_block_associations.association_id" },
@@ -121,7 +121,7 @@ ec2_handle_describe_vpcs(struct request *rq, const struct describe_vpcs_in *in,
 
 /* -- subnets -- */
 
-static const struct filter_path subnet_filters[] = {
+const struct filter_path subnet_filters[] = {
 	{ "availability-zone", "availability_zone" },
 	{ "availabilityZone", "availability_zone" },
 	{ "availability-zone-id", "availability_zone_id" },
@@ -235,7 +235,7 @@ ec2_handle_describe_subnets(struct request *rq, const struct describe_subnets_in
 
 /* -- security groups -- */
 
-static const struct filter_path group_filters[] = {
+const struct filter_path group_filters[] = {
 	{ "description", "group_description" },
 	{ "egress.ip-permission.cidr", "ip_permissions_egress.ip_ranges.cidr_ip" },
 	{ "egress.ip-permission.from-port", "ip_permissions_egress.from_port" },

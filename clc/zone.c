@@ -598,6 +598,8 @@ clc_zones_poke(struct clc *clc, const char *zone)
 	struct clc_zones *z = clc->zones;
 	struct peer *p, *following;
 
+	if (!z)
+		return; /* no links yet: they begin with what is to be told */
 	LOCK_SCOPE(&z->lock);
 	LIST_FOREACH (&z->peers, p, following, link)
 		if (p->put && (!zone || strcmp(p->zone, zone) == 0))

@@ -194,8 +194,10 @@ class Clc:
                   zone, vcpus, memory_mib, disk_gib, int(time.time() * 1e6))
 
     def seed_image(self, account, image_id="ami-00000000000000001", kind="machine", name=None, public=0):
-        self.rows("INSERT INTO image VALUES (?, ?, ?, ?, NULL, 'images/disk', 'images', 'disk', ?, 'x86_64', 'raw',"
-                  " 'hvm', 1048576, ?, NULL, NULL, '/dev/vda', ?, 0, ?)", image_id, account.id, REGION,
+        self.rows("INSERT INTO image (image_id, account_id, region, name, location, bucket, object_key, type, architecture,"
+                  " format, virtualization, size_bytes, digest, root_device_name, is_public, is_deregistered, created_us,"
+                  " disk_bytes) VALUES (?, ?, ?, ?, 'images/disk', 'images', 'disk', ?, 'x86_64', 'raw', 'hvm', 1048576, ?,"
+                  " '/dev/vda', ?, 0, ?, 1048576)", image_id, account.id, REGION,
                   name or image_id, kind, "0" * 64, public, int(time.time() * 1e6))
         return image_id
 
