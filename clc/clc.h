@@ -38,5 +38,5 @@ struct clc {
 	struct sigv4 *sigv4;
 	struct clc_zones *zones;
 	struct reconciler *expiry;
-	char lease_holder[UUID_TEXT_SIZE];
+	char lease_holder[ID_MAX];
 };

@@ -1,4 +1,6 @@
 /* mallee-clc, the cloud controller: configuration, and what is started in which order. */
+#include <stdio.h>
+
 #include "auth/sigv4.h"
 #include "net/status_server.h"
 #include "rpc/member.h"
@@ -171,7 +173,6 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	clc->daemon = d;
 	clc->conf = conf;
 	clc->log = daemon_log(d);
-	uuid_new(clc->lease_holder);
 	r = fs_exists(database) ? 0
 				: err_set(e, ERR_NOT_FOUND,
 				      "there is no cloud in '%s' yet: run 'mallee-admin init'",
@@ -188,6 +189,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 		r = open_tls(s, e);
 	if (r < 0)
 		goto fail;
+	/* The store admits one process, so a restarted one is the same holder and need not wait. */
+	snprintf(clc->lease_holder, sizeof(clc->lease_holder), "%s", rpc_self(clc->rpc));
 	clc->changes = changes_new(clc->store, daemon_loop(d));
 	clc->sigv4 = sigv4_new(clc_account_key, clc);
 	r = clc_zones_new(clc, &clc->zones, e);

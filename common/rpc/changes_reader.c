@@ -201,14 +201,17 @@ on_answer(void *arg, const void *out, const struct err *e)
 }
 
 static void
-set_u64(const struct shape *shape, const char *name, uint64_t value, void *in)
+set_number(const struct shape *shape, const char *name, uint64_t value, void *in)
 {
 	for (unsigned i = 0; i < shape->field_count; i++) {
 		const struct field *f = &shape->fields[i];
 
-		if (f->type != FIELD_U64 || !strings_equal(f->name, name))
+		if (!strings_equal(f->name, name))
 			continue;
-		*(uint64_t *)((char *)in + f->offset) = value;
+		if (f->type == FIELD_U64)
+			*(uint64_t *)((char *)in + f->offset) = value;
+		else if (f->type == FIELD_U32)
+			*(uint32_t *)((char *)in + f->offset) = (uint32_t)value;
 		if (f->has_offset != SIZE_MAX)
 			*(bool *)((char *)in + f->has_offset) = true;
 	}
@@ -220,8 +223,11 @@ ask(struct changes_reader *r)
 	const struct shape *shape = r->options.operation->in;
 	_cleanup_free_ void *in = xcalloc(1, shape->size);
 
-	set_u64(shape, "epoch", r->options.epoch, in);
-	set_u64(shape, "revision", r->options.revision, in);
+	set_number(shape, "epoch", r->options.epoch, in);
+	set_number(shape, "revision", r->options.revision, in);
+	/* Whether it is there at all must be known now, not when it next has news. */
+	if (!r->is_known || !r->is_up)
+		set_number(shape, "wait_ms", 1, in);
 	r->asked_ms = clock_monotonic_ms();
 	atomic_fetch_add(&r->refs, 1);
 	rpc_call_async(r->peer, r->options.operation, NULL, in, ASK_TIMEOUT_MS, on_answer, r);
