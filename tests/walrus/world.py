@@ -102,6 +102,14 @@ class World:
         self.walrus = Daemon(self.directory, "walrus", ports[2], ports[3],
                              advertise=f"https://127.0.0.1:{ports[2]}", domains="s3.test")
         self.endpoint = f"http://127.0.0.1:{ports[2]}"
+        try:
+            self.begin()
+        except BaseException:
+            self.walrus.kill()
+            self.clc.kill()
+            raise
+
+    def begin(self):
         self.admin_keys = self.credentials(self.admin("init"))
         self.clc.start()
         self.join()
