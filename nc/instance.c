@@ -10,6 +10,7 @@
 #include "nc.h"
 
 #define LIST_TIMEOUT_MS 40000
+#define STRANGER_TIMEOUT_MS 10000
 #define RETRY_FIRST_MS 500
 #define STEPS_AT_ONCE_MAX 64 /* of one instance, without a wait: more is a loop */
 
@@ -276,23 +277,82 @@ consider(struct nc *nc, const struct instance_record *i, const struct helper_rep
 	}
 }
 
-/* A guest that no record knows is left alone (the store may be an old copy) but never silent. */
-static void
-complain_of_strangers(struct nc *nc, const struct instance_record *instances, size_t count,
-    const struct helper_reply *guests)
+/* Whether a guest without a record may go: one that never ran, such as libvirt defines for a helper
+ * that was killed while it asked. Any other is left alone (the store may be an old copy), but never
+ * silent. */
+static bool
+has_never_run(uint32_t state)
+{
+	return state == GUEST_DEFINED || state == GUEST_PREPARED || state == GUEST_FAILED;
+}
+
+static bool
+remove_stranger(struct nc *nc, const struct helper_guest *guest, struct arena *arena)
+{
+	struct helper_guest_stop stop = { .force = 1 };
+	struct instance_record now;
+	struct err e = { 0 };
+	int r;
+
+	/* Its record may be younger than the rows that were read. */
+	if (instance_load(nc->store, guest->instance_id, arena, &now, &e) != ERR_NOT_FOUND)
+		return false;
+	err_clear(&e);
+	snprintf(stop.instance_id, sizeof(stop.instance_id), "%s", guest->instance_id);
+	r = helper_call(
+	    nc->helper, HELPER_GUEST_STOP, &stop, sizeof(stop), STRANGER_TIMEOUT_MS, NULL, &e);
+	log_warn(nc->log, "guest.stranger", "instance=%s state=\"%s\" %s%s", guest->instance_id,
+	    helper_state_name(guest->state), r < 0 ? "error=" : "removed", r < 0 ? e.text : "");
+	return r == 0;
+}
+
+/* True when one was removed: its devices may be left, and a sweep is due. */
+static bool
+look_for_strangers(struct nc *nc, const struct instance_record *instances, size_t count,
+    const struct helper_reply *guests, bool must_say, struct arena *arena)
 {
 	const struct helper_guest_list *list = guests->payload;
+	bool has_removed = false;
 
 	for (uint32_t g = 0; list && g < list->count; g++) {
+		const struct helper_guest *guest = &list->guests[g];
 		bool is_known = false;
 
 		for (size_t i = 0; !is_known && i < count; i++)
-			is_known =
-			    strcmp(instances[i].instance_id, list->guests[g].instance_id) == 0;
-		if (!is_known)
+			is_known = strcmp(instances[i].instance_id, guest->instance_id) == 0;
+		if (is_known)
+			continue;
+		if (has_never_run(guest->state))
+			has_removed |= remove_stranger(nc, guest, arena);
+		else if (must_say)
 			log_warn(nc->log, "guest.stranger", "instance=%s state=\"%s\"",
-			    list->guests[g].instance_id, helper_state_name(list->guests[g].state));
+			    guest->instance_id, helper_state_name(guest->state));
 	}
+	return has_removed;
+}
+
+/* What processes that were killed halfway left behind. */
+static void
+clear_up(struct nc *nc, const struct instance_record *instances, size_t count,
+    const struct helper_reply *guests, struct arena *arena)
+{
+	struct err e = { 0 };
+	bool has_swept;
+	int r;
+
+	{
+		LOCK_SCOPE(&nc->lock);
+		has_swept = nc->has_swept;
+		nc->has_swept = true; /* unless the helper is lost meanwhile */
+	}
+	if (!look_for_strangers(nc, instances, count, guests, !has_swept, arena) && has_swept)
+		return;
+	r = nc_network_sweep(nc, instances, count, arena, &e);
+	if (r == 0)
+		return;
+	log_warn(nc->log, "network.sweep", "error=\"%s\"", e.text);
+	LOCK_SCOPE(&nc->lock);
+	nc->has_swept = false;
 }
 
 int
@@ -310,13 +370,8 @@ nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e)
 	r = instance_list(nc->store, arena, &instances, &count, e);
 	if (r < 0)
 		return r;
-	if (nc_guests_list(nc, &guests, &list_error) == 0 && !nc->has_swept) {
-		complain_of_strangers(nc, instances, count, &guests);
-		r = nc_network_sweep(nc, instances, count, arena, e);
-		if (r < 0)
-			log_warn(nc->log, "network.sweep", "error=\"%s\"", e->text);
-		nc->has_swept = r == 0;
-	}
+	if (nc_guests_list(nc, &guests, &list_error) == 0)
+		clear_up(nc, instances, count, &guests, arena);
 	for (size_t i = 0; i < count; i++)
 		consider(nc, &instances[i], &guests, ret_again_ms);
 	return 0;

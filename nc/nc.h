@@ -52,7 +52,7 @@ struct nc {
 	struct map *live; /* under lock: instance id -> struct nc_live */
 	struct map *vpcs; /* under lock: VPC id -> struct nc_vpc_live */
 	uint64_t news;    /* under lock: counts nc_instances_news */
-	bool has_swept;   /* reconciler's own */
+	bool has_swept;   /* under lock: since this process and its helper know each other */
 	bool is_ending;   /* under lock */
 	unsigned jobs;    /* under lock: of nc_run, queued or running */
 	pthread_cond_t no_jobs;

@@ -142,6 +142,7 @@ nc_node_helper_link(void *arg, bool up, const char *why)
 	}
 	{
 		LOCK_SCOPE(&nc->lock);
+		nc->has_swept = false; /* it may have left something half done */
 		memcpy(health.hypervisor, nc->health.hypervisor, sizeof(health.hypervisor));
 	}
 	snprintf(
