@@ -110,7 +110,7 @@ fixture_launch(struct store_tx *tx, void *arg, struct err *e)
 		.private_ip = l->private_ip,
 		.wants_public_ip = true };
 	char reservation[ID_MAX], interface_id[ID_MAX];
-	const char **groups;
+	const char **groups = NULL;
 	struct str no_data = { 0 };
 	int r;
 
