@@ -122,18 +122,20 @@ cc_instance_spec(
 static bool
 fits(const struct cc_node *n, const struct instance_spec *spec, int64_t disk_gib)
 {
-	return strcmp(n->state, "up") == 0 && !n->is_removed &&
-	       n->vcpus - n->vcpus_held >= spec->vcpus &&
+	return !n->is_removed && n->vcpus - n->vcpus_held >= spec->vcpus &&
 	       n->memory_mib - n->memory_mib_held >= spec->memory_mib &&
 	       n->disk_gib - n->disk_gib_held >= disk_gib;
 }
 
-/* The node with the most memory left, so that load spreads; by id among equals. */
+/* The node with the most memory left, so that load spreads; by id among equals. A degraded node
+ * (its helper or libvirt was killed a moment ago) is taken when no other has room: the clc has
+ * promised the launch, and the order waits there until the node is well. A silent one is not. */
 static int
 choose_node(struct store_tx *tx, const struct instance_spec *spec, int64_t disk_gib,
     struct arena *arena, const char **ret_id, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	bool best_is_up = false;
 	int64_t best = -1;
 	int r = store_query(tx, Q_NODES, &rows, e);
 
@@ -141,9 +143,16 @@ choose_node(struct store_tx *tx, const struct instance_spec *spec, int64_t disk_
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct cc_node n;
 
+		bool is_up;
+
 		cc_node_read(rows, arena, &n);
-		if (fits(&n, spec, disk_gib) && n.memory_mib - n.memory_mib_held > best) {
+		is_up = strcmp(n.state, "up") == 0;
+		if ((!is_up && strcmp(n.state, "degraded") != 0) || is_up < best_is_up ||
+		    !fits(&n, spec, disk_gib))
+			continue;
+		if (is_up > best_is_up || n.memory_mib - n.memory_mib_held > best) {
 			best = n.memory_mib - n.memory_mib_held;
+			best_is_up = is_up;
 			*ret_id = n.node_id;
 		}
 	}

@@ -138,14 +138,16 @@ test_each_resource_counts(void **state)
 }
 
 static void
-test_only_nodes_that_are_up(void **state)
+test_nodes_that_are_up_first(void **state)
 {
 	struct fixture *f = *state;
 
 	node_says(f, "nc-1", "degraded", 8, 8192, 100);
 	assert_string_equal(put(f, "i-1", 1, "running").node_id, "nc-2");
 	write_step(f, (struct step){ step_silent, .node_id = "nc-2", .why = "no route" }, NULL);
-	assert_string_equal(put(f, "i-2", 1, "running").state, "failed");
+	assert_string_equal(put(f, "i-2", 1, "running").node_id, "nc-1");
+	write_step(f, (struct step){ step_silent, .node_id = "nc-1", .why = "no route" }, NULL);
+	assert_string_equal(put(f, "i-4", 1, "running").state, "failed");
 	node_says(f, "nc-1", "up", 8, 8192, 100);
 	assert_string_equal(put(f, "i-3", 1, "running").node_id, "nc-1");
 }
@@ -392,7 +394,7 @@ main(void)
 		TEST(test_stale_orders),
 		TEST(test_no_room),
 		TEST(test_each_resource_counts),
-		TEST(test_only_nodes_that_are_up),
+		TEST(test_nodes_that_are_up_first),
 		TEST(test_never_more_than_there_is),
 		TEST(test_starts_again_where_its_disk_is),
 		TEST(test_start_again_is_refused_with_the_reason),
