@@ -10,6 +10,8 @@
 #include <assert.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -331,6 +333,16 @@ set_body(struct transfer *t)
 	SET(CUSTOMREQUEST, t->method);
 }
 
+/* A cut link says nothing: an idle connection is given up after 5 s and 3 probes 2 s apart. */
+static int
+set_keepalive_count(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+	int probes = 3;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes)); /* a hint */
+	return CURL_SOCKOPT_OK;
+}
+
 static void
 set_limits(struct transfer *t)
 {
@@ -340,9 +352,11 @@ set_limits(struct transfer *t)
 		SET(LOW_SPEED_LIMIT, (long)LOW_SPEED);
 		SET(LOW_SPEED_TIME, (long)((t->low_speed_ms + 999) / 1000));
 	}
-	/* A long poll is silent for long: a peer that lost its power must not look like one that waits. */
+	/* A long poll is silent for long: a peer that lost its power must not look like one that
+	 * waits. */
 	SET(TCP_KEEPALIVE, 1L);
 	SET(TCP_KEEPIDLE, 5L);
+	SET(SOCKOPTFUNCTION, set_keepalive_count);
 	SET(TCP_KEEPINTVL, 2L);
 	SET(NOSIGNAL, 1L);
 	SET(PROXY, "");
