@@ -22,6 +22,7 @@ struct clc_conf {
 	uint32_t instance_limit;     /* per account, unless a quota row says otherwise */
 	bool stop_instance_store;    /* whether such instances may be stopped: Amazon refuses */
 	uint32_t keep_terminated_ms; /* how long DescribeInstances shows them */
+	uint32_t audit_keep_days;
 	uint32_t url_life_s;         /* of presigned image URLs */
 };
 

@@ -42,6 +42,8 @@ static const struct conf_key keys[] = {
 	    "whether instances may be stopped, their disk staying on its node (Amazon refuses)"),
 	{ "keep_terminated", CONF_DURATION, offsetof(struct clc_conf, keep_terminated_ms), "1h",
 	    "how long terminated instances are shown", NULL, 0, 0 },
+	{ "audit_keep_days", CONF_U32, offsetof(struct clc_conf, audit_keep_days), "90",
+	    "days for which the record of who changed what is kept", NULL, 1, 36500 },
 	{ "url_life_s", CONF_U32, offsetof(struct clc_conf, url_life_s), "3600",
 	    "seconds for which a node may use the URL of an image", NULL, 60, 604800 },
 	CONF_END,
@@ -99,9 +101,13 @@ check_region(struct store_tx *tx, void *arg, struct err *e)
 }
 
 static int
-trim_outbox(struct store_tx *tx, void *arg, struct err *e)
+trim(struct store_tx *tx, void *arg, struct err *e)
 {
-	return outbox_trim(tx, OUTBOX_KEEP, e);
+	const struct clc *clc = arg;
+	int64_t keep_us = clc->conf->audit_keep_days * 24LL * 3600 * 1000000;
+	int r = outbox_trim(tx, OUTBOX_KEEP, e);
+
+	return r < 0 ? r : audit_trim(tx, store_now_us(tx) - keep_us, e);
 }
 
 static int
@@ -110,7 +116,7 @@ expire(void *arg, uint32_t *ret_again_ms, struct err *e)
 	struct clc *clc = arg;
 	int r = clc_instance_expire(clc, e);
 
-	return r < 0 ? r : store_write(clc->store, trim_outbox, NULL, e);
+	return r < 0 ? r : store_write(clc->store, trim, clc, e);
 }
 
 static void

@@ -59,5 +59,5 @@ def test_the_default_network_hangs_together(cloud):
 
 def test_the_region_is_named_once_with_its_endpoint(cloud):
     region, = cloud.ec2.describe_regions()["Regions"]
-    assert region["RegionName"] == cloud.variables()["AWS_DEFAULT_REGION"]
+    assert region["RegionName"] == cloud.variables["AWS_DEFAULT_REGION"]
     assert region["Endpoint"]

@@ -95,7 +95,7 @@ def test_exact_codes(cloud, call, options, code):
     ({"InstanceType": "z9.huge"}, "InvalidParameterValue"),
     ({"KeyName": "no-such-key"}, "InvalidKeyPair.NotFound"),
     ({"MinCount": 0, "MaxCount": 0}, "InvalidParameterValue"),
-    ({"MinCount": 3, "MaxCount": 2}, "InvalidParameterCombination"),
+    ({"MinCount": 3, "MaxCount": 2}, "InvalidParameterValue"),
     ({"Placement": {"AvailabilityZone": "nowhere"}}, "InvalidParameterValue"),
     ({"SecurityGroupIds": ["sg-00000000000000000"]}, "InvalidGroup.NotFound"),
     ({"SubnetId": "subnet-00000000000000000"}, "InvalidSubnetID.NotFound"),
