@@ -27,6 +27,7 @@
 
 #define FETCHES_QUEUED_MAX 1024
 #define ERROR_KEPT_MS 3000
+#define BREAKS_MAX 5
 #define FETCH_TIMEOUT_MS (6 * 3600 * 1000)
 #define DISK_RESERVE (64ull << 20) /* of the file system: the store must be able to write */
 #define VIRTUAL_SIZE_MAX (16ull << 40)
@@ -39,6 +40,9 @@ struct entry { /* of the map, by digest; all but `got` under the lock */
 	struct err err;
 	uint64_t ended_ms;
 	char *first_source; /* of the last attempt, or NULL */
+	uint64_t furthest;  /* that an attempt which broke off ever got, and how many since got no
+			       further */
+	unsigned broken;
 };
 
 static void
@@ -418,6 +422,27 @@ fetch_file(struct fetch *f, struct err *e)
 	return r;
 }
 
+/* A transfer that begins and breaks off may be the network's fault. Again and again without getting
+ * further, it is the store's, which does not send what it finds damaged. */
+static int
+judge_break_locked(struct fetch *f, int r, struct err *e)
+{
+	struct entry *entry = f->entry;
+
+	if (r >= 0 || f->got == 0 || (r != ERR_UNAVAILABLE && r != ERR_TIMEOUT))
+		return r;
+	if (f->got > entry->furthest) {
+		entry->furthest = f->got;
+		entry->broken = 0;
+	}
+	if (++entry->broken < BREAKS_MAX)
+		return r;
+	return err_set(e, ERR_CORRUPT,
+	    "the store of images breaks off after %llu of %llu bytes each time: it may be damaged "
+	    "there",
+	    (unsigned long long)entry->furthest, (unsigned long long)f->image.size_bytes);
+}
+
 static void
 fetch_work(void *arg)
 {
@@ -437,6 +462,7 @@ fetch_work(void *arg)
 		    (unsigned long long)(clock_monotonic_ms() - began));
 	{
 		LOCK_SCOPE(&c->lock);
+		r = judge_break_locked(f, r, &e);
 		f->entry->is_fetching = false;
 		f->entry->result = r;
 		f->entry->err = e;

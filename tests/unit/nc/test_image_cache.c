@@ -330,6 +330,22 @@ what_does_not_come_whole(void **state)
 	}
 }
 
+/* A store that breaks off at the same place each time has a damaged file, not a bad line. */
+static void
+breaks_off_each_time(void **state)
+{
+	struct world *w = *state;
+	struct image_file f = image(w, "/cut");
+	struct err e = { 0 };
+
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(want(w, &f, &e), ERR_UNAVAILABLE);
+		(void)poll(NULL, 0, 3100); /* errors are kept for some seconds */
+	}
+	assert_int_equal(want(w, &f, &e), ERR_CORRUPT);
+	assert_non_null(strstr(e.text, "breaks off"));
+}
+
 /* A fresh address is used at once; the expired one is not asked again. */
 static void
 fresh_sources(void **state)
@@ -474,6 +490,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		IN_A_WORLD(fetched_once_however_many_ask),
 		IN_A_WORLD(what_does_not_come_whole),
+		IN_A_WORLD(breaks_off_each_time),
 		IN_A_WORLD(fresh_sources),
 		IN_A_WORLD(another_source_helps),
 		IN_A_WORLD(formats),
