@@ -1,21 +1,20 @@
 /* Guests by libvirt: qemu:///system in earnest, test:///default for error paths.
  *
  * One connection, opened when it is first needed and again after it broke; libvirt's default event
- * loop runs in a thread of its own and its keepalive breaks calls to a libvirtd that no longer
- * answers. Domains are persistent, because then libvirt itself remembers how a guest ended: that is
- * what we re-adopt by when nobody listened at the time. The generation is in the metadata. */
+ * loop runs in a thread of its own. Domains are persistent, because then libvirt itself remembers
+ * how a guest ended: that is what we re-adopt by when nobody listened at the time. The generation
+ * is in the metadata. */
 #include "hypervisor.h"
 
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include "base/id.h"
 #include "domain_xml.h"
 #include "run/lock.h"
-
-#define KEEPALIVE_S 5
-#define KEEPALIVE_COUNT 3
+#include "run/log.h"
 
 struct hyp_libvirt {
 	struct hypervisor base;
@@ -228,26 +227,13 @@ on_reboot(virConnectPtr connection, virDomainPtr domain, void *opaque)
 	return 0;
 }
 
+/* Inside libvirt, which holds the connection: it is only looked at. The next call puts it away. */
 static void
 on_close(virConnectPtr connection, int reason, void *opaque)
 {
 	struct hyp_libvirt *h = opaque;
 
-	{
-		LOCK_SCOPE(&h->lock);
-		if (h->connection == connection)
-			h->connection = NULL;
-		else
-			connection = NULL;
-	}
-	if (connection) {
-		virConnectUnregisterCloseCallback(connection, on_close);
-		virConnectClose(connection);
-		h->events.connected(h->events.arg, false,
-		    reason == VIR_CONNECT_CLOSE_REASON_KEEPALIVE
-			? "libvirt does not answer (keepalive ran out)"
-			: "libvirt closed its connection");
-	}
+	h->events.connected(h->events.arg, false, "libvirt closed its connection");
 }
 
 static void
@@ -255,15 +241,21 @@ on_tick(int timer, void *opaque)
 {
 }
 
+static const struct log event_log = { .daemon = "nc-helper" };
+
 static void *
 event_thread(void *arg)
 {
 	/* Without a timeout of libvirt's own the loop would sleep through the first registration.
 	 */
 	(void)virEventAddTimeout(5000, on_tick, NULL, NULL);
-	while (virEventRunDefaultImpl() == 0)
-		;
-	abort(); /* poll() failed for good: the service manager starts us anew */
+	for (;;) {
+		if (virEventRunDefaultImpl() == 0)
+			continue;
+		log_warn(&event_log, "libvirt.events", "error=\"%s\"", virGetLastErrorMessage());
+		(void)poll(NULL, 0, 100); /* it is tried again, and not in a busy loop */
+	}
+	return NULL;
 }
 
 static int
@@ -298,8 +290,9 @@ open_connection(struct hyp_libvirt *h, virConnectPtr *ret, struct err *e)
 
 	if (!c)
 		return set_libvirt_error(e, "cannot connect to libvirt");
-	/* test:/// has neither; its daemon cannot hang. */
-	(void)virConnectSetKeepAlive(c, KEEPALIVE_S, KEEPALIVE_COUNT);
+	/* No keepalive: when it runs out while several calls wait, libvirt 9.0's client library
+	 * reads freed memory. Deadlines are ours anyway. The test driver knows no close callback.
+	 */
 	(void)virConnectRegisterCloseCallback(c, on_close, h, NULL);
 	if (virConnectDomainEventRegisterAny(c, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
 		VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), h, NULL) < 0 ||
@@ -315,6 +308,24 @@ open_connection(struct hyp_libvirt *h, virConnectPtr *ret, struct err *e)
 	return 0;
 }
 
+/* libvirt does not always call back when a connection has died with a call under way: one that is
+ * closed is put away here. Asking costs no message. */
+static void
+drop_dead_connection(struct hyp_libvirt *h)
+{
+	virConnectPtr dead = NULL;
+
+	{
+		LOCK_SCOPE(&h->lock);
+		if (h->connection && virConnectIsAlive(h->connection) == 0)
+			dead = TAKE(h->connection);
+	}
+	if (dead) {
+		(void)virConnectUnregisterCloseCallback(dead, on_close); /* too late is fine */
+		virConnectClose(dead);
+	}
+}
+
 /* A reference of the caller's. */
 static int
 get_connection(struct hyp_libvirt *h, virConnectPtr *ret, struct err *e)
@@ -322,6 +333,7 @@ get_connection(struct hyp_libvirt *h, virConnectPtr *ret, struct err *e)
 	virConnectPtr c = NULL;
 	int r;
 
+	drop_dead_connection(h);
 	{
 		LOCK_SCOPE(&h->lock);
 		if (h->connection) {

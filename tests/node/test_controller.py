@@ -212,6 +212,24 @@ def test_a_stuck_libvirt_degrades_the_node_and_nothing_else(controller):
         assert c.report(THIRD)["state"] == "running"
     finally:
         c.node.run("kill", "-CONT", pid)
-    wait_for("up", lambda: c.call("DescribeNode").findtext("state") == "up", 60)
+    try:
+        wait_for("up", lambda: c.call("DescribeNode").findtext("state") == "up", 60)
+    except AssertionError as e:
+        raise AssertionError(f"{e}\n{c.logs()}") from None
     assert c.report(THIRD)["bootCount"] == "1" and c.report(THIRD)["state"] == "running"
+    end(c, THIRD)
+
+
+def test_libvirtd_killed_and_started_again(controller):
+    c = controller
+    c.put_vpc()
+    c.put(THIRD)
+    c.wait_state(THIRD, "running")
+    c.node.run("kill", "-9", c.node.run("cat", "/run/libvirt/libvirtd.pid").strip())
+    wait_for("degraded", lambda: c.call("DescribeNode").findtext("state") == "degraded")
+    assert c.report(THIRD)["state"] == "running"
+    c.node.run("libvirtd", "-d", "-p", "/run/libvirt/libvirtd.pid")
+    wait_for("up", lambda: c.call("DescribeNode").findtext("state") == "up")
+    report = c.wait_state(THIRD, "running")
+    assert report["bootCount"] == "1" and c.qemus() == "1"
     end(c, THIRD)
