@@ -8,7 +8,7 @@
 
 #include "account.h"
 #include "join.h"
-#include "zone.h"
+#include "peers.h"
 
 static void
 fail(struct http_call *call, const struct err *e)
@@ -142,7 +142,7 @@ print_peers(struct store_tx *tx, void *arg, struct err *e)
 		    store_text(rows, 3), expires);
 		if (strcmp(store_text(rows, 1), "nc") != 0) /* nodes are the business of their cc */
 			strbuf_addf(t->out, " %s",
-			    clc_zones_peer_is_up(t->clc, store_text(rows, 0), &why) ? "up" : "down");
+			    clc_peers_is_up(t->clc->peers, store_text(rows, 0), &why) ? "up" : "down");
 		if (why.n)
 			strbuf_addf(t->out, " reason=\"%s\"", strbuf_c(&why));
 		strbuf_addc(t->out, '\n');

@@ -26,7 +26,7 @@ struct clc_conf {
 	uint32_t url_life_s;         /* of presigned image URLs */
 };
 
-struct clc_zone_links; /* zone.h */
+struct clc_peers;
 struct sigv4;
 
 struct clc {
@@ -37,6 +37,7 @@ struct clc {
 	struct rpc *rpc;
 	struct changes *changes;
 	struct sigv4 *sigv4;
+	struct clc_peers *peers; /* peers.h */
 	struct clc_zones *zones;
 	struct reconciler *expiry;
 	char lease_holder[ID_MAX];

@@ -11,7 +11,7 @@
 #include "authorize.h"
 #include "filter.h"
 #include "page.h"
-#include "zone.h"
+#include "peers.h"
 
 #define IMAGE_NAME_MIN 3
 #define IMAGE_NAME_MAX 128
@@ -240,7 +240,7 @@ inspect_object(struct registration *reg, struct err *e)
 	struct rpc_context context = { .request_id = rq->id, .account_id = rq->account_id };
 	int r;
 
-	r = clc_zones_describe_object(rq->clc, &context, &in, &out, rq->arena, e);
+	r = clc_peers_describe_object(rq->clc->peers, &context, &in, &out, rq->arena, e);
 	if (r == ERR_BUCKET_NOT_FOUND || r == ERR_KEY_NOT_FOUND || r == ERR_ACCESS_DENIED)
 		return err_set(e, ERR_INVALID_MANIFEST,
 		    "HTTP %d (%s) response for URL %.200s: check your S3 "

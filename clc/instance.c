@@ -8,7 +8,7 @@
 #include "account.h"
 #include "image.h"
 #include "vpc.h"
-#include "zone.h"
+#include "peers.h"
 
 int
 clc_instance_check_id(const char *id, struct err *e)
@@ -161,7 +161,7 @@ presign(struct store_tx *tx, struct clc *clc, const struct clc_image *image, str
 	r = clc_account_service_key(tx, image->account_id, &key, e);
 	if (r < 0)
 		return r;
-	r = clc_zones_walrus_url(tx, clc, arena, &base, e);
+	r = clc_peers_walrus_url(tx, clc->conf, arena, &base, e);
 	if (r < 0)
 		return r;
 	clc_image_url(image, base, &url);

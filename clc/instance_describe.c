@@ -8,7 +8,7 @@
 #include "page.h"
 #include "tags.h"
 #include "vpc.h"
-#include "zone.h"
+#include "peers.h"
 
 const struct filter_path instance_filters[] = {
 	{ "affinity", "placement.affinity" },
@@ -540,7 +540,7 @@ ec2_handle_get_console_output(struct request *rq, const struct get_console_outpu
 	/* One that has ended or was never started has no console: empty, not an error. */
 	if (!l.instance.node_id || l.instance.state == INSTANCE_TERMINATED)
 		return 0;
-	r = clc_zones_console(rq->clc, l.instance.zone, &context, in->instance_id, rq->arena,
+	r = clc_peers_console(rq->clc->peers, l.instance.zone, &context, in->instance_id, rq->arena,
 	    &out->output, &out->timestamp, e);
 	if (r == ERR_NOT_FOUND || r == ERR_INSTANCE_NOT_FOUND)
 		return 0;

@@ -9,6 +9,7 @@
 #include "rpc/clc.api.h"
 #include "run/fs.h"
 
+#include "peers.h"
 #include "vpc.h"
 #include "zone.h"
 
@@ -161,7 +162,7 @@ replace_single(struct store_tx *tx, struct joining *j, const struct role *role, 
 		r = store_next(rows, e);
 	if (r <= 0)
 		return r;
-	if (clc_zones_peer_is_up(j->clc, store_text(rows, 0), &why))
+	if (clc_peers_is_up(j->clc->peers, store_text(rows, 0), &why))
 		return err_set(e, ERR_CONFLICT, "there is a %s in service already: '%s'", role->name,
 		    store_text(rows, 0));
 	return store_exec(tx, Q_PEER_DELETE, NULL, e, store_text(rows, 0));
@@ -335,7 +336,7 @@ join_status(struct clc *clc, struct http_call *call, struct err *e)
 	if (r == 0)
 		r = store_read(clc->store, read_status, &s, e);
 	if (r == 0 && !s.is_known)
-		s.is_up = clc_zones_peer_is_up(clc, asked.peer_id, &s.why);
+		s.is_up = clc_peers_is_up(clc->peers, asked.peer_id, &s.why);
 	if (r == 0) {
 		call->content_type = "text/plain";
 		call->status = s.is_up ? 200 : 202;

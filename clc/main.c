@@ -11,6 +11,7 @@
 #include "front.h"
 #include "init.h"
 #include "instance.h"
+#include "peers.h"
 #include "vpc.h"
 #include "zone.h"
 
@@ -199,6 +200,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	snprintf(clc->lease_holder, sizeof(clc->lease_holder), "%s", rpc_self(clc->rpc));
 	clc->changes = changes_new(clc->store, daemon_loop(d));
 	clc->sigv4 = sigv4_new(clc_account_key, clc);
+	clc->peers = clc_peers_new();
 	r = clc_zones_new(clc, &clc->zones, e);
 	if (r == 0)
 		r = open_front(d, s, e);
@@ -248,6 +250,7 @@ stop(struct daemon *d, void *arg)
 	reconciler_free(s->renewal);
 	reconciler_free(clc->expiry);
 	clc_zones_free(clc->zones);
+	clc_peers_free(clc->peers);
 	changes_free(clc->changes);
 	rpc_free(clc->rpc);
 	sigv4_free(clc->sigv4);

@@ -13,6 +13,7 @@
 #include "store/lease.h"
 
 #include "instance.h"
+#include "peers.h"
 #include "vpc.h"
 #include "zone_news.h"
 
@@ -511,6 +512,7 @@ free_retired(void *arg)
 static void
 retire(struct clc_zones *z, struct peer *p)
 {
+	clc_peers_remove(z->clc->peers, p->rpc);
 	lock_take(&z->lock);
 	list_remove(&p->link);
 	lock_release(&z->lock);
@@ -545,6 +547,8 @@ refresh(void *arg, uint32_t *ret_again_ms, struct err *e)
 			continue;
 		}
 		peer_start(z->clc, k->peer, k->epoch, k->revision);
+		clc_peers_add(z->clc->peers, k->peer->peer_id, k->peer->role, k->peer->zone, k->peer->url,
+		    k->peer->rpc);
 		lock_take(&z->lock);
 		list_add_tail(&z->peers, &k->peer->link);
 		lock_release(&z->lock);
@@ -604,92 +608,6 @@ clc_zones_poke(struct clc *clc, const char *zone)
 	LIST_FOREACH (&z->peers, p, following, link)
 		if (p->put && (!zone || strcmp(p->zone, zone) == 0))
 			reconciler_poke(p->put);
-}
-
-/* -- calls on behalf of a user -- */
-
-/* A peer of that role (and zone) to call. It stays valid: links that are no more are only retired.
- */
-static struct rpc_peer *
-find_rpc(struct clc *clc, const char *role, const char *zone)
-{
-	struct clc_zones *z = clc->zones;
-	struct peer *p, *following;
-
-	LOCK_SCOPE(&z->lock);
-	LIST_FOREACH (&z->peers, p, following, link)
-		if (strcmp(p->role, role) == 0 && (!zone || strings_equal(p->zone, zone)))
-			return p->rpc;
-	return NULL;
-}
-
-int
-clc_zones_walrus_url(
-    struct store_tx *tx, struct clc *clc, struct arena *arena, char **ret_url, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r;
-
-	if (clc->conf->image_url[0]) {
-		*ret_url = arena_strdup(arena, clc->conf->image_url);
-		return 0;
-	}
-	r = store_query_one(tx, Q_PEER_BY_ROLE, &rows, "walrus", e, "walrus");
-	if (r == ERR_NOT_FOUND)
-		return err_set(e, ERR_SERVICE_UNAVAILABLE, "no walrus has joined this cloud");
-	if (r == 0)
-		*ret_url = arena_strdup(arena, store_text(rows, 3));
-	return r;
-}
-
-int
-clc_zones_describe_object(struct clc *clc, const struct rpc_context *context,
-    const struct walrus_describe_object_in *in, struct walrus_describe_object_out *out,
-    struct arena *arena, struct err *e)
-{
-	struct rpc_peer *peer = find_rpc(clc, "walrus", NULL);
-
-	if (!peer)
-		return err_set(e, ERR_SERVICE_UNAVAILABLE, "no walrus has joined this cloud");
-	return rpc_call(peer, &walrus_describe_object, context, in, out, arena, 30000, e);
-}
-
-int
-clc_zones_console(struct clc *clc, const char *zone, const struct rpc_context *context,
-    const char *instance_id, struct arena *arena, struct str *ret_output, int64_t *ret_at_us,
-    struct err *e)
-{
-	struct rpc_peer *peer = find_rpc(clc, "cc", zone);
-	struct cc_get_console_output_in in = { .instance_id = instance_id };
-	struct cc_get_console_output_out out = { 0 };
-	int r;
-
-	if (!peer)
-		return err_set(
-		    e, ERR_SERVICE_UNAVAILABLE, "zone '%s' has no cluster controller", zone);
-	r = rpc_call(peer, &cc_get_console_output, context, &in, &out, arena, CALL_MS, e);
-	if (r < 0)
-		return r;
-	*ret_output = out.output;
-	*ret_at_us = out.at;
-	return 0;
-}
-
-bool
-clc_zones_peer_is_up(struct clc *clc, const char *peer_id, struct strbuf *ret_why)
-{
-	struct clc_zones *z = clc->zones;
-	struct peer *p, *following;
-
-	LOCK_SCOPE(&z->lock);
-	LIST_FOREACH (&z->peers, p, following, link)
-		if (strcmp(p->peer_id, peer_id) == 0) {
-			if (!rpc_peer_is_up(p->rpc))
-				strbuf_addf(ret_why, "it does not answer at %s", p->url);
-			return rpc_peer_is_up(p->rpc);
-		}
-	strbuf_adds(ret_why, "it has not been called yet");
-	return false;
 }
 
 int
