@@ -64,8 +64,6 @@ def of_node(cloud, node, live, leaks):
     def leak(text):
         leaks.append(f"{node.name}: {text}")
 
-    mine = {i: one for i, one in live.items() if i in cloud.on(node.name, "virsh", "list", "--all", "--name").split()
-            or one["State"]["Name"] in ("stopped", "stopping")}
     defined = set(cloud.on(node.name, "virsh", "list", "--all", "--name").split())
     for name in sorted(defined - set(live)):
         leak(f"libvirt domain {name}")
@@ -75,8 +73,9 @@ def of_node(cloud, node, live, leaks):
         taps |= {d for d in links(cloud, node, namespace) if d.startswith("tap")}
     if len(taps) > len(running & set(live)):
         leak(f"{len(taps)} taps ({', '.join(sorted(taps))}) for {len(running & set(live))} running guests")
-    if namespaces and not mine:
-        leak(f"VPC namespaces without an instance: {', '.join(sorted(namespaces))}")
+    # The network of a VPC stays on a node that once had a NIC of it, as long as the VPC is.
+    if len(namespaces) > cloud.vpc_count():
+        leak(f"{len(namespaces)} VPC namespaces ({', '.join(sorted(namespaces))}) for {cloud.vpc_count()} VPCs")
     addresses = cloud.on(node.name, "ip", "neigh", "show", "proxy", "dev", "pub0").split()
     public = {one.get("PublicIpAddress") for one in live.values()}
     for word in addresses:

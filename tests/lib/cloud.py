@@ -247,6 +247,10 @@ class Cloud:
         return {h.name: set(self.on(h.name, "virsh", "list", "--name").split())
                 for h in self.model.hosts if h.kind == "node"}
 
+    def vpc_count(self):
+        """Of all accounts, as far as the operator's tool counts them: one default VPC each."""
+        return len([line for line in self.admin("account", "list").splitlines() if line.strip()])
+
     def account(self, name):
         """(access key, secret, account id) of a new account's admin."""
         text = self.admin("account", "create", name)
