@@ -33,9 +33,10 @@ struct node {
 	struct changes_reader *reader;
 	struct lock lock;
 	/* under lock */
-	bool is_up, is_new_up, must_compare;
-	uint64_t down_since_ms;
-	char why[512];
+	bool must_welcome, must_compare;
+	/* of the reconciler alone */
+	uint64_t heard_ms;
+	bool is_marked;
 };
 
 struct cc_nodes {
@@ -230,14 +231,31 @@ write_comparison(struct store_tx *tx, void *arg, struct err *e)
 	return cc_node_compare(tx, w->node_id, &w->set, &w->lost, e);
 }
 
-static int
-welcome(struct node *n, struct arena *arena, struct err *e)
+/* A cut link shows only by silence: a node is asked well before it counts as silent. */
+static uint32_t
+probe_ms(const struct node *n)
 {
-	struct node_write w = { .node_id = n->node_id };
-	struct empty nothing = { 0 };
-	int r = rpc_call(n->rpc, &nc_describe_node, NULL, &nothing, &w.report, arena, CALL_MS, e);
+	uint32_t ms = n->cc->conf->silent_after_ms / 3;
 
-	return r < 0 ? r : store_write(n->cc->store, write_answer, &w, e);
+	return ms < 500 ? 500 : ms > PUT_INTERVAL_MS ? PUT_INTERVAL_MS : ms;
+}
+
+static bool
+take_flag(struct node *n, bool *flag)
+{
+	bool was_set;
+
+	LOCK_SCOPE(&n->lock);
+	was_set = *flag;
+	*flag = false;
+	return was_set;
+}
+
+static void
+set_flag(struct node *n, bool *flag)
+{
+	LOCK_SCOPE(&n->lock);
+	*flag = true;
 }
 
 static int
@@ -256,32 +274,47 @@ compare(struct node *n, struct arena *arena, struct err *e)
 }
 
 static int
-check_node(struct node *n, bool *ret_is_up, struct arena *arena, struct err *e)
+mark_silent(struct node *n, const char *why, struct err *e)
+{
+	struct node_write w = { .node_id = n->node_id, .why = why };
+	int r;
+
+	if (n->is_marked || clock_monotonic_ms() - n->heard_ms < n->cc->conf->silent_after_ms)
+		return 0;
+	r = store_write(n->cc->store, write_silence, &w, e);
+	if (r < 0)
+		return r;
+	n->is_marked = true;
+	set_flag(n, &n->must_welcome);
+	log_warn(n->cc->log, "node.silent", "node=%s reason=\"%s\"", n->node_id, why);
+	return 0;
+}
+
+static int
+check_node(struct node *n, struct arena *arena, struct err *e)
 {
 	struct node_write w = { .node_id = n->node_id };
-	bool is_silent, is_new_up, must_compare;
-	int r = 0;
+	struct empty nothing = { 0 };
+	struct err unwritten = { 0 };
+	int r =
+	    rpc_call(n->rpc, &nc_describe_node, NULL, &nothing, &w.report, arena, probe_ms(n), e);
 
-	lock_take(&n->lock);
-	*ret_is_up = n->is_up;
-	is_silent =
-	    !n->is_up && clock_monotonic_ms() - n->down_since_ms >= n->cc->conf->silent_after_ms;
-	is_new_up = n->is_up && n->is_new_up;
-	must_compare = n->is_up && n->must_compare;
-	w.why = arena_strdup(arena, n->why[0] ? n->why : "it has not answered yet");
-	n->is_new_up = n->is_new_up && !is_new_up;
-	n->must_compare = n->must_compare && !must_compare;
-	lock_release(&n->lock);
-	if (is_silent)
-		return store_write(n->cc->store, write_silence, &w, e);
-	if (is_new_up)
-		r = welcome(n, arena, e);
-	if (r == 0 && must_compare)
-		r = compare(n, arena, e);
 	if (r < 0) {
-		LOCK_SCOPE(&n->lock);
-		n->is_new_up |= is_new_up;
-		n->must_compare |= must_compare;
+		if (mark_silent(n, e->text, &unwritten) < 0)
+			*e = unwritten;
+		return e->code;
+	}
+	n->heard_ms = clock_monotonic_ms();
+	n->is_marked = false;
+	if (take_flag(n, &n->must_welcome)) {
+		r = store_write(n->cc->store, write_answer, &w, e);
+		if (r < 0)
+			set_flag(n, &n->must_welcome);
+	}
+	if (r == 0 && take_flag(n, &n->must_compare)) {
+		r = compare(n, arena, e);
+		if (r < 0)
+			set_flag(n, &n->must_compare);
 	}
 	return r;
 }
@@ -292,8 +325,7 @@ put_node(void *arg, uint32_t *ret_again_ms, struct err *e)
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct put_batch *b = arena_alloc(arena, sizeof(*b));
 	struct node *n = arg;
-	bool is_up;
-	int r = check_node(n, &is_up, arena, e);
+	int r = check_node(n, arena, e);
 
 	b->node = n;
 	b->arena = arena;
@@ -301,8 +333,7 @@ put_node(void *arg, uint32_t *ret_again_ms, struct err *e)
 		r = store_read(n->cc->store, read_batch, b, e);
 	if (r < 0)
 		return r;
-	if (!is_up && *ret_again_ms > 1000)
-		*ret_again_ms = 1000;
+	*ret_again_ms = probe_ms(n);
 	if (b->vpc_count == PUT_BATCH || b->instance_count == PUT_BATCH)
 		*ret_again_ms = 0;
 	return put_all(n, b, e);
@@ -335,9 +366,7 @@ apply_news(void *arg, const void *out, uint64_t *ret_epoch, uint64_t *ret_revisi
 	*ret_epoch = news.set->epoch;
 	*ret_revision = news.set->revision;
 	if (news.set->complete) {
-		lock_take(&n->lock);
-		n->must_compare = true;
-		lock_release(&n->lock);
+		set_flag(n, &n->must_compare);
 		reconciler_poke(n->put);
 	}
 	return 0;
@@ -348,11 +377,7 @@ link_changed(void *arg, bool up, const struct err *why)
 {
 	struct node *n = arg;
 
-	lock_take(&n->lock);
-	n->is_up = n->is_new_up = up;
-	n->down_since_ms = clock_monotonic_ms();
-	snprintf(n->why, sizeof(n->why), "%s", why ? why->text : "");
-	lock_release(&n->lock);
+	set_flag(n, &n->must_welcome);
 	if (up)
 		log_info(n->cc->log, "node.up", "node=%s", n->node_id);
 	else
@@ -397,8 +422,8 @@ node_new(struct cc *cc, const struct cc_node *row)
 	n->cc = cc;
 	n->node_id = xstrdup(row->node_id);
 	n->url = xstrdup(row->url);
-	n->down_since_ms = clock_monotonic_ms();
-	n->must_compare = true;
+	n->heard_ms = clock_monotonic_ms();
+	n->must_welcome = n->must_compare = true;
 	lock_init(&n->lock, LOCK_STATE);
 	n->rpc = rpc_peer_new(cc->rpc, row->node_id, "nc", row->url, NULL);
 	n->put = reconciler_new(daemon_loop(cc->daemon), daemon_workers(cc->daemon), "cc", name,
