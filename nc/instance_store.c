@@ -253,6 +253,18 @@ put_known(struct store_tx *tx, struct put *p, struct err *e)
 			i->reboot_done = spec->reboot_serial;
 		}
 	}
+	if (is(spec->wanted, "terminated")) {
+		/* The clc names no NICs or images any more: what is to be undone is what was done.
+		 */
+		struct instance_spec *last = arena_alloc(p->arena, sizeof(*last));
+
+		*last = *i->spec;
+		last->wanted = spec->wanted;
+		last->generation = spec->generation;
+		last->force = spec->force;
+		last->has_force = spec->has_force;
+		spec = last;
+	}
 	i->spec = spec;
 	i->generation = spec->generation;
 	i->needs_sources = false;
