@@ -159,7 +159,7 @@ def replace_store(cloud, daemon, saved=None):
     if saved:
         shutil.copyfile(saved, path)
         shutil.chown(path, os.stat(directory).st_uid, os.stat(directory).st_gid)
-    cloud.start(daemon)
+    eventually("it starts: the one killed has let go of its state", 10, lambda: cloud.start(daemon) or True)
 
 
 def save_store(cloud, daemon, path):
