@@ -1,5 +1,6 @@
 /* Accounts, users and access keys are rows; every change of a key is an event that walrus learns by
- * IdentityChanges. Lookups read the store each time: a prepared read costs less than the signature. */
+ * IdentityChanges. Lookups read the store each time: a prepared read costs less than the signature.
+ */
 #include "account.h"
 
 #include "base/clock.h"
@@ -62,7 +63,8 @@ clc_account_create(struct store_tx *tx, const struct clc_conf *conf, const char 
 	random_bytes(noise, sizeof(noise));
 	hex_encode(noise, sizeof(noise), canonical);
 
-	r = store_exec(tx, Q_ACCOUNT_INSERT, &taken, e, ret->account_id, name, canonical, store_now_us(tx));
+	r = store_exec(
+	    tx, Q_ACCOUNT_INSERT, &taken, e, ret->account_id, name, canonical, store_now_us(tx));
 	if (r < 0)
 		return r;
 	if (taken == 0)
@@ -74,7 +76,8 @@ clc_account_create(struct store_tx *tx, const struct clc_conf *conf, const char 
 	    store_now_us(tx));
 	if (r < 0)
 		return r;
-	r = insert_key(tx, ret->account_id, ret->user_id, false, ret->access_key_id, ret->secret, e);
+	r = insert_key(
+	    tx, ret->account_id, ret->user_id, false, ret->access_key_id, ret->secret, e);
 	if (r < 0)
 		return r;
 	r = insert_key(tx, ret->account_id, ret->user_id, true, service_key, service_secret, e);
@@ -125,13 +128,14 @@ clc_account_key(void *arg, const char *access_key_id, struct auth_key *ret)
 }
 
 int
-clc_account_service_key(struct store_tx *tx, const char *account_id, struct auth_key *ret,
-    struct err *e)
+clc_account_service_key(
+    struct store_tx *tx, const char *account_id, struct auth_key *ret, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int r;
 
-	r = store_query_one(tx, Q_ACCESS_KEY_SERVICE, &rows, "service key of the account", e, account_id);
+	r = store_query_one(
+	    tx, Q_ACCESS_KEY_SERVICE, &rows, "service key of the account", e, account_id);
 	if (r < 0)
 		return r;
 	read_key(rows, ret);

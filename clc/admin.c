@@ -37,7 +37,8 @@ create_token(struct http_call *call, void *arg)
 	int r = read_form(call, &form, &e);
 
 	if (r == 0)
-		r = clc_token_create(clc, form_find(&form, "role"), form_find(&form, "zone"), &token, &e);
+		r = clc_token_create(
+		    clc, form_find(&form, "role"), form_find(&form, "zone"), &token, &e);
 	if (r < 0) {
 		fail(call, &e);
 		return;
@@ -70,8 +71,8 @@ create_account(struct http_call *call, void *arg)
 
 	if (r == 0) {
 		a.name = form_find(&form, "name");
-		r = a.name ? store_write(a.clc->store, write_account, &a, &e) :
-			     err_set(&e, ERR_INVALID, "name an account");
+		r = a.name ? store_write(a.clc->store, write_account, &a, &e)
+			   : err_set(&e, ERR_INVALID, "name an account");
 	}
 	if (r < 0) {
 		fail(call, &e);
@@ -80,7 +81,8 @@ create_account(struct http_call *call, void *arg)
 	strbuf_addf(&call->reply,
 	    "# Account '%s', user '%s'. The secret key is shown this once.\n"
 	    "AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\nEC2_USER_ID=%s\n",
-	    a.account.name, ADMIN_USER, a.account.access_key_id, a.account.secret, a.account.account_id);
+	    a.account.name, ADMIN_USER, a.account.access_key_id, a.account.secret,
+	    a.account.account_id);
 }
 
 struct table { /* a statement printed as lines */
@@ -110,7 +112,8 @@ print_nodes(struct store_tx *tx, void *arg, struct err *e)
 
 	strbuf_reset(t->out);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		strbuf_addf(t->out, "%s zone=%s state=%s hypervisor=%s vcpus=%lld/%lld memory_mib=%lld/%lld "
+		strbuf_addf(t->out,
+		    "%s zone=%s state=%s hypervisor=%s vcpus=%lld/%lld memory_mib=%lld/%lld "
 		    "disk_gib=%lld/%lld",
 		    store_text(rows, 0), store_text(rows, 1), store_text(rows, 2),
 		    store_text(rows, 4) ? store_text(rows, 4) : "-", (long long)store_int(rows, 8),
@@ -137,12 +140,13 @@ print_peers(struct store_tx *tx, void *arg, struct err *e)
 		_cleanup_strbuf_ struct strbuf why = STRBUF_INIT;
 
 		time_format_iso(store_int(rows, 5), expires);
-		strbuf_addf(t->out, "%s role=%s zone=%s url=%s certificate_until=%.10s", store_text(rows, 0),
-		    store_text(rows, 1), store_text(rows, 2) ? store_text(rows, 2) : "-",
-		    store_text(rows, 3), expires);
+		strbuf_addf(t->out, "%s role=%s zone=%s url=%s certificate_until=%.10s",
+		    store_text(rows, 0), store_text(rows, 1),
+		    store_text(rows, 2) ? store_text(rows, 2) : "-", store_text(rows, 3), expires);
 		if (strcmp(store_text(rows, 1), "nc") != 0) /* nodes are the business of their cc */
 			strbuf_addf(t->out, " %s",
-			    clc_peers_is_up(t->clc->peers, store_text(rows, 0), &why) ? "up" : "down");
+			    clc_peers_is_up(t->clc->peers, store_text(rows, 0), &why) ? "up"
+										      : "down");
 		if (why.n)
 			strbuf_addf(t->out, " reason=\"%s\"", strbuf_c(&why));
 		strbuf_addc(t->out, '\n');

@@ -1,4 +1,5 @@
-/* The internal service: what walrus must know of accounts and keys, and new certificates for all. */
+/* The internal service: what walrus must know of accounts and keys, and new certificates for all.
+ */
 #include "base/vec.h"
 #include "rpc/clc.api.h"
 
@@ -42,7 +43,8 @@ add_key(struct news *n, struct store_rows *rows)
 static void
 add_account(struct news *n, struct store_rows *rows)
 {
-	struct identity_account account = { .account_id = arena_strdup(n->arena, store_text(rows, 0)),
+	struct identity_account account = { .account_id =
+						arena_strdup(n->arena, store_text(rows, 0)),
 		.name = arena_strdup(n->arena, store_text(rows, 1)),
 		.canonical_id = arena_strdup(n->arena, store_text(rows, 2)) };
 
@@ -129,11 +131,13 @@ clc_handle_identity_changes(struct rpc_request *rq, const struct changes_since *
 	struct news n = { .clc = clc, .arena = rq->arena, .since = in, .out = out };
 	int r;
 
-	if (in->epoch == store_epoch(clc->store) && changes_park(clc->changes, rq, in->epoch, in->revision))
+	if (in->epoch == store_epoch(clc->store) &&
+	    changes_park(clc->changes, rq, in->epoch, in->revision))
 		return 0;
 	r = store_read(clc->store, read_news, &n, e);
 	out->keys.count = n.keys.count;
-	out->keys.items = arena_memdup(rq->arena, n.keys.items, n.keys.count * sizeof(*n.keys.items));
+	out->keys.items =
+	    arena_memdup(rq->arena, n.keys.items, n.keys.count * sizeof(*n.keys.items));
 	out->accounts.count = n.accounts.count;
 	out->accounts.items =
 	    arena_memdup(rq->arena, n.accounts.items, n.accounts.count * sizeof(*n.accounts.items));

@@ -201,9 +201,9 @@ read_be(const char *p, unsigned n)
 	return v;
 }
 
-/* A qcow2 file that names another file could make a node read what its owner may not. The header is that
- * of docs/interop/qcow2.txt in QEMU: backing file offset at 8, size of the disk at 24, incompatible
- * features at 72 (version 3). */
+/* A qcow2 file that names another file could make a node read what its owner may not. The header is
+ * that of docs/interop/qcow2.txt in QEMU: backing file offset at 8, size of the disk at 24,
+ * incompatible features at 72 (version 3). */
 int
 clc_image_check_qcow2(struct str head, const char *location, int64_t *ret_disk_bytes, struct err *e)
 {
@@ -222,8 +222,9 @@ clc_image_check_qcow2(struct str head, const char *location, int64_t *ret_disk_b
 		    "the qcow2 file '%.200s' names a backing or data file", location);
 	disk_bytes = read_be(head.p + 24, 8);
 	if (disk_bytes == 0 || disk_bytes > DISK_BYTES_MAX)
-		return err_set(e, ERR_INVALID_MANIFEST, "the qcow2 file '%.200s' holds a disk of %llu bytes",
-		    location, (unsigned long long)disk_bytes);
+		return err_set(e, ERR_INVALID_MANIFEST,
+		    "the qcow2 file '%.200s' holds a disk of %llu bytes", location,
+		    (unsigned long long)disk_bytes);
 	*ret_disk_bytes = (int64_t)disk_bytes;
 	return 0;
 }
@@ -254,9 +255,9 @@ inspect_object(struct registration *reg, struct err *e)
 	reg->image.size_bytes = (int64_t)out.size_bytes;
 	reg->image.disk_bytes = reg->image.size_bytes;
 	reg->image.digest = out.digest;
-	return strcmp(reg->image.format, "qcow2") == 0 ?
-	    clc_image_check_qcow2(out.head, reg->image.location, &reg->image.disk_bytes, e) :
-	    0;
+	return strcmp(reg->image.format, "qcow2") == 0
+		   ? clc_image_check_qcow2(out.head, reg->image.location, &reg->image.disk_bytes, e)
+		   : 0;
 }
 
 static int
@@ -283,9 +284,9 @@ insert_image(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0)
 		r = store_exec(tx, Q_IMAGE_INSERT, &changed, e, i->image_id, rq->account_id,
 		    rq->clc->conf->region, i->name, i->description, i->location, i->bucket,
-		    i->object_key, i->type, i->architecture, i->format, i->virtualization, i->size_bytes,
-		    i->digest, i->kernel_id, i->ramdisk_id, i->root_device_name, store_now_us(tx),
-		    i->disk_bytes);
+		    i->object_key, i->type, i->architecture, i->format, i->virtualization,
+		    i->size_bytes, i->digest, i->kernel_id, i->ramdisk_id, i->root_device_name,
+		    store_now_us(tx), i->disk_bytes);
 	if (r < 0)
 		return r;
 	if (changed == 0)

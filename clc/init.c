@@ -1,7 +1,8 @@
-/* Making the cloud: its two CAs (daemons; storage), our own certificate, the certificate that users wrap
- * bundle keys to, the instance types, and the first account with everything its admin needs. Prints shell
- * lines, the only time the secret key is shown. The first account is written last and in one transaction: a
- * store without it is no cloud yet, so that an interrupted init can simply be run again. */
+/* Making the cloud: its two CAs (daemons; storage), our own certificate, the certificate that users
+ * wrap bundle keys to, the instance types, and the first account with everything its admin needs.
+ * Prints shell lines, the only time the secret key is shown. The first account is written last and
+ * in one transaction: a store without it is no cloud yet, so that an interrupted init can simply be
+ * run again. */
 #include "init.h"
 
 #include <openssl/pem.h>
@@ -25,7 +26,8 @@ DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(X509 *, X509_free)
 DEFINE_CLEANUP(BIO *, BIO_free_all)
 
-/* -- RSA certificates, for clients that want RSA: self-signed, because only the key in them matters -- */
+/* -- RSA certificates, for clients that want RSA: self-signed, because only the key in them matters
+ * -- */
 
 static X509 *
 self_signed(EVP_PKEY *key, const char *common_name)
@@ -44,7 +46,8 @@ self_signed(EVP_PKEY *key, const char *common_name)
 	X509_gmtime_adj(X509_getm_notBefore(certificate), 0);
 	X509_gmtime_adj(X509_getm_notAfter(certificate), USER_CERTIFICATE_DAYS * 24L * 3600);
 	X509_NAME_add_entry_by_txt(name, "O", MBSTRING_ASC, (const uint8_t *)"Mallee", -1, -1, 0);
-	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)common_name, -1, -1, 0);
+	X509_NAME_add_entry_by_txt(
+	    name, "CN", MBSTRING_ASC, (const uint8_t *)common_name, -1, -1, 0);
 	X509_set_issuer_name(certificate, name);
 	X509_set_pubkey(certificate, key);
 	X509_sign(certificate, key, EVP_sha256());
@@ -98,8 +101,9 @@ certify_self(const char *state_dir, struct err *e)
 	_cleanup_free_ char *ca_path = xasprintf("%s/ca.pem", trust);
 	_cleanup_strbuf_ struct strbuf csr = STRBUF_INIT, pem = STRBUF_INIT, ca_pem = STRBUF_INIT;
 	char peer_id[ID_MAX];
-	struct trust_peer self = { .peer_id = peer_id, .role = (char *)"clc", .zone = (char *)"",
-		.clc_url = (char *)"" };
+	struct trust_peer self = {
+		.peer_id = peer_id, .role = (char *)"clc", .zone = (char *)"", .clc_url = (char *)""
+	};
 	struct trust_ca ca = { 0 };
 	int r;
 
@@ -135,9 +139,10 @@ write_first(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0)
 		r = clc_account_create(tx, f->conf, FIRST_ACCOUNT, &f->account, e);
 	id_new(id, "cert");
-	return r < 0 ? r :
-		       store_exec(tx, Q_CERTIFICATE_INSERT, NULL, e, id, f->account.account_id,
-			   f->account.user_id, f->fingerprint, f->certificate_pem, store_now_us(tx));
+	return r < 0
+		   ? r
+		   : store_exec(tx, Q_CERTIFICATE_INSERT, NULL, e, id, f->account.account_id,
+			 f->account.user_id, f->fingerprint, f->certificate_pem, store_now_us(tx));
 }
 
 static int
@@ -153,7 +158,8 @@ find_account(struct store_tx *tx, void *arg, struct err *e)
 static int
 make_files(const char *state, struct strbuf *ret_pem, char fingerprint[65], struct err *e)
 {
-	_cleanup_free_ char *trust = xasprintf("%s/trust", state), *storage = xasprintf("%s/storage", state);
+	_cleanup_free_ char *trust = xasprintf("%s/trust", state),
+			    *storage = xasprintf("%s/storage", state);
 	_cleanup_free_ char *credentials = xasprintf("%s/credentials", state);
 	_cleanup_strbuf_ struct strbuf bundle_pem = STRBUF_INIT;
 	char unused[65];
@@ -172,7 +178,9 @@ make_files(const char *state, struct strbuf *ret_pem, char fingerprint[65], stru
 		r = certify_self(state, e);
 	if (r == 0)
 		r = write_pair(credentials, "cloud", "bundles", &bundle_pem, unused, e);
-	return r == 0 ? write_pair(credentials, "admin", FIRST_ACCOUNT " admin", ret_pem, fingerprint, e) : r;
+	return r == 0 ? write_pair(
+			    credentials, "admin", FIRST_ACCOUNT " admin", ret_pem, fingerprint, e)
+		      : r;
 }
 
 static int
@@ -213,7 +221,8 @@ clc_init_command(const void *configuration, int argc, char **argv)
 		fprintf(stderr, "mallee-clc: %s\n", e.text);
 		return 1;
 	}
-	printf("# Account '%s', user '%s'. The secret key is shown this once.\n", f.account.name, ADMIN_USER);
+	printf("# Account '%s', user '%s'. The secret key is shown this once.\n", f.account.name,
+	    ADMIN_USER);
 	printf("AWS_ACCESS_KEY_ID=%s\n", f.account.access_key_id);
 	printf("AWS_SECRET_ACCESS_KEY=%s\n", f.account.secret);
 	printf("AWS_DEFAULT_REGION=%s\n", conf->region);

@@ -1,7 +1,7 @@
-/* The life of an instance as a table: state by event. Users' events change what is wanted and raise the
- * revision, so that the zone is told; reported events only move what is observed. Every action is safe to
- * repeat. A pair that is not in the table is refused when a user asks, and ignored when a zone reports
- * what is no longer wanted. */
+/* The life of an instance as a table: state by event. Users' events change what is wanted and raise
+ * the revision, so that the zone is told; reported events only move what is observed. Every action
+ * is safe to repeat. A pair that is not in the table is refused when a user asks, and ignored when
+ * a zone reports what is no longer wanted. */
 #include "instance.h"
 
 #include "vpc.h"
@@ -105,7 +105,10 @@ struct transition {
 	enum clc_instance_state next;
 	int (*action)(struct store_tx *tx, struct clc_instance *i, struct err *e);
 };
-#define TO(state, fn) { true, INSTANCE_##state, fn }
+#define TO(state, fn)                                                                              \
+	{                                                                                          \
+		true, INSTANCE_##state, fn                                                         \
+	}
 
 static const struct transition fsm[INSTANCE_STATE_MAX][INSTANCE_EVENT_MAX] = {
 	[INSTANCE_PENDING] = {
@@ -160,7 +163,8 @@ static const struct transition fsm[INSTANCE_STATE_MAX][INSTANCE_EVENT_MAX] = {
 	},
 };
 
-/* A launch that fails ends; a start of an instance that once ran leaves it stopped, its disk kept. */
+/* A launch that fails ends; a start of an instance that once ran leaves it stopped, its disk kept.
+ */
 static const struct transition failed_start = TO(STOPPED, settle_stopped);
 
 static const struct transition *
@@ -172,8 +176,8 @@ find_transition(const struct clc_instance *i, enum instance_event event)
 }
 
 bool
-clc_instance_accepts(const struct clc_instance *i, enum instance_event event,
-    enum clc_instance_state *ret_next)
+clc_instance_accepts(
+    const struct clc_instance *i, enum instance_event event, enum clc_instance_state *ret_next)
 {
 	const struct transition *t = find_transition(i, event);
 
@@ -200,13 +204,14 @@ clc_instance_apply(struct store_tx *tx, struct clc_instance *i, enum instance_ev
 	int r;
 
 	if (!t->is_legal)
-		return is_users(event) ?
-		    err_set(e, ERR_INCORRECT_INSTANCE_STATE,
-			"The instance '%s' is not in a state from which it can be %s.", i->instance_id,
-			event == EV_START ? "started" :
-			event == EV_STOP ? "stopped" :
-					   "rebooted") :
-		    0;
+		return is_users(event)
+			   ? err_set(e, ERR_INCORRECT_INSTANCE_STATE,
+				 "The instance '%s' is not in a state from which it can be %s.",
+				 i->instance_id,
+				 event == EV_START  ? "started"
+				 : event == EV_STOP ? "stopped"
+						    : "rebooted")
+			   : 0;
 	r = t->action(tx, i, e);
 	if (r < 0)
 		return r;
@@ -218,22 +223,23 @@ clc_instance_apply(struct store_tx *tx, struct clc_instance *i, enum instance_ev
 	if (reason && (reason->code || before != i->state)) {
 		i->reason_code = reason->code;
 		i->reason_message = reason->message;
-	} else if (before != i->state && i->state != INSTANCE_STOPPED && i->state != INSTANCE_TERMINATED) {
+	} else if (before != i->state && i->state != INSTANCE_STOPPED &&
+		   i->state != INSTANCE_TERMINATED) {
 		i->reason_code = i->reason_message = NULL;
 	}
 	i->holds = states[i->state].holds;
 	must_tell = i->generation != generation_before || i->reboot_serial != reboots_before ||
-	    strcmp(i->wanted, wanted_before) != 0;
+		    strcmp(i->wanted, wanted_before) != 0;
 	if (must_tell) {
 		i->revision++;
 		i->to_put = PUT_SPEC;
 	}
 	if (i->state == INSTANCE_TERMINATED && before != INSTANCE_TERMINATED)
 		i->to_put = PUT_FORGET;
-	r = store_exec(tx, Q_INSTANCE_UPDATE_STATE, NULL, e, i->instance_id, i->wanted, i->generation,
-	    i->reboot_serial, (int64_t)i->is_forced, i->revision, i->to_put, states[i->state].name, i->reason_code,
-	    i->reason_message, i->transition_reason, i->launch_us, i->ended_us, i->holds,
-	    store_now_us(tx));
+	r = store_exec(tx, Q_INSTANCE_UPDATE_STATE, NULL, e, i->instance_id, i->wanted,
+	    i->generation, i->reboot_serial, (int64_t)i->is_forced, i->revision, i->to_put,
+	    states[i->state].name, i->reason_code, i->reason_message, i->transition_reason,
+	    i->launch_us, i->ended_us, i->holds, store_now_us(tx));
 	if (r < 0 || (before == i->state && !must_tell))
 		return r;
 	return outbox_add(tx, "instance", i->instance_id, i->account_id, states[i->state].name, e);

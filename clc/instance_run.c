@@ -1,5 +1,6 @@
-/* RunInstances: everything is decided and written in one transaction — idempotency, quota, capacity,
- * addresses, rows — and answered after it is durable. What happens next is the zone link's business. */
+/* RunInstances: everything is decided and written in one transaction — idempotency, quota,
+ * capacity, addresses, rows — and answered after it is durable. What happens next is the zone
+ * link's business. */
 #include <stdio.h>
 
 #include "auth/digest.h"
@@ -72,7 +73,8 @@ check_interface(struct launch *l, struct err *e)
 	if (in->subnet_id || in->private_ip_address || in->security_groups.count ||
 	    in->security_group_ids.count)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,
-		    "Network interfaces and an instance-level subnet ID, address or security groups may "
+		    "Network interfaces and an instance-level subnet ID, address or security "
+		    "groups may "
 		    "not be specified on the same request");
 	return 0;
 }
@@ -97,20 +99,23 @@ check(struct launch *l, struct err *e)
 	int r;
 
 	if (!in->image_id || !in->image_id[0])
-		return err_set(e, ERR_MISSING_PARAMETER, "The request must contain the parameter ImageId");
+		return err_set(
+		    e, ERR_MISSING_PARAMETER, "The request must contain the parameter ImageId");
 	if (in->max_count < in->min_count)
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-		    "Value (%u) for parameter maxCount is invalid. It must be at least minCount (%u)",
+		    "Value (%u) for parameter maxCount is invalid. It must be at least minCount "
+		    "(%u)",
 		    in->max_count, in->min_count);
-	if (in->placement && in->placement->tenancy && strcmp(in->placement->tenancy, "default") != 0)
+	if (in->placement && in->placement->tenancy &&
+	    strcmp(in->placement->tenancy, "default") != 0)
 		return err_set(e, ERR_UNSUPPORTED_OPERATION, "The tenancy '%s' is not supported",
 		    in->placement->tenancy);
 	if (in->placement && (in->placement->group_name || in->placement->affinity))
 		return err_set(e, ERR_UNSUPPORTED_OPERATION, "Placement groups are not supported");
 	if (in->metadata_options && in->metadata_options->http_endpoint &&
 	    strcmp(in->metadata_options->http_endpoint, "enabled") != 0)
-		return err_set(e, ERR_UNSUPPORTED_OPERATION,
-		    "The metadata endpoint can't be disabled");
+		return err_set(
+		    e, ERR_UNSUPPORTED_OPERATION, "The metadata endpoint can't be disabled");
 	for (const char *c = in->client_token; c && *c; c++)
 		if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
 			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "ClientToken must be ASCII");
@@ -120,8 +125,8 @@ check(struct launch *l, struct err *e)
 	if (r == 0)
 		r = check_block_devices(in, e);
 	if (r == 0)
-		r = clc_tags_of(in->tag_specifications.items, in->tag_specifications.count, "instance",
-		    &l->tags, &l->tag_count, e);
+		r = clc_tags_of(in->tag_specifications.items, in->tag_specifications.count,
+		    "instance", &l->tags, &l->tag_count, e);
 	return r;
 }
 
@@ -147,15 +152,16 @@ find_repeat(struct store_tx *tx, struct launch *l, struct err *e)
 
 	if (!l->in->client_token)
 		return 0;
-	r = store_query(tx, Q_RESERVATION_BY_TOKEN, &rows, e, l->rq->account_id, l->rq->clc->conf->region,
-	    l->in->client_token);
+	r = store_query(tx, Q_RESERVATION_BY_TOKEN, &rows, e, l->rq->account_id,
+	    l->rq->clc->conf->region, l->in->client_token);
 	if (r == 0)
 		r = store_next(rows, e);
 	if (r <= 0)
 		return r;
 	if (!strings_equal(store_text(rows, 1), l->parameters))
 		return err_set(e, ERR_IDEMPOTENT_PARAMETER_MISMATCH,
-		    "Arguments on this idempotent request are inconsistent with arguments used in previous "
+		    "Arguments on this idempotent request are inconsistent with arguments used in "
+		    "previous "
 		    "request(s).");
 	snprintf(l->reservation_id, sizeof(l->reservation_id), "%s", store_text(rows, 0));
 	l->is_repeat = true;
@@ -179,7 +185,8 @@ resolve_image(struct store_tx *tx, struct launch *l, struct err *e)
 	if (l->kernel_id)
 		r = clc_image_get(tx, rq->account_id, l->kernel_id, "kernel", rq->arena, &part, e);
 	if (r == 0 && l->ramdisk_id)
-		r = clc_image_get(tx, rq->account_id, l->ramdisk_id, "ramdisk", rq->arena, &part, e);
+		r = clc_image_get(
+		    tx, rq->account_id, l->ramdisk_id, "ramdisk", rq->arena, &part, e);
 	return r;
 }
 
@@ -194,8 +201,8 @@ resolve_key(struct store_tx *tx, struct launch *l, struct err *e)
 	r = store_query_one(tx, Q_KEY_PAIR_BY_NAME, &rows, "key pair", e, l->rq->account_id,
 	    l->rq->clc->conf->region, l->in->key_name);
 	if (r == ERR_NOT_FOUND)
-		return err_set(e, ERR_KEY_PAIR_NOT_FOUND, "The key pair '%s' does not exist",
-		    l->in->key_name);
+		return err_set(
+		    e, ERR_KEY_PAIR_NOT_FOUND, "The key pair '%s' does not exist", l->in->key_name);
 	if (r == 0)
 		l->public_key = arena_strdup(l->rq->arena, store_text(rows, 1));
 	return r;
@@ -237,7 +244,8 @@ choose_zone(struct store_tx *tx, struct launch *l, char *ret_zone, size_t size, 
 		}
 	}
 	if (r == 0 && best < 0)
-		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY, "this cloud has no availability zone");
+		return err_set(
+		    e, ERR_INSUFFICIENT_INSTANCE_CAPACITY, "this cloud has no availability zone");
 	return r;
 }
 
@@ -254,15 +262,16 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 		r = clc_subnet_get(tx, l->rq->account_id, subnet_id, &l->subnet, e);
 		if (r == 0 && zone && strcmp(zone, l->subnet.zone) != 0)
 			r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
-			    "The subnet '%s' is not in the availability zone '%s'", subnet_id, zone);
+			    "The subnet '%s' is not in the availability zone '%s'", subnet_id,
+			    zone);
 	} else {
 		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 
-		r = zone ? store_query_one(tx, Q_ZONE_BY_NAME, &rows, "zone", e, zone) :
-			   choose_zone(tx, l, chosen, sizeof(chosen), e);
+		r = zone ? store_query_one(tx, Q_ZONE_BY_NAME, &rows, "zone", e, zone)
+			 : choose_zone(tx, l, chosen, sizeof(chosen), e);
 		if (r == ERR_NOT_FOUND)
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "Invalid availability zone: [%.100s]",
-			    zone);
+			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+			    "Invalid availability zone: [%.100s]", zone);
 		if (r == 0)
 			r = clc_subnet_default(tx, l->rq->account_id, l->rq->clc->conf->region,
 			    zone ? zone : chosen, &l->subnet, e);
@@ -270,11 +279,12 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 	if (r < 0)
 		return r;
 	if (l->nic)
-		return clc_groups_resolve(tx, l->rq->account_id, l->subnet.vpc_id, l->nic->groups.items,
-		    l->nic->groups.count, NULL, 0, l->rq->arena, &l->group_ids, &l->group_count, e);
-	return clc_groups_resolve(tx, l->rq->account_id, l->subnet.vpc_id, in->security_group_ids.items,
-	    in->security_group_ids.count, in->security_groups.items, in->security_groups.count,
-	    l->rq->arena, &l->group_ids, &l->group_count, e);
+		return clc_groups_resolve(tx, l->rq->account_id, l->subnet.vpc_id,
+		    l->nic->groups.items, l->nic->groups.count, NULL, 0, l->rq->arena,
+		    &l->group_ids, &l->group_count, e);
+	return clc_groups_resolve(tx, l->rq->account_id, l->subnet.vpc_id,
+	    in->security_group_ids.items, in->security_group_ids.count, in->security_groups.items,
+	    in->security_groups.count, l->rq->arena, &l->group_ids, &l->group_count, e);
 }
 
 static int
@@ -288,14 +298,15 @@ check_quota(struct store_tx *tx, struct launch *l, struct err *e)
 	if (r == 0 && (r = store_next(quota, e)) > 0)
 		limit = store_int(quota, 0);
 	if (r >= 0)
-		r = store_query_one(tx, Q_INSTANCES_ACTIVE, &rows, "count of instances", e,
-		    l->rq->account_id);
+		r = store_query_one(
+		    tx, Q_INSTANCES_ACTIVE, &rows, "count of instances", e, l->rq->account_id);
 	if (r < 0)
 		return r;
 	active = store_int(rows, 0);
 	if (active + l->in->min_count > limit)
 		return err_set(e, ERR_INSTANCE_LIMIT_EXCEEDED,
-		    "Your quota allows for %lld more running instance(s). You requested at least %u.",
+		    "Your quota allows for %lld more running instance(s). You requested at least "
+		    "%u.",
 		    (long long)(limit > active ? limit - active : 0), l->in->min_count);
 	l->count = l->in->max_count;
 	if (active + l->count > limit)
@@ -315,8 +326,10 @@ reserve_capacity(struct store_tx *tx, struct launch *l, struct err *e)
 	room = capacity_for(l, &c);
 	if (room < l->in->min_count)
 		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
-		    "We currently do not have sufficient %s capacity in the Availability Zone you requested "
-		    "(%s): there is room for %lld. You can retry later, or choose another zone or type.",
+		    "We currently do not have sufficient %s capacity in the Availability Zone you "
+		    "requested "
+		    "(%s): there is room for %lld. You can retry later, or choose another zone or "
+		    "type.",
 		    l->type.name, l->subnet.zone, (long long)room);
 	if (room < l->count)
 		l->count = (uint32_t)room;
@@ -333,9 +346,10 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	struct clc_interface_new nic = { .account_id = rq->account_id,
 		.region = rq->clc->conf->region,
 		.subnet = &l->subnet,
-		.private_ip = l->nic && l->nic->private_ip_address ? l->nic->private_ip_address :
-								     in->private_ip_address,
-		.wants_public_ip = asked ? l->nic->associate_public_ip_address : l->subnet.maps_public_ip,
+		.private_ip = l->nic && l->nic->private_ip_address ? l->nic->private_ip_address
+								   : in->private_ip_address,
+		.wants_public_ip =
+		    asked ? l->nic->associate_public_ip_address : l->subnet.maps_public_ip,
 		.must_have_public_ip = asked && l->nic->associate_public_ip_address,
 		.group_ids = l->group_ids,
 		.group_count = l->group_count };
@@ -352,9 +366,9 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	    (int64_t)in->disable_api_termination,
 	    (int64_t)(in->monitoring && in->monitoring->enabled), in->client_token,
 	    metadata && metadata->http_tokens ? metadata->http_tokens : "optional",
-	    (int64_t)(metadata && metadata->has_http_put_response_hop_limit ?
-		    metadata->http_put_response_hop_limit :
-		    HOP_LIMIT_DEFAULT),
+	    (int64_t)(metadata && metadata->has_http_put_response_hop_limit
+			  ? metadata->http_put_response_hop_limit
+			  : HOP_LIMIT_DEFAULT),
 	    store_now_us(tx));
 	if (r == 0)
 		r = clc_interface_create(tx, &nic, interface_id, e);
@@ -386,7 +400,8 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 	l->is_repeat = false;
 	r = find_repeat(tx, l, e);
 	if (r < 0 || l->is_repeat)
-		return r < 0 ? r : clc_describe_reservation(tx, l->rq, l->reservation_id, l->out, e);
+		return r < 0 ? r
+			     : clc_describe_reservation(tx, l->rq, l->reservation_id, l->out, e);
 	r = clc_instance_type_get(tx, type, l->rq->arena, &l->type, e);
 	if (r == 0)
 		r = resolve_image(tx, l, e);
@@ -410,8 +425,8 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-ec2_handle_run_instances(struct request *rq, const struct run_instances_in *in,
-    struct reservation *out, struct err *e)
+ec2_handle_run_instances(
+    struct request *rq, const struct run_instances_in *in, struct reservation *out, struct err *e)
 {
 	struct launch l = { .rq = rq, .in = in, .out = out };
 	int r = check(&l, e);

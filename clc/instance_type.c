@@ -6,7 +6,8 @@
 #include "filter.h"
 #include "page.h"
 
-/* Sizes by Amazon's names, small enough for one machine to hold several. root 0: as large as the image. */
+/* Sizes by Amazon's names, small enough for one machine to hold several. root 0: as large as the
+ * image. */
 static const struct clc_instance_type defaults[] = {
 	{ "t2.nano", 1, 256, 0, 0 },
 	{ "t2.micro", 1, 512, 0, 0 },
@@ -86,7 +87,8 @@ const struct filter_path instance_type_filters[] = {
 	} while (0)
 
 static void
-describe_storage(const struct clc_instance_type *t, struct arena *arena, struct instance_type_info *out)
+describe_storage(
+    const struct clc_instance_type *t, struct arena *arena, struct instance_type_info *out)
 {
 	struct instance_type_storage *s;
 	struct instance_type_storage_disk *disk;
@@ -195,7 +197,8 @@ ec2_handle_describe_instance_types(struct request *rq, const struct describe_ins
 		bool found = in->filters.count || strpbrk(in->instance_types.items[n], "*?");
 
 		for (size_t k = 0; !found && k < l.types.count; k++)
-			found = strcmp(l.types.items[k].instance_type, in->instance_types.items[n]) == 0;
+			found = strcmp(l.types.items[k].instance_type,
+				    in->instance_types.items[n]) == 0;
 		if (!found)
 			r = err_set(e, ERR_INSTANCE_TYPE_INVALID,
 			    "The following supplied instance types do not exist: [%.100s]",
@@ -204,8 +207,8 @@ ec2_handle_describe_instance_types(struct request *rq, const struct describe_ins
 	if (r == 0) {
 		page_cut(&page, l.types.count);
 		out->instance_types.count = page.count;
-		out->instance_types.items = arena_memdup(rq->arena, l.types.items + page.first,
-		    page.count * sizeof(*l.types.items));
+		out->instance_types.items = arena_memdup(
+		    rq->arena, l.types.items + page.first, page.count * sizeof(*l.types.items));
 		out->next_token = page_token(&page, rq->arena);
 	}
 	vec_done(&l.types);

@@ -1,5 +1,5 @@
-/* A token is used in the same transaction that records the daemon and its certificate, so that it can be
- * used once only. What a peer may call later follows from the role in its certificate. */
+/* A token is used in the same transaction that records the daemon and its certificate, so that it
+ * can be used once only. What a peer may call later follows from the role in its certificate. */
 #include "join.h"
 
 #include <openssl/pem.h>
@@ -43,7 +43,7 @@ zone_name_is_valid(const char *name)
 	size_t n = strlen(name);
 
 	return n >= 1 && n <= 32 && name[0] != '-' && name[n - 1] != '-' &&
-	    strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
 /* -- tokens -- */
@@ -66,26 +66,29 @@ insert_token(struct store_tx *tx, void *arg, struct err *e)
 
 		r = store_query_one(tx, Q_ZONE_BY_NAME, &rows, "zone", e, t->zone);
 		if (r == ERR_NOT_FOUND)
-			return err_set(e, r, "there is no zone '%s': its cluster controller (cc) joins first",
+			return err_set(e, r,
+			    "there is no zone '%s': its cluster controller (cc) joins first",
 			    t->zone);
 	}
 	if (r == 0)
-		r = store_exec(tx, Q_TOKENS_EXPIRE, NULL, e, store_now_us(tx) - 24 * 3600 * 1000000LL);
-	return r < 0 ? r :
-		       store_exec(tx, Q_TOKEN_INSERT, NULL, e, t->token.id, t->token.secret, t->role->name,
-			   t->zone, expires);
+		r = store_exec(
+		    tx, Q_TOKENS_EXPIRE, NULL, e, store_now_us(tx) - 24 * 3600 * 1000000LL);
+	return r < 0 ? r
+		     : store_exec(tx, Q_TOKEN_INSERT, NULL, e, t->token.id, t->token.secret,
+			   t->role->name, t->zone, expires);
 }
 
 int
-clc_token_create(struct clc *clc, const char *role, const char *zone, struct trust_token *ret,
-    struct err *e)
+clc_token_create(
+    struct clc *clc, const char *role, const char *zone, struct trust_token *ret, struct err *e)
 {
 	_cleanup_free_ char *ca = xasprintf("%s/trust/ca.pem", clc->conf->daemon.state_dir);
 	struct token_new t = { .role = find_role(role), .zone = zone && zone[0] ? zone : NULL };
 	int r;
 
 	if (!t.role)
-		return err_set(e, ERR_INVALID, "role '%.32s' is none of walrus, cc, sc, nc", role ? role : "");
+		return err_set(
+		    e, ERR_INVALID, "role '%.32s' is none of walrus, cc, sc, nc", role ? role : "");
 	if (t.role->has_zone && !t.zone)
 		return err_set(e, ERR_INVALID, "a token for '%s' names its zone", role);
 	if (!t.role->has_zone && t.zone)
@@ -140,12 +143,13 @@ check_token(struct store_rows *rows, int64_t now_us, const struct trust_join *jo
 	if (store_int(rows, 4) < now_us)
 		return err_set(e, ERR_DENIED, "the token has expired; make another one");
 	if (!strings_equal(store_text(rows, 2), join->role))
-		return err_set(e, ERR_DENIED, "the token is for a %s, not for a %.16s", store_text(rows, 2),
-		    join->role);
+		return err_set(e, ERR_DENIED, "the token is for a %s, not for a %.16s",
+		    store_text(rows, 2), join->role);
 	return 0;
 }
 
-/* One cc and one sc per zone, one walrus: a second one takes the place of one that is no longer there. */
+/* One cc and one sc per zone, one walrus: a second one takes the place of one that is no longer
+ * there. */
 static int
 replace_single(struct store_tx *tx, struct joining *j, const struct role *role, const char *zone,
     struct err *e)
@@ -156,15 +160,15 @@ replace_single(struct store_tx *tx, struct joining *j, const struct role *role, 
 
 	if (!role->is_single)
 		return 0;
-	r = role->has_zone ? store_query(tx, Q_PEER_OF_ZONE, &rows, e, role->name, zone) :
-			     store_query(tx, Q_PEER_BY_ROLE, &rows, e, role->name);
+	r = role->has_zone ? store_query(tx, Q_PEER_OF_ZONE, &rows, e, role->name, zone)
+			   : store_query(tx, Q_PEER_BY_ROLE, &rows, e, role->name);
 	if (r == 0)
 		r = store_next(rows, e);
 	if (r <= 0)
 		return r;
 	if (clc_peers_is_up(j->clc->peers, store_text(rows, 0), &why))
-		return err_set(e, ERR_CONFLICT, "there is a %s in service already: '%s'", role->name,
-		    store_text(rows, 0));
+		return err_set(e, ERR_CONFLICT, "there is a %s in service already: '%s'",
+		    role->name, store_text(rows, 0));
 	return store_exec(tx, Q_PEER_DELETE, NULL, e, store_text(rows, 0));
 }
 
@@ -214,7 +218,8 @@ admit(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0)
 		r = read_certificate(strbuf_c(&pem), fingerprint, &expires, e);
 	if (r == 0)
-		r = store_exec(tx, Q_TOKEN_USE, &used, e, join->token_id, store_now_us(tx), peer_id);
+		r = store_exec(
+		    tx, Q_TOKEN_USE, &used, e, join->token_id, store_now_us(tx), peer_id);
 	if (r == 0 && used == 0)
 		r = err_set(e, ERR_DENIED, "the token was used already; make another one");
 	if (r == 0 && role->makes_zone)
@@ -278,8 +283,8 @@ join(struct clc *clc, struct http_call *call, struct err *e)
 	j.out.ca = ca;
 	trust_joined_format(&j.out, &call->reply);
 	call->content_type = "application/x-www-form-urlencoded";
-	log_info(clc->log, "peer.joined", "peer=%s role=%s zone=%s url=%s", j.out.peer_id, asked.role,
-	    j.out.zone, asked.advertise);
+	log_info(clc->log, "peer.joined", "peer=%s role=%s zone=%s url=%s", j.out.peer_id,
+	    asked.role, j.out.zone, asked.advertise);
 	clc_zones_refresh(clc);
 	clc_zones_poke(clc, NULL);
 	return 0;
@@ -316,7 +321,8 @@ read_status(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	if (r == 0)
-		strbuf_addf(&s->why, "the cluster controller of zone '%s' has not heard from this node yet",
+		strbuf_addf(&s->why,
+		    "the cluster controller of zone '%s' has not heard from this node yet",
 		    store_text(peer, 2));
 	else if (!strings_equal(store_text(node, 0), "up"))
 		strbuf_addf(&s->why, "the node is %s: %s", store_text(node, 0),
@@ -363,7 +369,8 @@ clc_join(struct clc *clc, struct str path, struct http_call *call)
 	else
 		r = err_set(&e, ERR_NOT_FOUND, "there is nothing at this path");
 	if (r < 0) {
-		log_warn(clc->log, "join.refused", "from=%s reason=\"%s\"", call->peer.address, e.text);
+		log_warn(
+		    clc->log, "join.refused", "from=%s reason=\"%s\"", call->peer.address, e.text);
 		answer_error(call, &e);
 	}
 }

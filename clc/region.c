@@ -21,7 +21,8 @@ ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in
 	const struct clc_conf *conf = rq->clc->conf;
 	struct region_info *region = arena_alloc(rq->arena, sizeof(*region));
 	struct url url;
-	int r = filters_check(region_filters, in->filters.items, in->filters.count, &region_info_shape, e);
+	int r = filters_check(
+	    region_filters, in->filters.items, in->filters.count, &region_info_shape, e);
 
 	for (size_t n = 0; r == 0 && n < in->region_names.count; n++)
 		if (strcmp(in->region_names.items[n], conf->region) != 0)
@@ -35,8 +36,8 @@ ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in
 	region->region_endpoint = arena_printf(rq->arena, "%s:%u", url.host, url.port);
 	region->opt_in_status = "opt-in-not-required";
 	out->regions.items = region;
-	out->regions.count = filters_match(region_filters, in->filters.items, in->filters.count,
-	    &region_info_shape, region);
+	out->regions.count = filters_match(
+	    region_filters, in->filters.items, in->filters.count, &region_info_shape, region);
 	return 0;
 }
 
@@ -97,7 +98,8 @@ read_zones(struct store_tx *tx, void *arg, struct err *e)
 
 	l->zones.count = 0;
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		struct availability_zone z = { .zone_name = arena_strdup(arena, store_text(rows, 0)),
+		struct availability_zone z = { .zone_name =
+						   arena_strdup(arena, store_text(rows, 0)),
 			.zone_id = arena_strdup(arena, store_text(rows, 1)),
 			.region_name = region,
 			.group_name = region,
@@ -123,8 +125,8 @@ ec2_handle_describe_availability_zones(struct request *rq,
     struct err *e)
 {
 	struct listing l = { .rq = rq, .in = in };
-	int r = filters_check(zone_filters, in->filters.items, in->filters.count,
-	    &availability_zone_shape, e);
+	int r = filters_check(
+	    zone_filters, in->filters.items, in->filters.count, &availability_zone_shape, e);
 
 	if (r == 0)
 		r = store_read(rq->clc->store, read_zones, &l, e);
@@ -134,8 +136,8 @@ ec2_handle_describe_availability_zones(struct request *rq,
 		for (size_t k = 0; !found && k < l.zones.count; k++)
 			found = strcmp(l.zones.items[k].zone_name, in->zone_names.items[n]) == 0;
 		if (!found)
-			r = err_set(e, ERR_INVALID_PARAMETER_VALUE, "Invalid availability zone: [%.100s]",
-			    in->zone_names.items[n]);
+			r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
+			    "Invalid availability zone: [%.100s]", in->zone_names.items[n]);
 	}
 	if (r == 0) {
 		out->zones.count = l.zones.count;
@@ -152,6 +154,7 @@ sts_handle_get_caller_identity(struct request *rq, const struct get_caller_ident
 {
 	out->account = rq->account_id;
 	out->user_id = rq->user_id;
-	out->arn = arena_printf(rq->arena, "arn:aws:iam::%s:user/%s", rq->account_id, rq->user_name);
+	out->arn =
+	    arena_printf(rq->arena, "arn:aws:iam::%s:user/%s", rq->account_id, rq->user_name);
 	return 0;
 }

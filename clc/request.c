@@ -18,8 +18,8 @@ request_audit(struct store_tx *tx, const struct request *rq, const char *resourc
 }
 
 int
-request_record(struct store_tx *tx, const struct request *rq, const char *kind, const char *resource,
-    struct err *e)
+request_record(struct store_tx *tx, const struct request *rq, const char *kind,
+    const char *resource, struct err *e)
 {
 	int r = request_audit(tx, rq, resource, e);
 

@@ -17,8 +17,8 @@ check_tags(const struct tag *tags, size_t count, struct err *e)
 		const char *key = tags[i].key;
 
 		if (!key || !key[0] || strlen(key) > KEY_MAX)
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "Tag keys are 1 to %d characters",
-			    KEY_MAX);
+			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+			    "Tag keys are 1 to %d characters", KEY_MAX);
 		if (strncasecmp(key, "aws:", 4) == 0)
 			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
 			    "Tag keys starting with 'aws:' are reserved for internal use");
@@ -41,8 +41,7 @@ clc_tags_of(const struct tag_specification *specifications, size_t count, const 
 	*ret_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		if (!strings_equal(specifications[i].resource_type, type)) {
-			if (specifications[i].resource_type &&
-			    strcmp(type, "instance") == 0 &&
+			if (specifications[i].resource_type && strcmp(type, "instance") == 0 &&
 			    (strcmp(specifications[i].resource_type, "volume") == 0 ||
 				strcmp(specifications[i].resource_type, "network-interface") == 0))
 				continue; /* an instance-store instance has none to tag at launch */

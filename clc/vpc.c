@@ -1,14 +1,15 @@
-/* VPCs, subnets, groups and addresses as rows. An address is taken by the unique (subnet, address) of
- * its interface, inside the transaction that accepts the launch, so that it can't be given twice. What a
- * zone must know of a VPC is one record with a revision that rises with each change of it. */
+/* VPCs, subnets, groups and addresses as rows. An address is taken by the unique (subnet, address)
+ * of its interface, inside the transaction that accepts the launch, so that it can't be given
+ * twice. What a zone must know of a VPC is one record with a revision that rises with each change
+ * of it. */
 #include "vpc.h"
 
 #include <arpa/inet.h>
 
 #include "base/vec.h"
 
-#define SUBNET_BITS 4        /* the default VPC is cut into 16 default subnets */
-#define RESERVED_FIRST 4     /* network, router, DNS, future: as in EC2 */
+#define SUBNET_BITS 4    /* the default VPC is cut into 16 default subnets */
+#define RESERVED_FIRST 4 /* network, router, DNS, future: as in EC2 */
 #define PROBES 32
 
 void
@@ -42,7 +43,8 @@ cidr_parse(const char *text, int64_t *ret_network, unsigned *ret_prefix)
 		return false;
 	memcpy(address, text, slash - text);
 	address[slash - text] = '\0';
-	if (!address_parse(address, &network) || !str_to_u32(str_of(slash + 1), &prefix) || prefix > 32)
+	if (!address_parse(address, &network) || !str_to_u32(str_of(slash + 1), &prefix) ||
+	    prefix > 32)
 		return false;
 	*ret_network = prefix ? network & (0xffffffffLL << (32 - prefix)) & 0xffffffffLL : 0;
 	*ret_prefix = prefix;
@@ -66,7 +68,7 @@ range_parse(struct str word, int64_t *ret_first, int64_t *ret_last)
 	memcpy(last, rest.p, rest.n);
 	last[rest.n] = '\0';
 	return address_parse(first, ret_first) && address_parse(last, ret_last) &&
-	    *ret_first <= *ret_last && *ret_last - *ret_first < 65536;
+	       *ret_first <= *ret_last && *ret_last - *ret_first < 65536;
 }
 
 bool
@@ -77,8 +79,9 @@ clc_public_addresses_are_valid(const char *ranges, struct err *e)
 
 	while (str_split(&rest, ' ', &word))
 		if (word.n && !range_parse(word, &first, &last)) {
-			err_set(e, ERR_INVALID, "public_addresses: '%.*s' is not ADDRESS or FIRST-LAST",
-			    (int)word.n, word.p);
+			err_set(e, ERR_INVALID,
+			    "public_addresses: '%.*s' is not ADDRESS or FIRST-LAST", (int)word.n,
+			    word.p);
 			return false;
 		}
 	return true;
@@ -117,7 +120,8 @@ insert_subnet(struct store_tx *tx, const char *account_id, const char *region, c
 	unsigned prefix;
 
 	if (!cidr_parse(vpc_cidr, &network, &prefix) || prefix > 24)
-		return err_set(e, ERR_CORRUPT, "the VPC '%s' has no usable block '%s'", vpc_id, vpc_cidr);
+		return err_set(
+		    e, ERR_CORRUPT, "the VPC '%s' has no usable block '%s'", vpc_id, vpc_cidr);
 	if (position >= 1 << SUBNET_BITS)
 		return 0; /* no room for a default subnet in the seventeenth zone */
 	address_format(network + (position << (32 - prefix - SUBNET_BITS)), base);
@@ -135,14 +139,14 @@ insert_rule(struct store_tx *tx, const char *group_id, int64_t position, bool is
 	char id[ID_MAX];
 
 	id_new(id, "sgr");
-	return store_exec(tx, Q_GROUP_RULE_INSERT, NULL, e, id, group_id, position, (int64_t)is_egress,
-	    protocol, from, to, cidr, source_group_id);
+	return store_exec(tx, Q_GROUP_RULE_INSERT, NULL, e, id, group_id, position,
+	    (int64_t)is_egress, protocol, from, to, cidr, source_group_id);
 }
 
 /* "tcp:22:0.0.0.0/0", "tcp:80-90:10.0.0.0/8", "icmp:-1:0.0.0.0/0" */
 static int
-insert_configured_rule(struct store_tx *tx, const char *group_id, int64_t position, struct str word,
-    struct err *e)
+insert_configured_rule(
+    struct store_tx *tx, const char *group_id, int64_t position, struct str word, struct err *e)
 {
 	_cleanup_free_ char *cidr = NULL, *protocol = NULL;
 	struct str p, port, from = { 0 };
@@ -179,8 +183,8 @@ create_default_group(struct store_tx *tx, const struct clc_conf *conf, const cha
 	int r;
 
 	id_new(group_id, "sg");
-	r = store_exec(tx, Q_SECURITY_GROUP_INSERT, NULL, e, group_id, account_id, conf->region, vpc_id,
-	    "default", "default VPC security group", store_now_us(tx));
+	r = store_exec(tx, Q_SECURITY_GROUP_INSERT, NULL, e, group_id, account_id, conf->region,
+	    vpc_id, "default", "default VPC security group", store_now_us(tx));
 	if (r < 0)
 		return r;
 	r = insert_rule(tx, group_id, 0, false, "-1", -1, -1, NULL, group_id, e);
@@ -200,8 +204,8 @@ create_default_group(struct store_tx *tx, const struct clc_conf *conf, const cha
 }
 
 int
-clc_vpc_create_default(struct store_tx *tx, const struct clc_conf *conf, const char *account_id,
-    struct err *e)
+clc_vpc_create_default(
+    struct store_tx *tx, const struct clc_conf *conf, const char *account_id, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *zones = NULL;
 	char vpc_id[ID_MAX], options_id[ID_MAX], association_id[ID_MAX];
@@ -273,7 +277,8 @@ clc_subnet_get(struct store_tx *tx, const char *account_id, const char *subnet_i
 
 	r = store_query_one(tx, Q_SUBNET_BY_ID, &rows, "subnet", e, subnet_id, account_id);
 	if (r == ERR_NOT_FOUND)
-		return err_set(e, ERR_SUBNET_NOT_FOUND, "The subnet ID '%s' does not exist", subnet_id);
+		return err_set(
+		    e, ERR_SUBNET_NOT_FOUND, "The subnet ID '%s' does not exist", subnet_id);
 	if (r == 0)
 		read_subnet(rows, ret);
 	return r;
@@ -286,7 +291,8 @@ clc_subnet_default(struct store_tx *tx, const char *account_id, const char *regi
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int r;
 
-	r = store_query_one(tx, Q_SUBNET_DEFAULT, &rows, "default subnet", e, account_id, region, zone);
+	r = store_query_one(
+	    tx, Q_SUBNET_DEFAULT, &rows, "default subnet", e, account_id, region, zone);
 	if (r == ERR_NOT_FOUND)
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
 		    "There is no default subnet in the availability zone '%s'", zone);
@@ -304,8 +310,8 @@ find_group(struct store_tx *tx, unsigned query, const char *account_id, const ch
 
 	r = store_query_one(tx, query, &rows, "security group", e, account_id, vpc_id, value);
 	if (r == ERR_NOT_FOUND)
-		return err_set(e, ERR_GROUP_NOT_FOUND, "The security group '%s' does not exist in VPC '%s'",
-		    value, vpc_id);
+		return err_set(e, ERR_GROUP_NOT_FOUND,
+		    "The security group '%s' does not exist in VPC '%s'", value, vpc_id);
 	if (r == 0)
 		*ret_id = arena_strdup(arena, store_text(rows, 0));
 	return r;
@@ -332,8 +338,8 @@ clc_groups_resolve(struct store_tx *tx, const char *account_id, const char *vpc_
 		if (by_id && !id_is_valid(ids[i], "sg"))
 			return err_set(e, ERR_GROUP_ID_MALFORMED,
 			    "Invalid id: \"%s\" (expecting \"sg-...\")", ids[i]);
-		r = find_group(tx, by_id ? Q_SECURITY_GROUP_BY_ID : Q_SECURITY_GROUP_BY_NAME, account_id,
-		    vpc_id, by_id ? ids[i] : names[i - id_count], arena, &out[n], e);
+		r = find_group(tx, by_id ? Q_SECURITY_GROUP_BY_ID : Q_SECURITY_GROUP_BY_NAME,
+		    account_id, vpc_id, by_id ? ids[i] : names[i - id_count], arena, &out[n], e);
 		if (r < 0)
 			return r;
 		for (size_t j = 0; j < n; j++)
@@ -395,7 +401,8 @@ find_free_address(struct store_tx *tx, const struct clc_subnet *subnet, int64_t 
 		return r;
 	if (candidate >= first + count)
 		return err_set(e, ERR_INSUFFICIENT_FREE_ADDRESSES,
-		    "The specified subnet '%s' does not have enough free addresses", subnet->subnet_id);
+		    "The specified subnet '%s' does not have enough free addresses",
+		    subnet->subnet_id);
 	*ret = candidate;
 	return 0;
 }
@@ -412,7 +419,8 @@ take_address(struct store_tx *tx, const struct clc_subnet *subnet, const char *a
 		return find_free_address(tx, subnet, ret, e);
 	cidr_parse(subnet->cidr, &network, &prefix);
 	size = 1LL << (32 - prefix);
-	if (!address_parse(asked, ret) || *ret < network + RESERVED_FIRST || *ret >= network + size - 1)
+	if (!address_parse(asked, ret) || *ret < network + RESERVED_FIRST ||
+	    *ret >= network + size - 1)
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
 		    "Address %s does not fall within the subnet's address range", asked);
 	r = address_is_taken(tx, subnet->subnet_id, *ret, e);
@@ -432,8 +440,8 @@ take_public_address(struct store_tx *tx, const char *interface_id, bool must, st
 	r = store_query_one(tx, Q_PUBLIC_ADDRESS_FREE, &rows, "free public address", e);
 	if (r == ERR_NOT_FOUND)
 		return must ? err_set(e, ERR_INSUFFICIENT_ADDRESS_CAPACITY,
-				  "Not enough available addresses to satisfy the request") :
-			      0;
+				  "Not enough available addresses to satisfy the request")
+			    : 0;
 	if (r < 0)
 		return r;
 	address = store_int(rows, 0);
@@ -464,8 +472,8 @@ unused_mac(struct store_tx *tx, char out[18], struct err *e)
 }
 
 int
-clc_interface_create(struct store_tx *tx, const struct clc_interface_new *in, char ret_id[ID_MAX],
-    struct err *e)
+clc_interface_create(
+    struct store_tx *tx, const struct clc_interface_new *in, char ret_id[ID_MAX], struct err *e)
 {
 	char attachment_id[ID_MAX], mac[18];
 	int64_t address = 0;
@@ -480,13 +488,13 @@ clc_interface_create(struct store_tx *tx, const struct clc_interface_new *in, ch
 	if (r < 0)
 		return r;
 	r = store_exec(tx, Q_INTERFACE_INSERT, NULL, e, ret_id, in->account_id, in->region,
-	    in->subnet->vpc_id, in->subnet->subnet_id, in->subnet->zone, in->instance_id, attachment_id,
-	    mac, address, store_now_us(tx));
+	    in->subnet->vpc_id, in->subnet->subnet_id, in->subnet->zone, in->instance_id,
+	    attachment_id, mac, address, store_now_us(tx));
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < in->group_count; i++) {
-		r = store_exec(tx, Q_INTERFACE_GROUP_INSERT, NULL, e, ret_id, (int64_t)i,
-		    in->group_ids[i]);
+		r = store_exec(
+		    tx, Q_INTERFACE_GROUP_INSERT, NULL, e, ret_id, (int64_t)i, in->group_ids[i]);
 		if (r < 0)
 			return r;
 	}
@@ -567,8 +575,8 @@ read_rules(struct store_tx *tx, const char *group_id, struct arena *arena, struc
 }
 
 static int
-read_members(struct store_tx *tx, const char *group_id, struct arena *arena, struct security_group *g,
-    struct err *e)
+read_members(struct store_tx *tx, const char *group_id, struct arena *arena,
+    struct security_group *g, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	string_vec members = { 0 };
@@ -582,7 +590,8 @@ read_members(struct store_tx *tx, const char *group_id, struct arena *arena, str
 		vec_add(&members, arena_strdup(arena, text));
 	}
 	g->members.count = members.count;
-	g->members.items = arena_memdup(arena, members.items, members.count * sizeof(*members.items));
+	g->members.items =
+	    arena_memdup(arena, members.items, members.count * sizeof(*members.items));
 	vec_done(&members);
 	return r;
 }
@@ -606,7 +615,8 @@ clc_vpc_spec(struct store_tx *tx, const char *vpc_id, struct arena *arena, struc
 	ret->revision = (uint64_t)store_int(row, 5);
 	r = store_query(tx, Q_SECURITY_GROUPS_OF_VPC, &groups, e, vpc_id);
 	while (r >= 0 && (r = store_next(groups, e)) > 0) {
-		struct security_group g = { .group_id = arena_strdup(arena, store_text(groups, 0)) };
+		struct security_group g = { .group_id =
+						arena_strdup(arena, store_text(groups, 0)) };
 
 		r = read_rules(tx, g.group_id, arena, &g, e);
 		if (r >= 0)

@@ -72,7 +72,8 @@ read_vpcs(struct store_tx *tx, void *arg, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct vpc_listing *l = arg;
-	int r = store_query(tx, Q_VPCS_OF_ACCOUNT, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
+	int r = store_query(
+	    tx, Q_VPCS_OF_ACCOUNT, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
 
 	l->found.count = 0;
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
@@ -80,7 +81,8 @@ read_vpcs(struct store_tx *tx, void *arg, struct err *e)
 
 		r = describe_vpc(tx, rows, l->rq->arena, &v, e);
 		if (r == 0 && is_named(l->in->vpc_ids.items, l->in->vpc_ids.count, v.vpc_id) &&
-		    filters_match(vpc_filters, l->in->filters.items, l->in->filters.count, &vpc_shape, &v))
+		    filters_match(
+			vpc_filters, l->in->filters.items, l->in->filters.count, &vpc_shape, &v))
 			vec_add(&l->found, v);
 	}
 	return r;
@@ -111,8 +113,8 @@ ec2_handle_describe_vpcs(struct request *rq, const struct describe_vpcs_in *in,
 	if (r == 0) {
 		page_cut(&page, l.found.count);
 		out->vpcs.count = page.count;
-		out->vpcs.items = arena_memdup(rq->arena, l.found.items + page.first,
-		    page.count * sizeof(*l.found.items));
+		out->vpcs.items = arena_memdup(
+		    rq->arena, l.found.items + page.first, page.count * sizeof(*l.found.items));
 		out->next_token = page_token(&page, rq->arena);
 	}
 	vec_done(&l.found);
@@ -170,7 +172,8 @@ describe_subnet(struct store_tx *tx, struct store_rows *rows, const struct reque
 		.has_assign_ipv6_address_on_creation = true,
 		.state = "available" };
 	if (cidr_parse(out->cidr_block, &network, &prefix))
-		out->available_addresses = (uint32_t)((1LL << (32 - prefix)) - 5 - store_int(rows, 8));
+		out->available_addresses =
+		    (uint32_t)((1LL << (32 - prefix)) - 5 - store_int(rows, 8));
 	out->subnet_arn = arena_printf(arena, "arn:aws:ec2:%s:%s:subnet/%s", rq->clc->conf->region,
 	    out->owner_id, out->subnet_id);
 	r = clc_tags_read(tx, out->subnet_id, arena, &tags, e);
@@ -184,15 +187,16 @@ read_subnets(struct store_tx *tx, void *arg, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct subnet_listing *l = arg;
-	int r = store_query(tx, Q_SUBNETS_OF_ACCOUNT, &rows, e, l->rq->account_id,
-	    l->rq->clc->conf->region);
+	int r = store_query(
+	    tx, Q_SUBNETS_OF_ACCOUNT, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
 
 	l->found.count = 0;
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct subnet s;
 
 		r = describe_subnet(tx, rows, l->rq, &s, e);
-		if (r == 0 && is_named(l->in->subnet_ids.items, l->in->subnet_ids.count, s.subnet_id) &&
+		if (r == 0 &&
+		    is_named(l->in->subnet_ids.items, l->in->subnet_ids.count, s.subnet_id) &&
 		    filters_match(subnet_filters, l->in->filters.items, l->in->filters.count,
 			&subnet_shape, &s))
 			vec_add(&l->found, s);
@@ -206,7 +210,8 @@ ec2_handle_describe_subnets(struct request *rq, const struct describe_subnets_in
 {
 	struct subnet_listing l = { .rq = rq, .in = in };
 	struct page page;
-	int r = filters_check(subnet_filters, in->filters.items, in->filters.count, &subnet_shape, e);
+	int r =
+	    filters_check(subnet_filters, in->filters.items, in->filters.count, &subnet_shape, e);
 
 	if (r == 0)
 		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
@@ -219,14 +224,14 @@ ec2_handle_describe_subnets(struct request *rq, const struct describe_subnets_in
 		for (size_t k = 0; !found && k < l.found.count; k++)
 			found = strcmp(l.found.items[k].subnet_id, in->subnet_ids.items[n]) == 0;
 		if (!found)
-			r = err_set(e, ERR_SUBNET_NOT_FOUND, "The subnet ID '%.100s' does not exist",
-			    in->subnet_ids.items[n]);
+			r = err_set(e, ERR_SUBNET_NOT_FOUND,
+			    "The subnet ID '%.100s' does not exist", in->subnet_ids.items[n]);
 	}
 	if (r == 0) {
 		page_cut(&page, l.found.count);
 		out->subnets.count = page.count;
-		out->subnets.items = arena_memdup(rq->arena, l.found.items + page.first,
-		    page.count * sizeof(*l.found.items));
+		out->subnets.items = arena_memdup(
+		    rq->arena, l.found.items + page.first, page.count * sizeof(*l.found.items));
 		out->next_token = page_token(&page, rq->arena);
 	}
 	vec_done(&l.found);
@@ -265,7 +270,8 @@ struct group_listing {
 
 /* Rules of the same protocol and ports are one permission with several ranges and groups. */
 static struct ip_permission *
-permission_for(permission_vec *all, const char *protocol, int32_t from, int32_t to, struct arena *arena)
+permission_for(
+    permission_vec *all, const char *protocol, int32_t from, int32_t to, struct arena *arena)
 {
 	struct ip_permission p = { .ip_protocol = arena_strdup(arena, protocol) };
 
@@ -288,25 +294,28 @@ add_source(struct ip_permission *p, const char *cidr, const char *group_id, cons
     struct arena *arena)
 {
 	if (cidr) {
-		struct ip_range *more = arena_alloc(arena, (p->ip_ranges.count + 1) * sizeof(*more));
+		struct ip_range *more =
+		    arena_alloc(arena, (p->ip_ranges.count + 1) * sizeof(*more));
 
 		if (p->ip_ranges.count)
 			memcpy(more, p->ip_ranges.items, p->ip_ranges.count * sizeof(*more));
 		more[p->ip_ranges.count++].cidr_ip = arena_strdup(arena, cidr);
 		p->ip_ranges.items = more;
 	} else {
-		struct user_group_pair *more = arena_alloc(arena, (p->groups.count + 1) * sizeof(*more));
+		struct user_group_pair *more =
+		    arena_alloc(arena, (p->groups.count + 1) * sizeof(*more));
 
 		if (p->groups.count)
 			memcpy(more, p->groups.items, p->groups.count * sizeof(*more));
-		more[p->groups.count++] = (struct user_group_pair){ account_id,
-			arena_strdup(arena, group_id) };
+		more[p->groups.count++] =
+		    (struct user_group_pair){ account_id, arena_strdup(arena, group_id) };
 		p->groups.items = more;
 	}
 }
 
 static int
-read_permissions(struct store_tx *tx, struct security_group_info *g, struct arena *arena, struct err *e)
+read_permissions(
+    struct store_tx *tx, struct security_group_info *g, struct arena *arena, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	permission_vec in = { 0 }, out = { 0 };
@@ -319,7 +328,8 @@ read_permissions(struct store_tx *tx, struct security_group_info *g, struct aren
 	g->ip_permissions.count = in.count;
 	g->ip_permissions.items = arena_memdup(arena, in.items, in.count * sizeof(*in.items));
 	g->ip_permissions_egress.count = out.count;
-	g->ip_permissions_egress.items = arena_memdup(arena, out.items, out.count * sizeof(*out.items));
+	g->ip_permissions_egress.items =
+	    arena_memdup(arena, out.items, out.count * sizeof(*out.items));
 	vec_done(&in);
 	vec_done(&out);
 	return r;
@@ -336,7 +346,8 @@ read_groups(struct store_tx *tx, void *arg, struct err *e)
 
 	l->found.count = 0;
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		struct security_group_info g = { .group_id = arena_strdup(arena, store_text(rows, 0)),
+		struct security_group_info g = { .group_id =
+						     arena_strdup(arena, store_text(rows, 0)),
 			.vpc_id = arena_strdup(arena, store_text(rows, 1)),
 			.group_name = arena_strdup(arena, store_text(rows, 2)),
 			.group_description = arena_strdup(arena, store_text(rows, 3)),
@@ -366,27 +377,30 @@ check_groups_found(const struct group_listing *l, struct err *e)
 	size_t ids = in->group_ids.count;
 
 	for (size_t n = 0; n < ids + in->group_names.count; n++) {
-		const char *wanted = n < ids ? in->group_ids.items[n] : in->group_names.items[n - ids];
+		const char *wanted =
+		    n < ids ? in->group_ids.items[n] : in->group_names.items[n - ids];
 		bool found = in->filters.count > 0;
 
 		for (size_t k = 0; !found && k < l->found.count; k++)
-			found = strcmp(n < ids ? l->found.items[k].group_id : l->found.items[k].group_name,
+			found = strcmp(n < ids ? l->found.items[k].group_id
+					       : l->found.items[k].group_name,
 				    wanted) == 0;
 		if (!found)
-			return err_set(e, ERR_GROUP_NOT_FOUND, "The security group '%.100s' does not exist",
-			    wanted);
+			return err_set(e, ERR_GROUP_NOT_FOUND,
+			    "The security group '%.100s' does not exist", wanted);
 	}
 	return 0;
 }
 
 int
-ec2_handle_describe_security_groups(struct request *rq, const struct describe_security_groups_in *in,
-    struct describe_security_groups_out *out, struct err *e)
+ec2_handle_describe_security_groups(struct request *rq,
+    const struct describe_security_groups_in *in, struct describe_security_groups_out *out,
+    struct err *e)
 {
 	struct group_listing l = { .rq = rq, .in = in };
 	struct page page;
-	int r = filters_check(group_filters, in->filters.items, in->filters.count,
-	    &security_group_info_shape, e);
+	int r = filters_check(
+	    group_filters, in->filters.items, in->filters.count, &security_group_info_shape, e);
 
 	if (r == 0)
 		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
@@ -399,8 +413,8 @@ ec2_handle_describe_security_groups(struct request *rq, const struct describe_se
 	if (r == 0) {
 		page_cut(&page, l.found.count);
 		out->groups.count = page.count;
-		out->groups.items = arena_memdup(rq->arena, l.found.items + page.first,
-		    page.count * sizeof(*l.found.items));
+		out->groups.items = arena_memdup(
+		    rq->arena, l.found.items + page.first, page.count * sizeof(*l.found.items));
 		out->next_token = page_token(&page, rq->arena);
 	}
 	vec_done(&l.found);

@@ -547,8 +547,8 @@ refresh(void *arg, uint32_t *ret_again_ms, struct err *e)
 			continue;
 		}
 		peer_start(z->clc, k->peer, k->epoch, k->revision);
-		clc_peers_add(z->clc->peers, k->peer->peer_id, k->peer->role, k->peer->zone, k->peer->url,
-		    k->peer->rpc);
+		clc_peers_add(z->clc->peers, k->peer->peer_id, k->peer->role, k->peer->zone,
+		    k->peer->url, k->peer->rpc);
 		lock_take(&z->lock);
 		list_add_tail(&z->peers, &k->peer->link);
 		lock_release(&z->lock);

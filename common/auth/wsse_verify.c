@@ -590,7 +590,8 @@ wsse_verify(struct wsse_verifier *v, enum wsse_kind kind, struct str envelope,
 	char id[65];
 	int r;
 
-	r = xml_parse(envelope, kind == WSSE_REPLY ? &xml_limits_reply : &xml_limits_soap, &rd.doc, e);
+	r = xml_parse(
+	    envelope, kind == WSSE_REPLY ? &xml_limits_reply : &xml_limits_soap, &rd.doc, e);
 	if (r < 0)
 		return r;
 	rd.arena = arena_new(ARENA_MAX);

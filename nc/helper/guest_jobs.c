@@ -30,7 +30,7 @@ struct guest_job {
 	bool is_present;            /* start: paused or running already, of this generation */
 	struct helper_guest_list *list;
 	enum wait waiting;
-	bool has_ended, has_rebooted; /* events since the job began */
+	bool has_ended, has_rebooted;     /* events since the job began */
 	struct loop_timer *grace, *again; /* again: the power button is pressed once more */
 	bool is_over;
 };
@@ -346,8 +346,8 @@ wait_for(struct guest_job *job, enum wait what, uint32_t grace_ms)
 	loop_timer_set(job->grace, grace_ms);
 }
 
-/* A guest that is still booting misses the button; it is pressed until the guest has ended or the grace
- * is over. That it could not be pressed is no failure yet: force follows. */
+/* A guest that is still booting misses the button; it is pressed until the guest has ended or the
+ * grace is over. That it could not be pressed is no failure yet: force follows. */
 static int
 work_press(void *arg, struct err *e)
 {

@@ -80,7 +80,8 @@ check(struct header h)
 		bytes[72 + i] = (char)(h.features >> (56 - 8 * i));
 	}
 	bytes[7] = (char)h.version;
-	return clc_image_check_qcow2((struct str){ bytes, h.size ? h.size : 512 }, "b/k", &disk, &e);
+	return clc_image_check_qcow2(
+	    (struct str){ bytes, h.size ? h.size : 512 }, "b/k", &disk, &e);
 }
 
 static void

@@ -10,7 +10,8 @@
 #define S INSTANCE_STOPPED
 #define X REFUSED
 
-/* Written down a second time, by hand: where each event leads from each state. X: refused (user) or ignored. */
+/* Written down a second time, by hand: where each event leads from each state. X: refused (user) or
+ * ignored. */
 static const enum clc_instance_state expected[INSTANCE_STATE_MAX][INSTANCE_EVENT_MAX] = {
 	/*		   start stop reboot term pending running stopped failed ended */
 	[INSTANCE_PENDING] = { P, G, P, D, P, R, S, T, T },
@@ -66,8 +67,9 @@ test_table(void **state)
 			} else {
 				assert_int_equal(s.result, 0);
 				if (s.after.state != expected[from][event])
-					fail_msg("%s by event %u leads to %s", instance_state_to_string(from),
-					    event, instance_state_to_string(s.after.state));
+					fail_msg("%s by event %u leads to %s",
+					    instance_state_to_string(from), event,
+					    instance_state_to_string(s.after.state));
 			}
 			/* The zone hears of what users want, and of the end. */
 			if (event > EV_TERMINATE && s.after.state != INSTANCE_TERMINATED &&
@@ -116,8 +118,11 @@ test_reports(void **state)
 
 	fixture_write(*state, fixture_launch, &l);
 	r.id = l.id;
-	r.report = (struct instance_report){ .instance_id = l.id, .generation = 1, .state = "running",
-		.node_id = "nc-1", .boot_count = 1 };
+	r.report = (struct instance_report){ .instance_id = l.id,
+		.generation = 1,
+		.state = "running",
+		.node_id = "nc-1",
+		.boot_count = 1 };
 	fixture_write(*state, take_report, &r);
 	assert_int_equal(r.after.state, INSTANCE_RUNNING);
 	assert_string_equal(r.after.node_id, "nc-1");
@@ -129,7 +134,8 @@ test_reports(void **state)
 	fixture_write(*state, take_report, &r);
 	assert_int_equal(r.after.state, INSTANCE_RUNNING);
 
-	/* The guest shut itself down: stopped is what is wanted now, and its public address goes back. */
+	/* The guest shut itself down: stopped is what is wanted now, and its public address goes
+	 * back. */
 	r.report.generation = 1;
 	r.report.reason_code = "Client.InstanceInitiatedShutdown";
 	r.report.reason_message = "Client.InstanceInitiatedShutdown: Instance initiated shutdown";

@@ -1,4 +1,5 @@
-/* Addresses: none is given twice, none of the reserved ones is given, what ends gives back what it had. */
+/* Addresses: none is given twice, none of the reserved ones is given, what ends gives back what it
+ * had. */
 #include "fixture.h"
 
 static const struct {
@@ -107,7 +108,7 @@ test_public_pool_runs_out_and_comes_back(void **state)
 	assert_int_equal(look.vpc.groups.count, 1);
 	assert_int_equal(look.vpc.groups.items[0].members.count, 3);
 	assert_int_equal(look.vpc.groups.items[0].rules.count, 3); /* members, egress, ssh */
-	look.id = l[2].id; /* the pool has two */
+	look.id = l[2].id;                                         /* the pool has two */
 	fixture_write(f, look_at, &look);
 	assert_null(look.nic.public_ip);
 
@@ -125,7 +126,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cidr),
 		cmocka_unit_test(test_pool),
-		cmocka_unit_test_setup_teardown(test_asked_addresses, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_asked_addresses, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(
 		    test_public_pool_runs_out_and_comes_back, fixture_setup, fixture_teardown),
 	};
