@@ -492,7 +492,8 @@ finish(struct transfer *t, CURLcode code)
 		err_set(&e, code_of(code), "%s",
 		    t->curl_error[0] ? t->curl_error : curl_easy_strerror(code));
 	}
-	err_wrap(&e, "%s %.200s", t->method, t->url);
+	/* Without the query: a presigned URL is a secret. */
+	err_wrap(&e, "%s %.*s", t->method, (int)strcspn(t->url, "?"), t->url);
 	transfer_end(t, &e);
 }
 
