@@ -52,7 +52,7 @@ def stages(long):
         Stage("docs", "unit", ["tools/check-docs"]),
         Stage("unit-asan", "unit", make("check", "SANITIZE=address,undefined"),
               {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}),
-        Stage("unit-tsan", "unit", make("check", "SANITIZE=thread"), {"TSAN_OPTIONS": "halt_on_error=1"}),
+        Stage("unit-tsan", "unit", make("check", "SANITIZE=thread"), {"TSAN_OPTIONS": "halt_on_error=1:suppressions=tests/tsan.supp"}),
         Stage("postgres", "build", make("check-postgres")),
         Stage("node-tools", "build", make("node-tools", "SANITIZE=address,undefined")),
         Stage("node", "pytest", pytest("node", "tests/node"), {"MALLEE_BUILD": "build/asan"}, needs="tests/node"),
