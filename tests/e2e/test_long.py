@@ -68,6 +68,11 @@ def documented(heading):
     return "\n".join(line[4:] for line in body.splitlines() if line.startswith("    "))
 
 
+def without_systemd(commands):
+    """No systemd runs in a chroot: what would only tell it something is left out."""
+    return "\n".join(line for line in commands.splitlines() if not line.startswith("systemctl "))
+
+
 # Sections 2 to 4 of docs/install.md, where no systemd runs: daemons are started by hand, as their user, in a network
 # namespace of their own.
 FIRST_DAEMONS = r"""
@@ -100,7 +105,7 @@ def test_documented_installation_in_a_minimal_debian(minimal_debian):
         file.write(FIRST_DAEMONS)
     said = in_chroot(tree, "export SYSTEMD_OFFLINE=1; apt-get -q update; "
                      "apt-get -q install -y --no-install-recommends systemd; cd /root/mallee\n"
-                     + documented("1. ") + "\nunshare --net /bin/bash -ex /root/first-daemons",
+                     + without_systemd(documented("1. ")) + "\nunshare --net /bin/bash -ex /root/first-daemons",
                      str(base / "install.log"), 3600)
     assert "in service" in said
     assert re.search(r"(?m)^cc-\w+ .*zone-a", said), said[-2000:]
