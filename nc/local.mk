@@ -1,1 +1,1 @@
-nc_pkgs = libvirt libvirt-qemu mnl
+nc_pkgs = libvirt mnl
