@@ -20,6 +20,7 @@
 #include "tests/store/values.h"
 
 #define ROUNDS 40
+#define PATIENCE 5 /* times as many, while a statement has compared nothing yet */
 #define REPORTS_MAX 2 /* of one statement */
 #define HINTS_MAX 65536
 
@@ -324,6 +325,15 @@ read_hints(struct comparison *c)
 	}
 }
 
+static bool
+has_idle(const struct comparison *c)
+{
+	for (unsigned i = 0; i < c->schema->query_count; i++)
+		if (!c->statements[i].productive && !c->statements[i].idle_reason)
+			return !c->is_quiet;
+	return false;
+}
+
 static unsigned
 judge(struct comparison *c)
 {
@@ -402,7 +412,7 @@ compare(const struct store_schema *schema, const char *conninfo, const char *dir
 	for (unsigned i = 0; i < schema->query_count; i++)
 		c.statements[i].query = &schema->queries[i];
 	read_hints(&c);
-	for (unsigned i = 0; i < rounds; i++)
+	for (unsigned i = 0; i < rounds || (i < rounds * PATIENCE && has_idle(&c)); i++)
 		run_round(&c);
 	for (unsigned i = 0; i < schema->query_count; i++)
 		runs += c.statements[i].runs;
