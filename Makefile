@@ -133,7 +133,7 @@ apigen = $(call say,API,$<) mkdir -p $(@D) && $(PYTHON) tools/apigen --out $(@D)
 $(BUILD)/gen/rpc/%.api.c $(BUILD)/gen/rpc/%.api.h &: common/rpc/%.api $(COMMON_API) $(APIGEN)
 	$(apigen)
 define daemon_api_rules
-$(BUILD)/gen/$(1)/%.api.c $(BUILD)/gen/$(1)/%.api.h &: $(1)/api/%.api $(wildcard $(1)/api/*.api) $(APIGEN)
+$(BUILD)/gen/$(1)/%.api.c $(BUILD)/gen/$(1)/%.api.h &: $(1)/api/%.api $(wildcard $(1)/api/*.api $(1)/api/*/*.api) $(APIGEN)
 	$$(apigen)
 endef
 $(foreach d,$(DAEMONS),$(eval $(call daemon_api_rules,$(d))))

@@ -18,18 +18,22 @@ find_field(const struct shape *shape, const char *name, size_t n)
 	return NULL;
 }
 
-static const char *
-path_of(const struct filter_path *paths, const char *name, const struct shape *shape)
+static const struct filter_path tag_filters[] = {
+	{ "tag-key", "tags.key" },
+	{ "tag-value", "tags.value" },
+	{ 0 },
+};
+
+static const struct filter_path *
+find_filter(const struct operation *operation, const char *name)
 {
-	if (find_field(shape, "tags", 4)) {
-		if (strcmp(name, "tag-key") == 0)
-			return "tags.key";
-		if (strcmp(name, "tag-value") == 0)
-			return "tags.value";
-	}
-	for (; paths->name; paths++)
-		if (strcmp(paths->name, name) == 0)
-			return paths->path;
+	if (find_field(operation->filtered, "tags", 4))
+		for (const struct filter_path *f = tag_filters; f->name; f++)
+			if (strcmp(f->name, name) == 0)
+				return f;
+	for (const struct filter_path *f = operation->filters; f->name; f++)
+		if (strcmp(f->name, name) == 0)
+			return f;
 	return NULL;
 }
 
@@ -40,28 +44,23 @@ is_tag(const char *name, const struct shape *shape)
 }
 
 int
-filters_check_size(const struct filter *filters, size_t count, struct err *e)
+filters_check(
+    const struct operation *operation, const struct filter *filters, size_t count, struct err *e)
 {
 	size_t values = 0;
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
+		if (!is_tag(filters[i].name, operation->filtered) &&
+		    !find_filter(operation, filters[i].name))
+			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+			    "The filter '%.100s' is invalid", filters[i].name);
 		values += filters[i].values.count;
+	}
 	if (values > FILTER_VALUES_MAX)
 		return err_set(e, ERR_FILTER_LIMIT_EXCEEDED,
 		    "The maximum number of filter values specified on a single call is %d",
 		    FILTER_VALUES_MAX);
 	return 0;
-}
-
-int
-filters_check(const struct filter_path *paths, const struct filter *filters, size_t count,
-    const struct shape *shape, struct err *e)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!is_tag(filters[i].name, shape) && !path_of(paths, filters[i].name, shape))
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-			    "The filter '%.100s' is invalid", filters[i].name);
-	return filters_check_size(filters, count, e);
 }
 
 static bool
@@ -158,18 +157,23 @@ tag_matches(const struct filter *f, const struct shape *shape, const char *base)
 	return false;
 }
 
-bool
-filters_match(const struct filter_path *paths, const struct filter *filters, size_t count,
-    const struct shape *shape, const void *item)
+static bool
+matches(const struct operation *operation, const struct filter *f, const void *item)
 {
-	for (size_t i = 0; i < count; i++) {
-		const struct filter *f = &filters[i];
-		bool ok = is_tag(f->name, shape)
-			      ? tag_matches(f, shape, item)
-			      : path_matches(f, shape, item, path_of(paths, f->name, shape));
+	const char *path;
 
-		if (!ok)
+	if (is_tag(f->name, operation->filtered))
+		return tag_matches(f, operation->filtered, item);
+	path = find_filter(operation, f->name)->path;
+	return path && path_matches(f, operation->filtered, item, path);
+}
+
+bool
+filters_match(
+    const struct operation *operation, const struct filter *filters, size_t count, const void *item)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!matches(operation, &filters[i], item))
 			return false;
-	}
 	return true;
 }

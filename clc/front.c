@@ -17,6 +17,7 @@
 
 #include "account.h"
 #include "authorize.h"
+#include "filter.h"
 #include "join.h"
 #include "request.h"
 
@@ -256,16 +257,35 @@ authenticate(struct clc *clc, const struct api *api, struct http_call *call, str
 
 /* -- the call -- */
 
-/* DryRun is a parameter of most actions and means the same for all. */
-static bool
-is_dry_run(const struct operation *operation, const void *in)
+/* Parameters that mean the same for all actions that have them: DryRun and filters. */
+static const void *
+find_input(const struct operation *operation, const void *in, const char *name)
 {
 	const struct shape *shape = operation->in;
 
-	for (unsigned i = 0; shape && i < shape->field_count; i++)
-		if (strcmp(shape->fields[i].name, "dry_run") == 0)
-			return *(const bool *)((const char *)in + shape->fields[i].offset);
-	return false;
+	for (unsigned i = 0; i < shape->field_count; i++)
+		if (strcmp(shape->fields[i].name, name) == 0)
+			return (const char *)in + shape->fields[i].offset;
+	return NULL;
+}
+
+static bool
+is_dry_run(const struct operation *operation, const void *in)
+{
+	const bool *given = find_input(operation, in, "dry_run");
+
+	return given && *given;
+}
+
+static int
+check_filters(const struct operation *operation, const void *in, struct err *e)
+{
+	const struct {
+		struct filter *items;
+		size_t count;
+	} *list = operation->filters ? find_input(operation, in, "filters") : NULL;
+
+	return list ? filters_check(operation, list->items, list->count, e) : 0;
 }
 
 static void
@@ -352,17 +372,17 @@ static int
 run(struct request *rq, const struct form *form, const void **ret_out, struct err *e)
 {
 	const struct operation *op = rq->operation;
-	void *in = arena_alloc(rq->arena, op->in ? op->in->size : 1);
+	void *in = arena_alloc(rq->arena, op->in->size);
 	void *out = arena_alloc(rq->arena, op->out->size);
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	int r;
 
-	if (op->in) {
-		r = codec_from_query(op->in, form, common_parameters, rq->arena, in, e);
-		if (r < 0)
-			return r;
-		codec_to_log(op->in, in, &text);
-	}
+	r = codec_from_query(op->in, form, common_parameters, rq->arena, in, e);
+	if (r == 0)
+		r = check_filters(op, in, e);
+	if (r < 0)
+		return r;
+	codec_to_log(op->in, in, &text);
 	rq->parameters = arena_strdup(rq->arena, strbuf_c(&text));
 	r = clc_authorize(rq, NULL, e);
 	if (r < 0)

@@ -344,28 +344,6 @@ ec2_handle_register_image(struct request *rq, const struct register_image_in *in
 
 /* -- DescribeImages -- */
 
-const struct filter_path image_filters[] = {
-	{ "architecture", "architecture" },
-	{ "creation-date", "creation_date" },
-	{ "description", "description" },
-	{ "hypervisor", "hypervisor" },
-	{ "image-id", "image_id" },
-	{ "image-type", "image_type" },
-	{ "is-public", "is_public" },
-	{ "kernel-id", "kernel_id" },
-	{ "manifest-location", "image_location" },
-	{ "name", "name" },
-	{ "owner-id", "owner_id" },
-	{ "ramdisk-id", "ramdisk_id" },
-	{ "root-device-name", "root_device_name" },
-	{ "root-device-type", "root_device_type" },
-	{ "state", "state" },
-	{ "state-reason-code", "state_reason.code" },
-	{ "state-reason-message", "state_reason.message" },
-	{ "virtualization-type", "virtualization_type" },
-	{ 0 },
-};
-
 static struct image
 describe(const struct clc_image *i, struct arena *arena)
 {
@@ -442,8 +420,8 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 
 		read_image(rows, l->rq->arena, &i);
 		out = describe(&i, l->rq->arena);
-		if (is_asked_for(l, &i) && filters_match(image_filters, l->in->filters.items,
-					       l->in->filters.count, &image_shape, &out))
+		if (is_asked_for(l, &i) && filters_match(l->rq->operation, l->in->filters.items,
+					       l->in->filters.count, &out))
 			vec_add(&l->images, out);
 	}
 	return r;
@@ -481,10 +459,8 @@ ec2_handle_describe_images(struct request *rq, const struct describe_images_in *
 	    arena_alloc(rq->arena, (in->image_ids.count + 1) * sizeof(*asked.image_ids.items));
 	for (size_t n = 0; n < in->image_ids.count; n++)
 		asked.image_ids.items[n] = without_alias(in->image_ids.items[n], rq->arena);
-	r = filters_check(image_filters, in->filters.items, in->filters.count, &image_shape, e);
-	if (r == 0)
-		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->image_ids.count > 0 && in->has_max_results, "imageIdsSet", e);
+	r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
+	    in->image_ids.count > 0 && in->has_max_results, "imageIdsSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_listing, &l, e);
 	if (r == 0)

@@ -66,6 +66,24 @@ clc_instance_read(struct store_rows *rows, struct arena *arena, struct clc_insta
 	i->launch_us = INT();
 	i->ended_us = INT();
 	i->holds = INT();
+	i->http_endpoint = TEXT();
+	i->metadata_tags = TEXT();
+	i->placement_group_id = TEXT();
+	i->partition_number = INT();
+	i->preferred_node_id = TEXT();
+	i->cpu_shares = INT();
+	i->is_pinned = INT();
+	i->ephemeral_disks = TEXT();
+	i->is_ebs_optimized = INT();
+	i->is_stop_protected = INT();
+	i->auto_recovery = TEXT();
+	i->export_id = TEXT();
+	i->step_us = INT();
+	i->waits_for = TEXT();
+	i->who = TEXT();
+	i->reachability = TEXT();
+	i->reachability_us = INT();
+	i->state_us = INT();
 #undef TEXT
 #undef INT
 }
@@ -133,7 +151,9 @@ clc_instance_report(struct store_tx *tx, const struct instance_report *report, s
 	if ((int64_t)report->generation != i.generation || !event_of(report, &event))
 		return 0;
 	r = store_exec(tx, Q_INSTANCE_UPDATE_REPORT, NULL, e, i.instance_id, report->node_id,
-	    report->step, (int64_t)report->unreachable, (int64_t)report->boot_count);
+	    report->step, (int64_t)report->unreachable, (int64_t)report->boot_count,
+	    report->step_since, report->waits_for, report->who, store_now_us(tx),
+	    report->reachability);
 	if (r < 0)
 		return r;
 	if (report->needs_sources) {
@@ -266,6 +286,12 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 	s->zone = i->zone;
 	s->domain = arena_printf(arena, "%s.compute.internal", i->region);
 	s->http_tokens = i->http_tokens;
+	s->http_endpoint = i->http_endpoint;
+	s->has_http_put_response_hop_limit = true;
+	s->http_put_response_hop_limit = (uint32_t)i->http_hop_limit;
+	s->instance_metadata_tags = i->metadata_tags;
+	s->cpu_shares = (uint32_t)i->cpu_shares;
+	s->is_pinned = i->is_pinned;
 	s->interfaces.items = arena_alloc(arena, sizeof(*s->interfaces.items));
 	if (strcmp(i->wanted, "terminated") == 0) {
 		/* Its addresses may be gone; only what names it matters now. */

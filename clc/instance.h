@@ -49,6 +49,19 @@ struct clc_instance { /* strings from the arena it was read into */
 	bool is_protected, is_monitored;
 	const char *client_token, *http_tokens;
 	int64_t http_hop_limit, launch_us, ended_us, holds;
+	const char *http_endpoint, *metadata_tags; /* enabled, disabled */
+	const char *placement_group_id;
+	int64_t partition_number;
+	const char *preferred_node_id; /* reserved when it was accepted */
+	int64_t cpu_shares;
+	bool is_pinned;
+	const char *ephemeral_disks; /* "/dev/vdb=ephemeral0:4 ..." */
+	bool is_ebs_optimized, is_stop_protected;
+	const char *auto_recovery;
+	const char *export_id; /* the export of its root disk that is wanted */
+	int64_t step_us;
+	const char *waits_for, *who, *reachability;
+	int64_t reachability_us, state_us;
 };
 
 /* INSTANCE_MALFORMED for what is no instance id. */

@@ -10,72 +10,6 @@
 #include "vpc.h"
 #include "peers.h"
 
-const struct filter_path instance_filters[] = {
-	{ "affinity", "placement.affinity" },
-	{ "architecture", "architecture" },
-	{ "availability-zone", "placement.availability_zone" },
-	{ "block-device-mapping.device-name", "block_devices.device_name" },
-	{ "client-token", "client_token" },
-	{ "dns-name", "public_dns_name" },
-	{ "group-id", "groups.group_id" },
-	{ "group-name", "groups.group_name" },
-	{ "hypervisor", "hypervisor" },
-	{ "image-id", "image_id" },
-	{ "instance-id", "instance_id" },
-	{ "instance-state-code", "state.code" },
-	{ "instance-state-name", "state.name" },
-	{ "instance-type", "instance_type" },
-	{ "instance.group-id", "groups.group_id" },
-	{ "instance.group-name", "groups.group_name" },
-	{ "ip-address", "public_ip_address" },
-	{ "kernel-id", "kernel_id" },
-	{ "key-name", "key_name" },
-	{ "launch-index", "launch_index" },
-	{ "launch-time", "launch_time" },
-	{ "metadata-options.http-tokens", "metadata_options.http_tokens" },
-	{ "metadata-options.http-endpoint", "metadata_options.http_endpoint" },
-	{ "metadata-options.http-put-response-hop-limit",
-	    "metadata_options.http_put_response_hop_limit" },
-	{ "monitoring-state", "monitoring.state" },
-	{ "network-interface.addresses.private-ip-address",
-	    "network_interfaces.private_addresses.private_ip_address" },
-	{ "network-interface.addresses.primary", "network_interfaces.private_addresses.primary" },
-	{ "network-interface.addresses.association.public-ip",
-	    "network_interfaces.private_addresses.association.public_ip" },
-	{ "network-interface.association.public-ip", "network_interfaces.association.public_ip" },
-	{ "network-interface.attachment.attachment-id",
-	    "network_interfaces.attachment.attachment_id" },
-	{ "network-interface.attachment.device-index",
-	    "network_interfaces.attachment.device_index" },
-	{ "network-interface.attachment.status", "network_interfaces.attachment.status" },
-	{ "network-interface.description", "network_interfaces.description" },
-	{ "network-interface.group-id", "network_interfaces.groups.group_id" },
-	{ "network-interface.group-name", "network_interfaces.groups.group_name" },
-	{ "network-interface.mac-address", "network_interfaces.mac_address" },
-	{ "network-interface.network-interface-id", "network_interfaces.interface_id" },
-	{ "network-interface.owner-id", "network_interfaces.owner_id" },
-	{ "network-interface.private-dns-name", "network_interfaces.private_dns_name" },
-	{ "network-interface.source-dest-check", "network_interfaces.source_dest_check" },
-	{ "network-interface.status", "network_interfaces.status" },
-	{ "network-interface.subnet-id", "network_interfaces.subnet_id" },
-	{ "network-interface.vpc-id", "network_interfaces.vpc_id" },
-	{ "placement-group-name", "placement.group_name" },
-	{ "private-dns-name", "private_dns_name" },
-	{ "private-ip-address", "private_ip_address" },
-	{ "ramdisk-id", "ramdisk_id" },
-	{ "reason", "reason" },
-	{ "root-device-name", "root_device_name" },
-	{ "root-device-type", "root_device_type" },
-	{ "source-dest-check", "source_dest_check" },
-	{ "state-reason-code", "state_reason.code" },
-	{ "state-reason-message", "state_reason.message" },
-	{ "subnet-id", "subnet_id" },
-	{ "tenancy", "placement.tenancy" },
-	{ "virtualization-type", "virtualization_type" },
-	{ "vpc-id", "vpc_id" },
-	{ 0 },
-};
-
 /* -- one instance -- */
 
 static void
@@ -244,6 +178,8 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 
 	memset(out, 0, sizeof(*out));
 	out->instance_id = i->instance_id;
+	out->owner_id = i->account_id;
+	out->reservation_id = i->reservation_id;
 	out->image_id = i->image_id;
 	out->kernel_id = i->kernel_id;
 	out->ramdisk_id = i->ramdisk_id;
@@ -326,59 +262,6 @@ struct listing {
 	VEC(struct found) found; /* of this page */
 };
 
-static const char *const reservation_filters[] = { "reservation-id", "owner-id", "requester-id",
-	NULL };
-
-/* These look at the reservation, which has no struct of its own yet while instances are read. */
-static bool
-reservation_passes(const struct filter *f, const struct clc_instance *i)
-{
-	const char *value = strcmp(f->name, "reservation-id") == 0 ? i->reservation_id
-			    : strcmp(f->name, "owner-id") == 0     ? i->account_id
-								   : "";
-
-	for (size_t n = 0; n < f->values.count; n++)
-		if (glob_match(f->values.items[n], value))
-			return true;
-	return false;
-}
-
-static bool
-is_reservation_filter(const char *name)
-{
-	for (const char *const *n = reservation_filters; *n; n++)
-		if (strcmp(*n, name) == 0)
-			return true;
-	return false;
-}
-
-static int
-check_filters(const struct describe_instances_in *in, struct err *e)
-{
-	int r = filters_check_size(in->filters.items, in->filters.count, e);
-
-	for (size_t n = 0; r == 0 && n < in->filters.count; n++)
-		if (!is_reservation_filter(in->filters.items[n].name))
-			r = filters_check(
-			    instance_filters, &in->filters.items[n], 1, &instance_shape, e);
-	return r;
-}
-
-static bool
-passes(const struct describe_instances_in *in, const struct clc_instance *i,
-    const struct instance *out)
-{
-	for (size_t n = 0; n < in->filters.count; n++) {
-		const struct filter *f = &in->filters.items[n];
-
-		if (is_reservation_filter(f->name)
-			? !reservation_passes(f, i)
-			: !filters_match(instance_filters, f, 1, &instance_shape, out))
-			return false;
-	}
-	return true;
-}
-
 static bool
 is_of_page(const struct listing *l)
 {
@@ -402,7 +285,8 @@ add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance 
 		return 0;
 	}
 	r = describe(tx, i, scratch, &seen, e);
-	if (r < 0 || !passes(l->in, i, &seen))
+	if (r < 0 ||
+	    !filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &seen))
 		return r;
 	if (is_of_page(l)) {
 		codec_copy(&instance_shape, &seen, l->rq->arena, &f.instance);
@@ -488,7 +372,7 @@ ec2_handle_describe_instances(struct request *rq, const struct describe_instance
     struct describe_instances_out *out, struct err *e)
 {
 	struct listing l = { .rq = rq, .in = in };
-	int r = check_filters(in, e);
+	int r = 0;
 
 	for (size_t n = 0; r == 0 && n < in->instance_ids.count; n++)
 		r = clc_instance_check_id(in->instance_ids.items[n], e);

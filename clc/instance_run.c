@@ -369,7 +369,8 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	    (int64_t)(metadata && metadata->has_http_put_response_hop_limit
 			  ? metadata->http_put_response_hop_limit
 			  : HOP_LIMIT_DEFAULT),
-	    store_now_us(tx));
+	    store_now_us(tx), "enabled", "disabled", NULL, INT64_C(0), NULL, INT64_C(0), INT64_C(0),
+	    NULL, (int64_t)in->ebs_optimized, INT64_C(0), "default");
 	if (r == 0)
 		r = clc_interface_create(tx, &nic, interface_id, e);
 	if (r == 0)

@@ -59,26 +59,6 @@ clc_instance_type_get(struct store_tx *tx, const char *name, struct arena *arena
 	return r;
 }
 
-const struct filter_path instance_type_filters[] = {
-	{ "bare-metal", "bare_metal" },
-	{ "burstable-performance-supported", "burstable_supported" },
-	{ "current-generation", "current_generation" },
-	{ "free-tier-eligible", "free_tier_eligible" },
-	{ "hibernation-supported", "hibernation_supported" },
-	{ "hypervisor", "hypervisor" },
-	{ "instance-storage-supported", "storage_supported" },
-	{ "instance-storage-info.total-size-in-gb", "storage_info.total_gib" },
-	{ "instance-type", "instance_type" },
-	{ "memory-info.size-in-mib", "memory_info.size_mib" },
-	{ "processor-info.supported-architecture", "processor_info.architectures" },
-	{ "supported-root-device-type", "root_device_types" },
-	{ "supported-usage-class", "usage_classes" },
-	{ "supported-virtualization-type", "virtualization_types" },
-	{ "vcpu-info.default-vcpus", "vcpu_info.vcpus" },
-	{ "vcpu-info.default-cores", "vcpu_info.cores" },
-	{ 0 },
-};
-
 #define LIST_OF(list, ...)                                                                         \
 	do {                                                                                       \
 		static const char *words[] = { __VA_ARGS__ };                                      \
@@ -172,8 +152,8 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 		read_type(rows, l->rq->arena, &t);
 		describe(&t, l->rq->arena, &info);
 		if (is_asked_for(l->in, t.name) &&
-		    filters_match(instance_type_filters, l->in->filters.items, l->in->filters.count,
-			&instance_type_info_shape, &info))
+		    filters_match(
+			l->rq->operation, l->in->filters.items, l->in->filters.count, &info))
 			vec_add(&l->types, info);
 	}
 	return r;
@@ -185,12 +165,8 @@ ec2_handle_describe_instance_types(struct request *rq, const struct describe_ins
 {
 	struct listing l = { .rq = rq, .in = in };
 	struct page page;
-	int r = filters_check(instance_type_filters, in->filters.items, in->filters.count,
-	    &instance_type_info_shape, e);
-
-	if (r == 0)
-		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->instance_types.count && in->has_max_results, "instanceTypeSet", e);
+	int r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
+	    in->instance_types.count && in->has_max_results, "instanceTypeSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_listing, &l, e);
 	for (size_t n = 0; r == 0 && n < in->instance_types.count; n++) {

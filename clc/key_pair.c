@@ -439,13 +439,6 @@ ec2_handle_import_key_pair(struct request *rq, const struct import_key_pair_in *
 
 /* -- DescribeKeyPairs -- */
 
-const struct filter_path key_pair_filters[] = {
-	{ "key-pair-id", "key_pair_id" },
-	{ "fingerprint", "key_fingerprint" },
-	{ "key-name", "key_name" },
-	{ 0 },
-};
-
 struct listing {
 	struct request *rq;
 	const struct describe_key_pairs_in *in;
@@ -485,8 +478,7 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 			return r;
 		if (names(l->in->key_names.items, l->in->key_names.count, k.key_name) &&
 		    names(l->in->key_pair_ids.items, l->in->key_pair_ids.count, k.key_pair_id) &&
-		    filters_match(key_pair_filters, l->in->filters.items, l->in->filters.count,
-			&key_pair_info_shape, &k))
+		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &k))
 			vec_add(&l->keys, k);
 	}
 	return r;
@@ -522,11 +514,7 @@ ec2_handle_describe_key_pairs(struct request *rq, const struct describe_key_pair
     struct describe_key_pairs_out *out, struct err *e)
 {
 	struct listing l = { .rq = rq, .in = in };
-	int r = filters_check(
-	    key_pair_filters, in->filters.items, in->filters.count, &key_pair_info_shape, e);
-
-	if (r == 0)
-		r = store_read(rq->clc->store, read_listing, &l, e);
+	int r = store_read(rq->clc->store, read_listing, &l, e);
 	if (r == 0)
 		r = check_found(&l, e);
 	if (r == 0) {

@@ -7,13 +7,6 @@
 #include "filter.h"
 #include "request.h"
 
-const struct filter_path region_filters[] = {
-	{ "endpoint", "region_endpoint" },
-	{ "region-name", "region_name" },
-	{ "opt-in-status", "opt_in_status" },
-	{ 0 },
-};
-
 int
 ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in *in,
     struct describe_regions_out *out, struct err *e)
@@ -21,8 +14,7 @@ ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in
 	const struct clc_conf *conf = rq->clc->conf;
 	struct region_info *region = arena_alloc(rq->arena, sizeof(*region));
 	struct url url;
-	int r = filters_check(
-	    region_filters, in->filters.items, in->filters.count, &region_info_shape, e);
+	int r = 0;
 
 	for (size_t n = 0; r == 0 && n < in->region_names.count; n++)
 		if (strcmp(in->region_names.items[n], conf->region) != 0)
@@ -36,22 +28,10 @@ ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in
 	region->region_endpoint = arena_printf(rq->arena, "%s:%u", url.host, url.port);
 	region->opt_in_status = "opt-in-not-required";
 	out->regions.items = region;
-	out->regions.count = filters_match(
-	    region_filters, in->filters.items, in->filters.count, &region_info_shape, region);
+	out->regions.count =
+	    filters_match(rq->operation, in->filters.items, in->filters.count, region);
 	return 0;
 }
-
-const struct filter_path zone_filters[] = {
-	{ "group-name", "group_name" },
-	{ "message", "messages.message" },
-	{ "opt-in-status", "opt_in_status" },
-	{ "region-name", "region_name" },
-	{ "state", "zone_state" },
-	{ "zone-id", "zone_id" },
-	{ "zone-name", "zone_name" },
-	{ "zone-type", "zone_type" },
-	{ 0 },
-};
 
 struct listing {
 	struct request *rq;
@@ -112,8 +92,7 @@ read_zones(struct store_tx *tx, void *arg, struct err *e)
 			return r;
 		if (names(l->in->zone_names.items, l->in->zone_names.count, z.zone_name) &&
 		    names(l->in->zone_ids.items, l->in->zone_ids.count, z.zone_id) &&
-		    filters_match(zone_filters, l->in->filters.items, l->in->filters.count,
-			&availability_zone_shape, &z))
+		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &z))
 			vec_add(&l->zones, z);
 	}
 	return r;
@@ -125,11 +104,7 @@ ec2_handle_describe_availability_zones(struct request *rq,
     struct err *e)
 {
 	struct listing l = { .rq = rq, .in = in };
-	int r = filters_check(
-	    zone_filters, in->filters.items, in->filters.count, &availability_zone_shape, e);
-
-	if (r == 0)
-		r = store_read(rq->clc->store, read_zones, &l, e);
+	int r = store_read(rq->clc->store, read_zones, &l, e);
 	for (size_t n = 0; r == 0 && n < in->zone_names.count; n++) {
 		bool found = in->filters.count > 0;
 

@@ -19,20 +19,6 @@ is_named(const char *const *items, size_t count, const char *text)
 
 /* -- VPCs -- */
 
-const struct filter_path vpc_filters[] = {
-	{ "cidr", "cidr_block" },
-	{ "cidr-block-association.cidr-block", "cidr_block_associations.cidr_block" },
-	{ "cidr-block-association.association-id", "cidr_block_associations.association_id" },
-	{ "cidr-block-association.state", "cidr_block_associations.state.state" },
-	{ "dhcp-options-id", "dhcp_options_id" },
-	{ "is-default", "is_default" },
-	{ "isDefault", "is_default" },
-	{ "owner-id", "owner_id" },
-	{ "state", "state" },
-	{ "vpc-id", "vpc_id" },
-	{ 0 },
-};
-
 struct vpc_listing {
 	struct request *rq;
 	const struct describe_vpcs_in *in;
@@ -81,8 +67,7 @@ read_vpcs(struct store_tx *tx, void *arg, struct err *e)
 
 		r = describe_vpc(tx, rows, l->rq->arena, &v, e);
 		if (r == 0 && is_named(l->in->vpc_ids.items, l->in->vpc_ids.count, v.vpc_id) &&
-		    filters_match(
-			vpc_filters, l->in->filters.items, l->in->filters.count, &vpc_shape, &v))
+		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &v))
 			vec_add(&l->found, v);
 	}
 	return r;
@@ -94,11 +79,8 @@ ec2_handle_describe_vpcs(struct request *rq, const struct describe_vpcs_in *in,
 {
 	struct vpc_listing l = { .rq = rq, .in = in };
 	struct page page;
-	int r = filters_check(vpc_filters, in->filters.items, in->filters.count, &vpc_shape, e);
-
-	if (r == 0)
-		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->vpc_ids.count && in->has_max_results, "vpcSet", e);
+	int r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
+	    in->vpc_ids.count && in->has_max_results, "vpcSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_vpcs, &l, e);
 	for (size_t n = 0; r == 0 && n < in->vpc_ids.count; n++) {
@@ -122,25 +104,6 @@ ec2_handle_describe_vpcs(struct request *rq, const struct describe_vpcs_in *in,
 }
 
 /* -- subnets -- */
-
-const struct filter_path subnet_filters[] = {
-	{ "availability-zone", "availability_zone" },
-	{ "availabilityZone", "availability_zone" },
-	{ "availability-zone-id", "availability_zone_id" },
-	{ "available-ip-address-count", "available_addresses" },
-	{ "cidr", "cidr_block" },
-	{ "cidr-block", "cidr_block" },
-	{ "cidrBlock", "cidr_block" },
-	{ "default-for-az", "default_for_az" },
-	{ "defaultForAz", "default_for_az" },
-	{ "map-public-ip-on-launch", "map_public_ip_on_launch" },
-	{ "owner-id", "owner_id" },
-	{ "state", "state" },
-	{ "subnet-arn", "subnet_arn" },
-	{ "subnet-id", "subnet_id" },
-	{ "vpc-id", "vpc_id" },
-	{ 0 },
-};
 
 struct subnet_listing {
 	struct request *rq;
@@ -197,8 +160,7 @@ read_subnets(struct store_tx *tx, void *arg, struct err *e)
 		r = describe_subnet(tx, rows, l->rq, &s, e);
 		if (r == 0 &&
 		    is_named(l->in->subnet_ids.items, l->in->subnet_ids.count, s.subnet_id) &&
-		    filters_match(subnet_filters, l->in->filters.items, l->in->filters.count,
-			&subnet_shape, &s))
+		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &s))
 			vec_add(&l->found, s);
 	}
 	return r;
@@ -210,12 +172,8 @@ ec2_handle_describe_subnets(struct request *rq, const struct describe_subnets_in
 {
 	struct subnet_listing l = { .rq = rq, .in = in };
 	struct page page;
-	int r =
-	    filters_check(subnet_filters, in->filters.items, in->filters.count, &subnet_shape, e);
-
-	if (r == 0)
-		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    in->subnet_ids.count && in->has_max_results, "subnetSet", e);
+	int r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
+	    in->subnet_ids.count && in->has_max_results, "subnetSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_subnets, &l, e);
 	for (size_t n = 0; r == 0 && n < in->subnet_ids.count; n++) {
@@ -239,26 +197,6 @@ ec2_handle_describe_subnets(struct request *rq, const struct describe_subnets_in
 }
 
 /* -- security groups -- */
-
-const struct filter_path group_filters[] = {
-	{ "description", "group_description" },
-	{ "egress.ip-permission.cidr", "ip_permissions_egress.ip_ranges.cidr_ip" },
-	{ "egress.ip-permission.from-port", "ip_permissions_egress.from_port" },
-	{ "egress.ip-permission.group-id", "ip_permissions_egress.groups.group_id" },
-	{ "egress.ip-permission.protocol", "ip_permissions_egress.ip_protocol" },
-	{ "egress.ip-permission.to-port", "ip_permissions_egress.to_port" },
-	{ "group-id", "group_id" },
-	{ "group-name", "group_name" },
-	{ "ip-permission.cidr", "ip_permissions.ip_ranges.cidr_ip" },
-	{ "ip-permission.from-port", "ip_permissions.from_port" },
-	{ "ip-permission.group-id", "ip_permissions.groups.group_id" },
-	{ "ip-permission.protocol", "ip_permissions.ip_protocol" },
-	{ "ip-permission.to-port", "ip_permissions.to_port" },
-	{ "ip-permission.user-id", "ip_permissions.groups.user_id" },
-	{ "owner-id", "owner_id" },
-	{ "vpc-id", "vpc_id" },
-	{ 0 },
-};
 
 typedef VEC(struct ip_permission) permission_vec;
 
@@ -363,8 +301,7 @@ read_groups(struct store_tx *tx, void *arg, struct err *e)
 		g.tags.count = tags.count;
 		if (is_named(l->in->group_ids.items, l->in->group_ids.count, g.group_id) &&
 		    is_named(l->in->group_names.items, l->in->group_names.count, g.group_name) &&
-		    filters_match(group_filters, l->in->filters.items, l->in->filters.count,
-			&security_group_info_shape, &g))
+		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &g))
 			vec_add(&l->found, g);
 	}
 	return r;
@@ -399,13 +336,9 @@ ec2_handle_describe_security_groups(struct request *rq,
 {
 	struct group_listing l = { .rq = rq, .in = in };
 	struct page page;
-	int r = filters_check(
-	    group_filters, in->filters.items, in->filters.count, &security_group_info_shape, e);
-
-	if (r == 0)
-		r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
-		    (in->group_ids.count || in->group_names.count) && in->has_max_results,
-		    "group IDs or names", e);
+	int r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
+	    (in->group_ids.count || in->group_names.count) && in->has_max_results,
+	    "group IDs or names", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_groups, &l, e);
 	if (r == 0)

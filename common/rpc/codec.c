@@ -113,8 +113,8 @@ check_length(const struct field *f, size_t n, size_t limit, const char *unit, st
 	return true;
 }
 
-static bool
-is_choice(const char *choices, struct str text)
+bool
+codec_is_choice(const char *choices, struct str text)
 {
 	struct str rest = str_of(choices), one;
 
@@ -152,7 +152,7 @@ parse_string(const struct field *f, struct str text, struct arena *arena, const 
 		return refuse(why, "Expecting UTF-8 text.");
 	if (!is_xml_text(text))
 		return refuse(why, "Expecting text without control characters.");
-	if (f->choices && !is_choice(f->choices, text))
+	if (f->choices && !codec_is_choice(f->choices, text))
 		return refuse(why, "Expecting one of: %s.", f->choices);
 	copy = arena_try(arena, text.n + 1);
 	if (!copy)
@@ -352,7 +352,7 @@ log_struct(const struct shape *shape, const void *in, struct strbuf *out, const 
 		_cleanup_free_ char *name = xasprintf("%s%s", prefix, f->name);
 		const char *text;
 
-		if (f->flags & FIELD_SECRET)
+		if (f->flags & (FIELD_SECRET | FIELD_HIDDEN | FIELD_UNSTORED))
 			continue;
 		if (f->flags & FIELD_LIST) {
 			if (list->count)
@@ -418,6 +418,8 @@ codec_copy(const struct shape *shape, const void *in, struct arena *arena, void 
 		size_t size = codec_item_size(f);
 		void *const *nested = codec_at_const(f, in);
 
+		if (f->flags & FIELD_UNSTORED)
+			continue;
 		if (f->flags & FIELD_LIST) {
 			copy->items = list->count
 					  ? arena_memdup(arena, list->items, list->count * size)

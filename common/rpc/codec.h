@@ -18,6 +18,11 @@ enum field_flag {
 	FIELD_SECRET = 4,  /* never logged */
 	FIELD_FLAT = 8,    /* list without an enclosing element: items repeat under xml_name */
 	FIELD_EMPTY = 16,  /* an absent list or string is written as an empty element */
+	FIELD_HIDDEN = 32, /* in C only, for filters */
+	FIELD_REFUSED = 64,  /* of requests; no slot in C: a parameter that is known, and answered
+				UNSUPPORTED_OPERATION unless its value is among `choices` */
+	FIELD_IGNORED = 128, /* of requests; no slot in C: accepted without effect */
+	FIELD_UNSTORED = FIELD_REFUSED | FIELD_IGNORED,
 };
 struct shape;
 struct field {
@@ -41,8 +46,15 @@ struct shape {
 	unsigned field_count;
 };
 
+/* A filter of a Describe call: the reply's field that it looks at. */
+struct filter_path {
+	const char *name; /* "network-interface.mac-address" */
+	const char *path; /* "network_interfaces.mac_address"; lists match when any item does; NULL: nothing here
+			     has it */
+};
+
 /* Checks required fields, ranges, choices, limits. Faults are those of EC2's Query API:
- * MISSING_PARAMETER, INVALID_PARAMETER_VALUE, UNKNOWN_PARAMETER, with the parameter's name as the
+ * MISSING_PARAMETER, INVALID_PARAMETER_VALUE, UNKNOWN_PARAMETER, UNSUPPORTED_OPERATION, with the parameter's name as the
  * client wrote it. Lists come as X.1, X.0, bare X; scalars also as X.1; indices may have gaps. Names
  * in `ignore` (NULL-terminated) are skipped: Action, Version, AWSAccessKeyId, Signature... */
 int codec_from_query(const struct shape *shape, const struct form *form, const char *const *ignore,
@@ -73,6 +85,8 @@ struct operation {
 	bool mutates;
 	bool waits;            /* may be deferred: long polls */
 	const struct service *service;
+	const struct filter_path *filters; /* ends with a NULL name; NULL: it has none */
+	const struct shape *filtered;      /* what they look at: an item of the answer */
 };
 struct service {
 	const char *name;       /* "ec2", "nc" */

@@ -318,6 +318,20 @@ decode_list(struct query *q, const struct field *f, struct run run, void *out, s
 	return 0;
 }
 
+/* A parameter that is known and not offered: only values that ask for nothing pass. */
+static int
+skip_unstored(const struct field *f, struct run run, struct err *e)
+{
+	for (size_t i = 0; i < run.count && f->flags & FIELD_REFUSED; i++) {
+		const struct entry *x = &run.entries[i];
+
+		if (x->value.n && !(f->choices && codec_is_choice(f->choices, x->value)))
+			return err_set(e, ERR_UNSUPPORTED_OPERATION,
+			    "The parameter %.200s is not supported", x->name);
+	}
+	return 0;
+}
+
 static int
 decode_field(struct query *q, const struct field *f, struct run run, void *out, bool *ret_given,
     struct err *e)
@@ -325,6 +339,8 @@ decode_field(struct query *q, const struct field *f, struct run run, void *out, 
 	const struct entry *x;
 	int r;
 
+	if (f->flags & FIELD_UNSTORED)
+		return skip_unstored(f, run, e);
 	if (f->flags & FIELD_LIST) {
 		r = decode_list(q, f, run, out, e);
 		*ret_given = ((struct codec_list *)codec_at(f, out))->count > 0;
@@ -360,7 +376,8 @@ find_field(const struct shape *shape, const char *at)
 	size_t n = segment_length(at);
 
 	for (unsigned i = 0; i < shape->field_count; i++)
-		if (strlen(shape->fields[i].query) == n && !memcmp(shape->fields[i].query, at, n))
+		if (!(shape->fields[i].flags & FIELD_HIDDEN) &&
+		    strlen(shape->fields[i].query) == n && !memcmp(shape->fields[i].query, at, n))
 			return &shape->fields[i];
 	return NULL;
 }

@@ -28,6 +28,8 @@ codec_at_const(const struct field *f, const void *base)
 void codec_mark_present(const struct field *f, void *base);
 bool codec_is_present(const struct field *f, const void *base); /* not of lists */
 
+bool codec_is_choice(const char *choices, struct str text);
+
 struct codec_why {
 	char text[200];
 };

@@ -141,7 +141,8 @@ static const struct field *
 find_field(const struct shape *shape, const xmlNode *node)
 {
 	for (unsigned i = 0; i < shape->field_count; i++)
-		if (xml_is(node, NULL, shape->fields[i].xml))
+		if (!(shape->fields[i].flags & (FIELD_HIDDEN | FIELD_UNSTORED)) &&
+		    xml_is(node, NULL, shape->fields[i].xml))
 			return &shape->fields[i];
 	return NULL;
 }
@@ -237,7 +238,7 @@ encode(const struct shape *shape, const void *in, uint32_t version, struct xml_w
 		const struct field *f = &shape->fields[i];
 		const void *slot = codec_at_const(f, in);
 
-		if (f->since > version)
+		if (f->since > version || f->flags & (FIELD_HIDDEN | FIELD_UNSTORED))
 			continue;
 		if (f->flags & FIELD_LIST)
 			encode_list(f, slot, version, w, scratch);

@@ -3,6 +3,7 @@
 What is tried on each is generated from Amazon's model of its input, so that a new action is covered by being there.
 """
 import base64
+import json
 import os
 import re
 import subprocess
@@ -12,8 +13,10 @@ import front
 import pytest
 from strict import EC2, check_ec2, check_error
 
-with open(os.path.join(front.TOP, "clc/api/ec2.api"), encoding="utf-8") as _file:
-    ACTIONS = re.findall(r"^operation (\w+)", _file.read(), re.M)
+OPERATIONS = json.loads(subprocess.run(
+    ["/usr/bin/python3", os.path.join(front.TOP, "tools/apigen"), "--json", os.path.join(front.TOP, "clc/api/ec2.api")],
+    capture_output=True, text=True, check=True).stdout)
+ACTIONS = [o["operation"] for o in OPERATIONS]
 
 GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "RunInstances": {"ImageId": "{image}", "MinCount": "1", "MaxCount": "1"},

@@ -127,6 +127,24 @@ refuses_with_file_and_line(void **state)
 		    "4: operation 'Go stop' clashes with line 2: 'Go go'" },
 		{ SERVICE "struct s_go_in\noperation Go go\n\tpeers cc\n",
 		    "3: 'struct s_go_in' is already declared at a.api:2" },
+		{ "struct a\n\tx string neutral=1\n",
+		    "2: only what is refused has neutral values" },
+		{ "struct a\n\tx refused required\n", "2: unknown option 'required'" },
+		{ "struct a\n\tx ignored neutral=1\n", "2: unknown option 'neutral=1'" },
+		{ OPERATION "\tdiffers\n", "4: differs how?" },
+		{ OPERATION "\tfilters\n", "4: filters NAME, and a block of FILTER PATH below" },
+		{ OPERATION "\tfilters a\n", "2: unknown struct 'a'" },
+		{ "struct a\n\tx string\n" OPERATION "\tfilters a\n\t\tx\n",
+		    "7: FILTER PATH, or FILTER none" },
+		{ "struct a\n\tx string\n" OPERATION "\tfilters a\n\t\tx y\n",
+		    "7: 'y' leads nowhere: no field 'y' in struct 'a'" },
+		{ "struct a\n\tx string\n" OPERATION "\tfilters a\n\t\tx x.y\n",
+		    "7: 'x.y' leads nowhere: no field 'y'" },
+		{ "struct a\n\tx bytes\n" OPERATION "\tfilters a\n\t\tx x\n",
+		    "7: 'x' ends at what is no text" },
+		{ "struct a\n\tx string\n" OPERATION "\tfilters a\n\t\tx x\n\t\tx none\n",
+		    "8: filter 'x' is given twice" },
+		{ "part\n", "1: part FILE.api" },
 		{ "service s 2009-11-30 2016-11-15\noperation Go go\n\tin\n\t\tx u32 since=2\n",
 		    "4: 'since' is for messages between daemons" },
 	};
@@ -194,9 +212,39 @@ lists_and_documents(void **state)
 	    strstr(strbuf_c(&out), "| `InstanceId.N` | `ids` | list of string | ..5 |\n"));
 	assert_non_null(strstr(strbuf_c(&out), "| `Mode` | `mode` | string | `fast`, `slow` |\n"));
 	assert_non_null(strstr(strbuf_c(&out), "## filter\n"));
+	assert_non_null(strstr(strbuf_c(&out),
+	    "| `Known` | | | refused: `UnsupportedOperation` but for `false`, `0` |\n"));
+	assert_non_null(strstr(strbuf_c(&out), "| `Idle` | | | accepted, without effect |\n"));
+	assert_null(strstr(strbuf_c(&out), "`Inner`"));
+	assert_non_null(strstr(strbuf_c(&out), "Filters: `device-name`, `ebs.size`.\n"));
+	assert_non_null(strstr(strbuf_c(&out), "Filters that match nothing here: `snapshot`.\n"));
+	assert_non_null(strstr(strbuf_c(&out), "- It does nothing.\n- It says so.\n"));
+	assert_int_equal(apigen("--json tests/data/api/sample.api", &out), 0);
+	assert_non_null(strstr(strbuf_c(&out), "\"operation\": \"Everything\""));
 	/* each of ours, too */
 	assert_int_equal(apigen("--reference common/rpc/*.api", &out), 0);
 	assert_non_null(strstr(strbuf_c(&out), "## PutInstance\n"));
+}
+
+static void
+puts_parts_together(void **state)
+{
+	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
+	_cleanup_free_ char *whole = xasprintf("--list %s/whole.api", directory);
+	_cleanup_free_ char *again = xasprintf("--list %s/again.api", directory);
+
+	write_file("whole.api", SERVICE "part one.api\npart two.api\n");
+	write_file("one.api", "operation One one\n\tpeers cc\n");
+	write_file("two.api", "operation Two two\n\tpeers cc\n");
+	assert_int_equal(apigen(whole, &out), 0);
+	assert_string_equal(strbuf_c(&out), "s\tOne\tone\ns\tTwo\ttwo\n");
+	write_file("two.api", "operation Two one\n\tpeers cc\n");
+	assert_int_equal(apigen(whole, &out), 1);
+	assert_string_equal(strbuf_c(&out),
+	    "apigen: two.api:1: operation 'Two one' clashes with line 1: 'One one'\n");
+	write_file("again.api", "part again.api\n");
+	assert_int_equal(apigen(again, &out), 1);
+	assert_string_equal(strbuf_c(&out), "apigen: again.api: is a part of itself\n");
 }
 
 /* The same input gives the same bytes: builds are reproducible. */
@@ -262,6 +310,7 @@ main(void)
 		cmocka_unit_test(refuses_with_file_and_line),
 		cmocka_unit_test(refuses_odd_files),
 		cmocka_unit_test(lists_and_documents),
+		cmocka_unit_test(puts_parts_together),
 		cmocka_unit_test(is_deterministic),
 		cmocka_unit_test(every_public_action_has_a_test),
 	};
