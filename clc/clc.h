@@ -24,6 +24,7 @@ struct clc_conf {
 	uint32_t keep_terminated_ms; /* how long DescribeInstances shows them */
 	uint32_t audit_keep_days;
 	uint32_t url_life_s;         /* of presigned image URLs */
+	char *answer_log;            /* file; empty: none */
 };
 
 struct clc_peers;
