@@ -108,6 +108,8 @@ CONTEXT = {
     ("*", "TagSpecification"): {"TagSpecification.1.ResourceType": "{taggable}", "TagSpecification.1.Tag.1.Key": "k",
                                 "TagSpecification.1.Tag.1.Value": "v"},
     ("RunInstances", "NetworkInterface"): {"NetworkInterface.1.DeviceIndex": "0"},
+    ("RunInstances", "PrivateIpAddress"): {"SubnetId": "{subnet}"},
+    ("RunInstances", "NetworkInterface.PrivateIpAddress"): {"NetworkInterface.1.SubnetId": "{subnet}"},
     ("RunInstances", "RamdiskId"): {"KernelId": "{kernel}"},
     ("RunInstances", "BlockDeviceMapping"): {"BlockDeviceMapping.1.DeviceName": "/dev/sdb",
                                              "BlockDeviceMapping.1.VirtualName": "ephemeral0"},
@@ -124,6 +126,7 @@ VALUES = {
     ("*", "ImageId"): ["{image}", Refused("ami-12345678", "InvalidAMIID.NotFound")],
     ("*", "InstanceId"): ["{instance}", Refused("i-12345678", "InvalidInstanceID.NotFound")],
     ("CreateKeyPair", "KeyName"): ["another name {serial}"], ("ImportKeyPair", "KeyName"): ["another name {serial}"],
+    ("CreateKeyPair", "KeyFormat"): ["ppk", Refused("ppk", "UnsupportedOperation")],
     # Deleting a key that is not there is no error, and does nothing.
     ("DeleteKeyPair", "KeyName"): ["no such key"],
     ("DeleteKeyPair", "KeyPairId"): ["key-00000000000000000", Refused("key-00000000000000000", "InvalidKeyPair.NotFound")],
@@ -155,6 +158,7 @@ UNSEEN = {
     ("DescribeRegions", "AllRegions"): "there is one region, and it is opted in",
     ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
+    ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
 UNSEEN_MAX = 12
 # Actions that need another daemon to succeed: the test that has one.

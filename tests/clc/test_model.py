@@ -192,12 +192,11 @@ def candidates(action, path, field, shape):
         yield from (f"some text {len(path)}", "some-text", "172.31.0.77", parameters.encoded("some text"), "10")
 
 
-def differs(one, other, noise, value):
-    """Whether a call did something else, for all that is different in each call."""
+def differences(one, other, noise, value):
+    """Where a call did something else, without what is different in each call."""
     names = (set(one.told) | set(other.told)) - noise
-    if any(one.told.get(n) != other.told.get(n) for n in names):
-        return True
-    return len(value) > 1 and value in other.values and value not in one.values
+    found = {n for n in names if one.told.get(n) != other.told.get(n)}
+    return found | ({"the value itself"} if len(value) > 1 and value in other.values and value not in one.values else set())
 
 
 def shows(world, action, path, name, field, shape, cache):
@@ -222,8 +221,13 @@ def shows(world, action, path, name, field, shape, cache):
         if isinstance(value, Refused):
             if code == value.code:
                 return True, tried
-        elif code is None and differs(plain, effect, noise, effect.form[name]):
-            return True, tried
+        elif code is None:
+            found = differences(plain, effect, noise, effect.form[name])
+            if found:  # once more: it must not be chance
+                effect = world.effect(action, {**without, name: text})
+                found &= differences(plain, effect, noise, effect.form[name])
+            if found:
+                return True, tried
         tried.append((text[:40], code or "no difference"))
     return False, tried
 

@@ -65,11 +65,12 @@ class World:
     def __init__(self, makers=None):
         self.serial = itertools.count(1)
         self.makers = {"instance": World.new_instance, "stopped": lambda w: w.new_instance("stopped"),
-                       "image": World.new_image, "key": World.new_key, **(makers or {})}
+                       "image": World.new_image, "key": World.new_key,
+                       "kernel": lambda w: w.new_image("kernel"), "ramdisk": lambda w: w.new_image("ramdisk"), **(makers or {})}
         self.clc = front.Clc()
         try:
-            self.clc.seed_zone("zone-a", vcpus=100000)
-            self.clc.seed_zone("zone-b", vcpus=100000, third=16)
+            self.clc.seed_zone("zone-a", vcpus=100000, memory_mib=1 << 30, disk_gib=1 << 30)
+            self.clc.seed_zone("zone-b", vcpus=100000, memory_mib=1 << 30, disk_gib=1 << 30, third=16)
             self.clc.start()
             self.account = self.clc.new_account("world")
             self.clc.rows("UPDATE quota SET value = 100000 WHERE account_id = ?", self.account.id)
@@ -96,8 +97,9 @@ class World:
         assert reply.status == 200, (action, params, reply)
         return reply
 
-    def new_image(self):
-        return self.clc.seed_image(self.account, f"ami-{next(self.serial):017x}", name=f"image-{next(self.serial)}")
+    def new_image(self, kind="machine"):
+        prefix = {"machine": "ami", "kernel": "aki", "ramdisk": "ari"}[kind]
+        return self.clc.seed_image(self.account, f"{prefix}-{next(self.serial):017x}", kind, name=f"image-{next(self.serial)}")
 
     def new_key(self):
         name = f"key-{next(self.serial)}"
@@ -158,10 +160,7 @@ class World:
             self.new_key()
             self.new_image()
         self.rich_instance()
-        kernel = self.clc.seed_image(self.account, "aki-00000000000000aaa", "kernel", name="a kernel")
-        ramdisk = self.clc.seed_image(self.account, "ari-00000000000000aaa", "ramdisk", name="a ramdisk")
-        self.known.update(kernel=kernel, ramdisk=ramdisk)
-        self.resident.update(kernel=kernel, ramdisk=ramdisk)
+        kernel, ramdisk = self.resident["kernel"], self.resident["ramdisk"]
         self.clc.rows(f"UPDATE image SET kernel_id = ?, ramdisk_id = ?, description = 'described' WHERE {mine} AND"
                       " image_id LIKE '%8'", kernel, ramdisk)
         self.clone("vpc", mine, MANY, vpc_id="vpc-{hex}", cidr="10.{octet}.0.0/16", vni=1000, is_default=0,
