@@ -20,6 +20,8 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "RebootInstances": {"InstanceId.1": "{instance}"}, "TerminateInstances": {"InstanceId.1": "{instance}"},
     "GetConsoleOutput": {"InstanceId": "{instance}"},
     "RegisterImage": {"Name": "an image", "ImageLocation": "bucket/key"}, "DeregisterImage": {"ImageId": "{image}"},
+    "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "k", "Tag.1.Value": "v"},
+    "DeleteTags": {"ResourceId.1": "{instance}"},
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me").decode()},
@@ -27,6 +29,7 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
 REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances": ["InstanceId"],
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
             "GetConsoleOutput": ["InstanceId"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
+            "CreateTags": ["ResourceId", "Tag"], "DeleteTags": ["ResourceId"],
             "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -35,7 +38,8 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidVpcID.NotFound", "InvalidNextToken", "UnsupportedOperation", "InvalidUserData.Malformed",
          "InvalidAMIName.Malformed", "InvalidKey.Format", "InvalidInstanceType", "FilterLimitExceeded", "DryRunOperation",
          "InsufficientInstanceCapacity", "InstanceLimitExceeded", "ServiceUnavailable", "InvalidIPAddress.InUse",
-         "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded"}
+         "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded",
+         "InvalidID"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}
