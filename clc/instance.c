@@ -10,6 +10,7 @@
 #include "tags.h"
 #include "vpc.h"
 #include "peers.h"
+#include "zone_name.h"
 
 int
 clc_instance_check_id(const char *id, struct err *e)
@@ -277,10 +278,15 @@ int
 clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, struct arena *arena,
     struct instance_spec *s, struct err *e)
 {
+	struct clc_zone_names names = { 0 };
 	char *c;
-	int r;
+	int r = clc_zone_names_read(tx, clc->conf, i->account_id, arena, &names, e);
 
+	if (r < 0)
+		return r;
 	memset(s, 0, sizeof(*s));
+	s->zone =
+	    clc_zone_shown(&names, i->zone); /* metadata's; whom to tell is the caller's to know */
 	s->instance_id = i->instance_id;
 	s->account_id = i->account_id;
 	s->reservation_id = i->reservation_id;
@@ -303,7 +309,6 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 	s->launch_index = (uint32_t)i->launch_index;
 	s->launch_time = i->launch_us;
 	s->region = i->region;
-	s->zone = i->zone;
 	s->domain = arena_printf(arena, "%s.compute.internal", i->region);
 	s->http_tokens = i->http_tokens;
 	s->http_endpoint = i->http_endpoint;

@@ -16,11 +16,11 @@
 #include "base/vec.h"
 
 #include "filter.h"
+#include "quota.h"
 #include "request.h"
 #include "tags.h"
 
 #define NAME_MAX_LENGTH 255
-#define KEYS_MAX 5000 /* per account and region, as at Amazon */
 #define RSA_BITS 2048
 #define RSA_BITS_MIN 1024
 #define RSA_BITS_MAX 16384
@@ -329,16 +329,19 @@ insert_key_pair(struct store_tx *tx, void *arg, struct err *e)
 	_cleanup_(store_rows_freep) struct store_rows *count = NULL;
 	struct key_pair *k = arg;
 	struct request *rq = k->rq;
-	int64_t changed = 0;
-	int r;
+	int64_t changed = 0, limit;
+	int r = clc_quota_get(tx, rq->account_id, "key-pairs",
+	    clc_quota_default(rq->clc->conf, "key-pairs"), &limit, e);
 
+	if (r < 0)
+		return r;
 	r = store_query_one(tx, Q_KEY_PAIR_COUNT, &count, "count of key pairs", e, rq->account_id,
 	    rq->clc->conf->region);
 	if (r < 0)
 		return r;
-	if (store_int(count, 0) >= KEYS_MAX)
+	if (store_int(count, 0) >= limit)
 		return err_set(e, ERR_KEY_PAIR_LIMIT_EXCEEDED,
-		    "the account has %d key pairs already", KEYS_MAX);
+		    "You have reached the limit of %lld key pairs", (long long)limit);
 	r = store_exec(tx, Q_KEY_PAIR_INSERT, &changed, e, k->id, rq->account_id,
 	    rq->clc->conf->region, k->name, k->type, k->fingerprint, k->public_key,
 	    store_now_us(tx));

@@ -6,6 +6,7 @@
 
 #include "filter.h"
 #include "request.h"
+#include "zone_name.h"
 
 int
 ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in *in,
@@ -37,6 +38,7 @@ struct listing {
 	struct request *rq;
 	const struct describe_availability_zones_in *in;
 	VEC(struct availability_zone) zones;
+	const struct clc_zone_names *known;
 };
 
 static bool
@@ -68,34 +70,63 @@ describe_state(struct store_tx *tx, const char *zone, struct arena *arena,
 }
 
 static int
+describe_zone(struct store_tx *tx, struct request *rq, const struct clc_zone_name *name,
+    struct availability_zone *out, struct err *e)
+{
+	const char *region = rq->clc->conf->region;
+
+	*out = (struct availability_zone){ .zone_name = name->shown,
+		.zone_id = name->zone_id,
+		.region_name = region,
+		.group_name = region,
+		.network_border_group = region,
+		.opt_in_status = "opt-in-not-required",
+		.zone_type = "availability-zone" };
+	return describe_state(tx, name->zone, rq->arena, out, e);
+}
+
+/* In the order of the zones, whatever they are called. */
+static int
 read_zones(struct store_tx *tx, void *arg, struct err *e)
 {
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct listing *l = arg;
-	const char *region = l->rq->clc->conf->region;
-	struct arena *arena = l->rq->arena;
-	int r = store_query(tx, Q_ZONES, &rows, e);
+	const struct clc_zone_names *known;
+	int r = clc_zone_names(tx, l->rq, &known, e);
 
 	l->zones.count = 0;
-	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		struct availability_zone z = { .zone_name =
-						   arena_strdup(arena, store_text(rows, 0)),
-			.zone_id = arena_strdup(arena, store_text(rows, 1)),
-			.region_name = region,
-			.group_name = region,
-			.network_border_group = region,
-			.opt_in_status = "opt-in-not-required",
-			.zone_type = "availability-zone" };
+	for (size_t i = 0; r == 0 && i < known->count; i++) {
+		const struct clc_zone_name *name = &known->items[i];
+		struct availability_zone z;
 
-		r = describe_state(tx, z.zone_name, arena, &z, e);
-		if (r < 0)
-			return r;
-		if (names(l->in->zone_names.items, l->in->zone_names.count, z.zone_name) &&
+		r = describe_zone(tx, l->rq, name, &z, e);
+		if (r == 0 &&
+		    names(l->in->zone_names.items, l->in->zone_names.count, z.zone_name) &&
 		    names(l->in->zone_ids.items, l->in->zone_ids.count, z.zone_id) &&
 		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &z))
 			vec_add(&l->zones, z);
 	}
+	l->known = known;
 	return r;
+}
+
+/* What is named must be there, whatever the filters leave of it. */
+static int
+check_named(const struct listing *l, struct err *e)
+{
+	for (size_t n = 0; n < l->in->zone_names.count; n++)
+		if (!clc_zone_by_shown(l->known, l->in->zone_names.items[n]))
+			return err_set(e, ERR_ZONE_NOT_FOUND, "Invalid availability zone: [%.100s]",
+			    l->in->zone_names.items[n]);
+	for (size_t n = 0; n < l->in->zone_ids.count; n++) {
+		bool found = false;
+
+		for (size_t k = 0; !found && k < l->known->count; k++)
+			found = strcmp(l->known->items[k].zone_id, l->in->zone_ids.items[n]) == 0;
+		if (!found)
+			return err_set(e, ERR_ZONE_NOT_FOUND,
+			    "Invalid availability zone-id: [%.100s]", l->in->zone_ids.items[n]);
+	}
+	return 0;
 }
 
 int
@@ -105,15 +136,9 @@ ec2_handle_describe_availability_zones(struct request *rq,
 {
 	struct listing l = { .rq = rq, .in = in };
 	int r = store_read(rq->clc->store, read_zones, &l, e);
-	for (size_t n = 0; r == 0 && n < in->zone_names.count; n++) {
-		bool found = in->filters.count > 0;
 
-		for (size_t k = 0; !found && k < l.zones.count; k++)
-			found = strcmp(l.zones.items[k].zone_name, in->zone_names.items[n]) == 0;
-		if (!found)
-			r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
-			    "Invalid availability zone: [%.100s]", in->zone_names.items[n]);
-	}
+	if (r == 0)
+		r = check_named(&l, e);
 	if (r == 0) {
 		out->zones.count = l.zones.count;
 		out->zones.items =

@@ -66,8 +66,8 @@ not_found(const struct clc_taggable *kind, const char *id, struct err *e)
 {
 	const char *hole = strstr(kind->message, "%s");
 
-	return err_set(e, kind->fault, "%.*s%s%s", (int)(hole - kind->message), kind->message, id,
-	    hole + 2);
+	return err_set(
+	    e, kind->fault, "%.*s%s%s", (int)(hole - kind->message), kind->message, id, hole + 2);
 }
 
 /* The account's own, of the kind that its id says. */
@@ -174,8 +174,8 @@ add_tags(struct store_tx *tx, const struct change *c, const char *id, struct err
 }
 
 int
-ec2_handle_create_tags(struct request *rq, const struct create_tags_in *in,
-    struct create_tags_out *out, struct err *e)
+ec2_handle_create_tags(
+    struct request *rq, const struct create_tags_in *in, struct create_tags_out *out, struct err *e)
 {
 	struct change c = { .rq = rq,
 		.ids = in->resources.items,
@@ -202,14 +202,13 @@ delete_tags(struct store_tx *tx, const struct change *c, const char *id, struct 
 	if (c->tag_count == 0)
 		return store_exec(tx, Q_TAGS_DELETE, NULL, e, id);
 	for (size_t i = 0; r == 0 && i < c->tag_count; i++)
-		r = store_exec(
-		    tx, Q_TAG_DELETE, NULL, e, id, c->tags[i].key, c->tags[i].value);
+		r = store_exec(tx, Q_TAG_DELETE, NULL, e, id, c->tags[i].key, c->tags[i].value);
 	return r;
 }
 
 int
-ec2_handle_delete_tags(struct request *rq, const struct delete_tags_in *in,
-    struct delete_tags_out *out, struct err *e)
+ec2_handle_delete_tags(
+    struct request *rq, const struct delete_tags_in *in, struct delete_tags_out *out, struct err *e)
 {
 	struct change c = { .rq = rq,
 		.ids = in->resources.items,
@@ -256,8 +255,7 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 		*tag = (struct tag){ d.key, d.value };
 		d.tags.items = tag;
 		d.tags.count = 1;
-		if (filters_match(
-			l->rq->operation, l->in->filters.items, l->in->filters.count, &d))
+		if (filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &d))
 			vec_add(&l->found, d);
 	}
 	return r;

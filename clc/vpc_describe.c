@@ -7,6 +7,7 @@
 #include "request.h"
 #include "tags.h"
 #include "vpc.h"
+#include "zone_name.h"
 
 static bool
 is_named(const char *const *items, size_t count, const char *text)
@@ -112,7 +113,7 @@ struct subnet_listing {
 };
 
 static int
-describe_subnet(struct store_tx *tx, struct store_rows *rows, const struct request *rq,
+describe_subnet(struct store_tx *tx, struct store_rows *rows, struct request *rq,
     struct subnet *out, struct err *e)
 {
 	struct arena *arena = rq->arena;
@@ -139,6 +140,9 @@ describe_subnet(struct store_tx *tx, struct store_rows *rows, const struct reque
 		    (uint32_t)((1LL << (32 - prefix)) - 5 - store_int(rows, 8));
 	out->subnet_arn = arena_printf(arena, "arn:aws:ec2:%s:%s:subnet/%s", rq->clc->conf->region,
 	    out->owner_id, out->subnet_id);
+	r = clc_zone_name_show(tx, rq, out->availability_zone, &out->availability_zone, e);
+	if (r < 0)
+		return r;
 	r = clc_tags_read(tx, out->subnet_id, arena, &tags, e);
 	out->tags.items = tags.items;
 	out->tags.count = tags.count;
