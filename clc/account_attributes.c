@@ -24,8 +24,7 @@ static int
 read_default_vpc(struct store_tx *tx, struct request *rq, const char **ret, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r =
-	    store_query(tx, Q_VPCS_OF_ACCOUNT, &rows, e, rq->account_id, rq->clc->conf->region);
+	int r = store_query(tx, Q_VPCS_OF_ACCOUNT, &rows, e, rq->account_id, rq->clc->conf->region);
 
 	*ret = "none";
 	while (r >= 0 && (r = store_next(rows, e)) > 0)

@@ -1,5 +1,5 @@
-/* The actions about the length of ids. All have been long for years, at Amazon as here: what is asked is
- * checked and answered, what is changed is recorded and changes nothing. */
+/* The actions about the length of ids. All have been long for years, at Amazon as here: what is
+ * asked is checked and answered, what is changed is recorded and changes nothing. */
 #include "base/vec.h"
 #include "clc/ec2.api.h"
 
@@ -7,8 +7,8 @@
 #include "request.h"
 
 static const char *const kinds[] = { "bundle", "conversion-task", "customer-gateway",
-	"dhcp-options", "elastic-ip-allocation", "elastic-ip-association", "export-task", "flow-log",
-	"image", "import-task", "instance", "internet-gateway", "network-acl",
+	"dhcp-options", "elastic-ip-allocation", "elastic-ip-association", "export-task",
+	"flow-log", "image", "import-task", "instance", "internet-gateway", "network-acl",
 	"network-acl-association", "network-interface", "network-interface-attachment",
 	"prefix-list", "reservation", "route-table", "route-table-association", "security-group",
 	"snapshot", "subnet", "subnet-cidr-block-association", "volume", "vpc",
@@ -106,8 +106,8 @@ check_principal(struct store_tx *tx, void *arg, struct err *e)
 	if (strcmp(i->arn, root_arn(i->rq)) == 0)
 		return 0;
 	if (str_starts(str_of(i->arn), prefix)) {
-		r = store_query(tx, Q_USER_BY_NAME, &rows, e, i->rq->account_id,
-		    i->arn + strlen(prefix));
+		r = store_query(
+		    tx, Q_USER_BY_NAME, &rows, e, i->rq->account_id, i->arn + strlen(prefix));
 		if (r == 0)
 			r = store_next(rows, e);
 		if (r != 0)

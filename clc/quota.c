@@ -1,4 +1,5 @@
-/* A quota is a name with a default: a new one is one row here, and one clc_quota_get where it binds. */
+/* A quota is a name with a default: a new one is one row here, and one clc_quota_get where it
+ * binds. */
 #include "quota.h"
 
 #include <assert.h>
@@ -84,8 +85,8 @@ clc_quota_list(struct store_tx *tx, const struct clc_conf *conf, const char *acc
 
 		if (r < 0)
 			return r;
-		strbuf_addf(out, "%s %lld%s\n", quotas[i].name, (long long)value,
-		    r ? "" : " default");
+		strbuf_addf(
+		    out, "%s %lld%s\n", quotas[i].name, (long long)value, r ? "" : " default");
 	}
 	return 0;
 }

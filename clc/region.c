@@ -5,6 +5,7 @@
 #include "net/url.h"
 
 #include "filter.h"
+#include "named.h"
 #include "request.h"
 #include "zone_name.h"
 
@@ -38,17 +39,8 @@ struct listing {
 	struct request *rq;
 	const struct describe_availability_zones_in *in;
 	VEC(struct availability_zone) zones;
-	const struct clc_zone_names *known;
+	struct named names, ids;
 };
-
-static bool
-names(const char *const *items, size_t count, const char *text)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(items[i], text) == 0)
-			return true;
-	return count == 0;
-}
 
 /* A zone is available when one of its nodes is up; else it says why not. */
 static int
@@ -94,38 +86,31 @@ read_zones(struct store_tx *tx, void *arg, struct err *e)
 	int r = clc_zone_names(tx, l->rq, &known, e);
 
 	l->zones.count = 0;
+	named_init(&l->names, l->in->zone_names.items, l->in->zone_names.count, l->rq->arena);
+	named_init(&l->ids, l->in->zone_ids.items, l->in->zone_ids.count, l->rq->arena);
 	for (size_t i = 0; r == 0 && i < known->count; i++) {
 		const struct clc_zone_name *name = &known->items[i];
+		bool is_named = named_sees(&l->names, name->shown);
 		struct availability_zone z;
 
+		is_named &= named_sees(&l->ids, name->zone_id);
 		r = describe_zone(tx, l->rq, name, &z, e);
-		if (r == 0 &&
-		    names(l->in->zone_names.items, l->in->zone_names.count, z.zone_name) &&
-		    names(l->in->zone_ids.items, l->in->zone_ids.count, z.zone_id) &&
+		if (r == 0 && is_named &&
 		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &z))
 			vec_add(&l->zones, z);
 	}
-	l->known = known;
 	return r;
 }
 
-/* What is named must be there, whatever the filters leave of it. */
 static int
 check_named(const struct listing *l, struct err *e)
 {
-	for (size_t n = 0; n < l->in->zone_names.count; n++)
-		if (!clc_zone_by_shown(l->known, l->in->zone_names.items[n]))
-			return err_set(e, ERR_ZONE_NOT_FOUND, "Invalid availability zone: [%.100s]",
-			    l->in->zone_names.items[n]);
-	for (size_t n = 0; n < l->in->zone_ids.count; n++) {
-		bool found = false;
+	const char *name = named_missing(&l->names), *id = named_missing(&l->ids);
 
-		for (size_t k = 0; !found && k < l->known->count; k++)
-			found = strcmp(l->known->items[k].zone_id, l->in->zone_ids.items[n]) == 0;
-		if (!found)
-			return err_set(e, ERR_ZONE_NOT_FOUND,
-			    "Invalid availability zone-id: [%.100s]", l->in->zone_ids.items[n]);
-	}
+	if (name)
+		return err_set(e, ERR_ZONE_NOT_FOUND, "Invalid availability zone: [%.100s]", name);
+	if (id)
+		return err_set(e, ERR_ZONE_NOT_FOUND, "Invalid availability zone-id: [%.100s]", id);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
-/* An account's order is made of its id and the ids of the zones that were there when it was made: it needs
- * no row and never changes. A zone that comes later is known to it by its own name. */
+/* An account's order is made of its id and the ids of the zones that were there when it was made:
+ * it needs no row and never changes. A zone that comes later is known to it by its own name. */
 #include "zone_name.h"
 
 #include <stdlib.h>
@@ -19,15 +19,15 @@ by_key(const void *a, const void *b)
 	return strcmp(((const struct place *)a)->key, ((const struct place *)b)->key);
 }
 
-/* The first `count` zones, in the account's order, get the names of the first `count` in their own. */
+/* The first `count` zones, in the account's order, get the names of the first `count` in their own.
+ */
 static void
 shuffle(struct clc_zone_names *names, size_t count, const char *account_id)
 {
 	struct place *places = xcalloc(count + 1, sizeof(*places));
 
 	for (size_t i = 0; i < count; i++) {
-		_cleanup_free_ char *text =
-		    xasprintf("%s/%s", account_id, names->items[i].zone_id);
+		_cleanup_free_ char *text = xasprintf("%s/%s", account_id, names->items[i].zone_id);
 
 		digest_hex(DIGEST_SHA256, str_of(text), places[i].key);
 		places[i].zone = i;
@@ -89,8 +89,7 @@ clc_zone_names(
 
 	if (!rq->zone_names) {
 		names = arena_alloc(rq->arena, sizeof(*names));
-		r = clc_zone_names_read(
-		    tx, rq->clc->conf, rq->account_id, rq->arena, names, e);
+		r = clc_zone_names_read(tx, rq->clc->conf, rq->account_id, rq->arena, names, e);
 		if (r < 0)
 			return r;
 		rq->zone_names = names;
@@ -129,8 +128,7 @@ clc_zone_name_find(struct store_tx *tx, struct request *rq, const char *shown,
 		return r;
 	found = clc_zone_by_shown(names, shown);
 	if (!found)
-		return err_set(
-		    e, ERR_ZONE_NOT_FOUND, "Invalid availability zone: [%.100s]", shown);
+		return err_set(e, ERR_ZONE_NOT_FOUND, "Invalid availability zone: [%.100s]", shown);
 	*ret_zone = found->zone;
 	return 0;
 }
