@@ -213,3 +213,38 @@ def test_shuffled_everywhere(shuffled):
             check_error(run(shuffled, account, SubnetId=subnet.text("subnetId"), Placement__AvailabilityZone=others[0]), 400,
                         "InvalidParameterValue", f"is not in the availability zone '{others[0]}'")
     assert used[False] > 2
+
+
+# -- where types are offered --
+
+def offerings(clc, account, **words):
+    reply = check_ec2(clc.ec2(account, "DescribeInstanceTypeOfferings", **words), "DescribeInstanceTypeOfferings")
+    return list(zip(reply.all("instanceType"), reply.all("locationType"), reply.all("location"))), reply.text("nextToken")
+
+
+def test_offerings(clc, account):
+    types = clc.ec2(account, "DescribeInstanceTypes").all("instanceType")
+    places = {"region": [front.REGION], "availability-zone": ["zone-a", "zone-b"], "availability-zone-id": ["m1-az1", "m1-az2"]}
+    for kind, where in places.items():
+        found, _ = offerings(clc, account, LocationType=kind)
+        assert sorted(found) == sorted((t, kind, p) for t in types for p in where)
+    assert offerings(clc, account)[0] == offerings(clc, account, LocationType="region")[0]
+    found, _ = offerings(clc, account, LocationType="availability-zone", Filter__1__Name="location", Filter__1__Value__1="zone-b",
+                         Filter__2__Name="instance-type", Filter__2__Value__1="t2.*")
+    assert {f[0][:3] for f in found} == {"t2."} and {f[2] for f in found} == {"zone-b"}
+    check_error(clc.ec2(account, "DescribeInstanceTypeOfferings", LocationType="planet"), 400, "InvalidParameterValue")
+    paged, token = [], None
+    while True:
+        page, token = offerings(clc, account, LocationType="availability-zone-id", MaxResults="5", NextToken=token)
+        paged += page
+        assert len(page) <= 5
+        if not token:
+            break
+    assert paged == offerings(clc, account, LocationType="availability-zone-id")[0]
+
+
+def test_offerings_by_the_accounts_own_names(shuffled):
+    for account in shuffled.accounts[:4]:
+        found, _ = offerings(shuffled, account, LocationType="availability-zone", Filter__1__Name="instance-type",
+                             Filter__1__Value__1="t2.nano")
+        assert [f[2] for f in found] == list(zones(shuffled, account).values())
