@@ -6,6 +6,9 @@
 enum cc_put { PUT_NOTHING, PUT_SPEC, PUT_FORGET };
 enum cc_holds { HOLDS_NOTHING, HOLDS_DISK, HOLDS_ALL };
 struct cc_instance { /* strings from the arena */
+	const char *placement_group_id;
+	int64_t partition_number, step_us;
+	const char *waits_for, *who, *reachability;
 	const char *instance_id, *account_id, *wanted, *spec, *vpc_id, *node_id;
 	int64_t generation, reboot_serial, vcpus, memory_mib, disk_gib, holds, to_put, serial;
 	const char *state, *reason_code, *reason_message, *step;

@@ -7,6 +7,7 @@
 
 #include "account.h"
 #include "image.h"
+#include "placement.h"
 #include "vpc.h"
 #include "peers.h"
 
@@ -314,6 +315,9 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 	r = group_names(tx, s->interfaces.items[0].interface_id, arena, s, e);
 	if (r == 0)
 		r = user_data(tx, i->instance_id, arena, &s->user_data, e);
+	if (r < 0)
+		return r;
+	r = clc_placement_spec(tx, i, arena, &s->placement, e);
 	if (r < 0)
 		return r;
 	s->image = arena_alloc(arena, sizeof(*s->image));

@@ -609,23 +609,3 @@ clc_zones_poke(struct clc *clc, const char *zone)
 		if (p->put && (!zone || strcmp(p->zone, zone) == 0))
 			reconciler_poke(p->put);
 }
-
-int
-clc_zone_capacity(struct store_tx *tx, const char *zone, struct clc_capacity *ret, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *have = NULL, *held = NULL;
-	int r;
-
-	r = store_query_one(tx, Q_ZONE_CAPACITY, &have, "capacity", e, zone);
-	if (r == 0)
-		r = store_query_one(tx, Q_ZONE_HELD, &held, "capacity held", e, zone);
-	if (r < 0)
-		return r;
-	ret->vcpus = store_int(have, 0);
-	ret->memory_mib = store_int(have, 1);
-	ret->disk_gib = store_int(have, 2);
-	ret->vcpus_held = store_int(held, 0);
-	ret->memory_mib_held = store_int(held, 1);
-	ret->disk_gib_held = store_int(held, 2);
-	return 0;
-}

@@ -20,6 +20,8 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "RebootInstances": {"InstanceId.1": "{instance}"}, "TerminateInstances": {"InstanceId.1": "{instance}"},
     "GetConsoleOutput": {"InstanceId": "{instance}"},
     "RegisterImage": {"Name": "an image", "ImageLocation": "bucket/key"}, "DeregisterImage": {"ImageId": "{image}"},
+    "CreatePlacementGroup": {"GroupName": "made"}, "DeletePlacementGroup": {"GroupName": "there"},
+    "ModifyInstancePlacement": {"InstanceId": "{instance}", "GroupName": "there"},
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me").decode()},
@@ -27,6 +29,8 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
 REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances": ["InstanceId"],
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
             "GetConsoleOutput": ["InstanceId"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
+            "CreatePlacementGroup": ["GroupName"], "DeletePlacementGroup": ["GroupName"],
+            "ModifyInstancePlacement": ["InstanceId"],
             "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -35,6 +39,7 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidVpcID.NotFound", "InvalidNextToken", "UnsupportedOperation", "InvalidUserData.Malformed",
          "InvalidAMIName.Malformed", "InvalidKey.Format", "InvalidInstanceType", "FilterLimitExceeded", "DryRunOperation",
          "InsufficientInstanceCapacity", "InstanceLimitExceeded", "ServiceUnavailable", "InvalidIPAddress.InUse",
+         "InvalidPlacementGroup.Unknown", "InvalidPlacementGroupId.Malformed",
          "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
@@ -84,7 +89,8 @@ def test_good_answers(clc, action):
                        InstanceType="t2.nano", TagSpecification__1__ResourceType="instance",
                        TagSpecification__1__Tag__1__Key="k", TagSpecification__1__Tag__1__Value="v").text("instanceId")
     clc.ec2(account, "CreateKeyPair", KeyName="there")
-    if action == "StartInstances":
+    clc.ec2(account, "CreatePlacementGroup", GroupName="there")
+    if action in ("StartInstances", "ModifyInstancePlacement"):
         clc.rows("UPDATE instance SET state = 'stopped', wanted = 'stopped', holds = 1 WHERE instance_id = ?", instance)
     check_ec2(clc.call(account, good(account, action, instance)), action)
     clc.ec2(account, "TerminateInstances", InstanceId__1=instance)

@@ -100,7 +100,8 @@ test_no_room(void **state)
 	assert_string_equal(i.state, "failed");
 	assert_string_equal(i.reason_code, "Server.InsufficientInstanceCapacity");
 	assert_string_equal(i.reason_message,
-	    "Server.InsufficientInstanceCapacity: no node of this zone has room for it");
+	    "Server.InsufficientInstanceCapacity: no node of this zone has room for it: 2 nodes are full "
+	    "(memory)");
 	assert_null(i.node_id);
 	assert_int_equal(get(f, "i-big").holds, HOLDS_NOTHING);
 	assert_int_equal(get(f, "i-big").to_put, PUT_NOTHING);
