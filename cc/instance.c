@@ -94,8 +94,25 @@ cc_instance_load(struct store_tx *tx, const char *id, struct arena *arena, struc
 	return r;
 }
 
+/* Where it is the zone that waits, it says for what, and who can do something about it. */
+static void
+report_waiting(const struct cc_instance *i, struct arena *arena, struct instance_report *ret)
+{
+	if (i->is_unreachable && i->node_id) {
+		ret->waits_for = arena_printf(arena, "node %s to answer", i->node_id);
+		ret->who = "administrator";
+	} else if (i->to_put == PUT_SPEC && i->node_id && !i->step &&
+		   strcmp(i->state, "pending") == 0) {
+		ret->waits_for = arena_printf(arena, "node %s to be told", i->node_id);
+		ret->step = arena_printf(arena, "waiting for %s", ret->waits_for);
+		ret->has_step_since = true;
+		ret->step_since = i->since_us;
+		ret->who = "cloud";
+	}
+}
+
 void
-cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret)
+cc_instance_to_report(const struct cc_instance *i, struct arena *arena, struct instance_report *ret)
 {
 	*ret = (struct instance_report){ .instance_id = i->instance_id,
 		.generation = (uint64_t)i->generation,
@@ -117,6 +134,7 @@ cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret)
 		.boot_count = (uint32_t)i->boot_count,
 		.has_needs_sources = true,
 		.needs_sources = i->needs_sources };
+	report_waiting(i, arena, ret);
 }
 
 int
@@ -490,6 +508,29 @@ accept(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
+cc_instance_move(struct store_tx *tx, const struct cc_instance *known, const char *why,
+    struct arena *arena, struct err *e)
+{
+	struct cc_instance i = *known;
+	struct instance_spec spec;
+	struct acceptance a = { .spec = &spec, .arena = arena, .result = &i };
+	int r = cc_instance_spec(&i, arena, &spec, e);
+
+	if (r < 0)
+		return r;
+	i.since_us = store_now_us(tx);
+	if (i.generation > 1 || spec.has_run) {
+		refuse(&i, arena, arena_printf(arena, "%s, and has its disk", why));
+		i.holds = HOLDS_DISK;
+		i.to_put = PUT_NOTHING;
+	} else {
+		i.node_id = NULL;
+		r = place(tx, &a, &i, e);
+	}
+	return r < 0 ? r : write_instance(tx, &i, i.spec, e);
+}
+
+int
 cc_instance_accept(struct store *s, const struct instance_spec *spec, struct arena *arena,
     struct cc_instance *ret, struct err *e)
 {
@@ -508,7 +549,7 @@ cc_handle_put_instance(struct rpc_request *rq, const struct cc_put_instance_in *
 
 	if (r < 0)
 		return r;
-	cc_instance_to_report(&i, out);
+	cc_instance_to_report(&i, rq->arena, out);
 	log_info(&rq->log, "instance.accepted",
 	    "instance=%s wanted=%s generation=%llu node=%s state=%s", in->spec->instance_id,
 	    in->spec->wanted, (unsigned long long)in->spec->generation, i.node_id ? i.node_id : "-",
@@ -627,12 +668,12 @@ cc_instance_lost(struct store_tx *tx, const struct cc_instance *i, struct err *e
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct instance_report report;
 
-	cc_instance_to_report(i, &report);
+	cc_instance_to_report(i, arena, &report);
 	report.state = "gone";
 	report.reason_code = "Server.InternalError";
 	report.reason_message = "Server.InternalError: its node knows nothing of it any more";
-	report.step = NULL;
-	report.has_since = false;
+	report.step = report.waits_for = report.who = NULL;
+	report.has_since = report.has_step_since = false;
 	return cc_instance_report(tx, i->node_id, &report, arena, e);
 }
 
