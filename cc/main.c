@@ -24,8 +24,9 @@ static const struct conf_key keys[] = {
 	    "{node}, {mac} and {address} stand for the node's; empty: a magic packet",
 	    NULL, 0, 0 },
 	{ "wake_broadcast", CONF_STRING, offsetof(struct cc_conf, wake_broadcast),
-	    "255.255.255.255", "IPv4 address that magic packets are sent to, UDP port 9", NULL, 0,
-	    0 },
+	    "255.255.255.255",
+	    "IPv4 address that magic packets are sent to, ADDRESS[:PORT]; the port is 9 else", NULL,
+	    0, 0 },
 	CONF_END,
 };
 

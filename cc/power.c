@@ -265,21 +265,39 @@ magic_packet(const char *mac, uint8_t out[102], struct err *e)
 	return 0;
 }
 
+/* "10.0.0.255", "10.0.0.255:7" */
+static int
+parse_broadcast(const char *text, struct sockaddr_in *ret, struct err *e)
+{
+	struct str rest = str_of(text), address = { 0 };
+	_cleanup_free_ char *copy = NULL;
+	uint32_t port = WAKE_PORT;
+
+	(void)str_split(&rest, ':', &address);
+	copy = str_dup(address);
+	*ret = (struct sockaddr_in){ .sin_family = AF_INET };
+	if (inet_pton(AF_INET, copy, &ret->sin_addr) != 1 ||
+	    (rest.n && (!str_to_u32(rest, &port) || port == 0 || port > 65535)))
+		return err_set(e, ERR_INVALID,
+		    "wake_broadcast '%.40s' is no IPv4 address, alone or with a port", text);
+	ret->sin_port = htons((uint16_t)port);
+	return 0;
+}
+
 static int
 send_packet(const struct cc_conf *conf, const struct cc_node *n, struct err *e)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(WAKE_PORT) };
+	struct sockaddr_in to;
 	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	uint8_t packet[102];
 	int on = 1, r = magic_packet(n->mac, packet, e);
 
+	if (r == 0)
+		r = parse_broadcast(conf->wake_broadcast, &to, e);
 	if (r < 0)
 		return r;
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on)) < 0)
 		return err_set_errno(e, errno, "cannot make a socket to wake '%s'", n->node_id);
-	if (inet_pton(AF_INET, conf->wake_broadcast, &to.sin_addr) != 1)
-		return err_set(e, ERR_INVALID, "wake_broadcast '%.40s' is no IPv4 address",
-		    conf->wake_broadcast);
 	if (sendto(fd, packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to)) < 0)
 		return err_set_errno(
 		    e, errno, "cannot send to '%s' to wake '%s'", conf->wake_broadcast, n->node_id);
