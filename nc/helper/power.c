@@ -30,7 +30,7 @@ run_sleep(void *arg, struct err *e)
 			c = cmd_new(text);
 	}
 	/* A command that hangs ends before the task does, which would say that libvirt hangs. */
-	deadline_ms = s->helper->conf->libvirt_deadline_ms / 3 * 2;
+	deadline_ms = s->helper->conf->libvirt_deadline_ms / 2;
 	return cmd_run(c, deadline_ms < SLEEP_MS ? deadline_ms : SLEEP_MS, NULL, e);
 }
 

@@ -378,7 +378,7 @@ print_command(const struct command *c)
 {
 	_cleanup_free_ char *shown = xasprintf("%s %s", c->name, c->arguments);
 
-	printf("  %-24s %s\n", shown, c->help);
+	printf("  %-40s %s\n", shown, c->help);
 }
 
 static int
