@@ -81,12 +81,19 @@ def nano(cloud, **options):
     return cloud.run(InstanceType="t2.nano", **options)
 
 
+def clean(cloud):
+    left = [i["InstanceId"] for i in cloud.instances("pending", "running", "stopping", "stopped")]
+    if left:
+        cloud.terminate(*left)
+    for group in cloud.ec2.describe_placement_groups()["PlacementGroups"]:
+        cloud.ec2.delete_placement_group(GroupName=group["GroupName"])
+
+
 @pytest.fixture
 def tidy(pair):
+    clean(pair)
     yield pair
-    left = [i["InstanceId"] for i in pair.instances("pending", "running", "stopping", "stopped")]
-    if left:
-        pair.terminate(*left)
+    clean(pair)
 
 
 def test_groups_maintenance_and_capacity(pair, tidy):
