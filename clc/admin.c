@@ -7,6 +7,7 @@
 #include "net/url.h"
 
 #include "account.h"
+#include "admin_node.h"
 #include "join.h"
 #include "peers.h"
 #include "quota.h"
@@ -200,6 +201,16 @@ print_nodes(struct store_tx *tx, void *arg, struct err *e)
 		    (long long)store_int(rows, 5), (long long)store_int(rows, 9),
 		    (long long)store_int(rows, 6), (long long)store_int(rows, 10),
 		    (long long)store_int(rows, 7));
+		strbuf_addf(t->out, " power=%s", store_text(rows, 15));
+		if (store_int(rows, 12)) {
+			char since[TIME_TEXT_SIZE];
+
+			time_format_iso(store_int(rows, 13), since);
+			strbuf_addf(t->out, " maintenance_since=%s", since);
+			if (store_text(rows, 14))
+				strbuf_addf(
+				    t->out, " maintenance_reason=\"%s\"", store_text(rows, 14));
+		}
 		if (store_text(rows, 3))
 			strbuf_addf(t->out, " reason=\"%s\"", store_text(rows, 3));
 		strbuf_addc(t->out, '\n');
@@ -271,5 +282,17 @@ const struct admin_verb clc_admin_verbs[] = {
 	{ "POST", "/quotas/set", "account, name, value: a number or default", change_quota },
 	{ "GET", "/nodes", "nodes with capacity used and whole", list_nodes },
 	{ "GET", "/peers", "daemons of the cloud", list_peers },
+	{ "GET", "/zones", "zones with their placement policy", clc_admin_list_zones },
+	{ "POST", "/zones", "zone, policy: how the zone chooses nodes", clc_admin_set_zone },
+	{ "POST", "/capacity", "type, zone: how many more instances of that type fit",
+	    clc_admin_capacity },
+	{ "POST", "/nodes/maintenance", "node, value (on, off), reason: takes no new instances",
+	    clc_admin_maintain },
+	{ "POST", "/nodes/power", "node, power (asleep, awake): sends it to sleep, wakes it",
+	    clc_admin_power },
+	{ "POST", "/nodes/remove", "node, force: it is no longer part of the cloud",
+	    clc_admin_remove_node },
+	{ "POST", "/peers/remove", "peer, force: the same of a walrus, cc or sc",
+	    clc_admin_remove_peer },
 };
 const size_t clc_admin_verb_count = ARRAY_SIZE(clc_admin_verbs);

@@ -8,6 +8,7 @@
 #include "account.h"
 #include "image.h"
 #include "tags.h"
+#include "placement.h"
 #include "vpc.h"
 #include "peers.h"
 #include "zone_name.h"
@@ -341,6 +342,9 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 		r = spec_tags(tx, i, arena, s, e);
 	if (r == 0)
 		r = user_data(tx, i->instance_id, arena, &s->user_data, e);
+	if (r < 0)
+		return r;
+	r = clc_placement_spec(tx, i, arena, &s->placement, e);
 	if (r < 0)
 		return r;
 	s->image = arena_alloc(arena, sizeof(*s->image));

@@ -6,6 +6,7 @@
 
 #include "filter.h"
 #include "page.h"
+#include "placement_group.h"
 #include "tags.h"
 #include "vpc.h"
 #include "peers.h"
@@ -135,7 +136,6 @@ describe_devices(const struct clc_instance *i, struct arena *arena, struct insta
 	out->root_device_type = "instance-store";
 	out->placement = arena_alloc(arena, sizeof(*out->placement));
 	out->placement->availability_zone = i->zone;
-	out->placement->group_name = "";
 	out->placement->tenancy = "default";
 	out->monitoring = arena_alloc(arena, sizeof(*out->monitoring));
 	out->monitoring->state = i->is_monitored ? "enabled" : "disabled";
@@ -170,6 +170,31 @@ describe_reason(const struct clc_instance *i, struct arena *arena, struct instan
 	out->state_reason->message = message ? message : code;
 }
 
+/* A group can be deleted when its members have ended: then there is none to name. */
+static int
+describe_group(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
+    struct placement *out, struct err *e)
+{
+	struct clc_placement_group group;
+	int r;
+
+	out->group_name = "";
+	if (!i->placement_group_id)
+		return 0;
+	r = clc_placement_group_load(tx, i->placement_group_id, arena, &group, e);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	out->group_name = group.name;
+	out->group_id = group.group_id;
+	out->has_partition_number = group.strategy == PLACEMENT_PARTITION;
+	out->partition_number = (uint32_t)i->partition_number;
+	return 0;
+}
+
 static int
 describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
     struct instance *out, struct err *e)
@@ -199,7 +224,9 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 	out->has_ebs_optimized = true;
 	describe_devices(i, arena, out);
 	describe_reason(i, arena, out);
-	r = describe_interface(tx, i, arena, out, e);
+	r = describe_group(tx, i, arena, out->placement, e);
+	if (r == 0)
+		r = describe_interface(tx, i, arena, out, e);
 	if (r == 0)
 		r = clc_tags_read(tx, i->instance_id, arena, &tags, e);
 	if (r == 0) {

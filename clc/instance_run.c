@@ -12,6 +12,7 @@
 #include "instance_describe.h"
 #include "instance_type.h"
 #include "quota.h"
+#include "placement_group.h"
 #include "tags.h"
 #include "vpc.h"
 #include "zone.h"
@@ -34,6 +35,8 @@ struct launch {
 	const char *kernel_id, *ramdisk_id, *public_key;
 	struct clc_subnet subnet;
 	const char *zone; /* of the subnet, as the account knows it */
+	const struct clc_placement_group *placement_group;
+	struct clc_seating seating;
 	const char **group_ids;
 	size_t group_count;
 	uint32_t count;
@@ -113,8 +116,6 @@ check(struct launch *l, struct err *e)
 	    strcmp(in->placement->tenancy, "default") != 0)
 		return err_set(e, ERR_UNSUPPORTED_OPERATION, "The tenancy '%s' is not supported",
 		    in->placement->tenancy);
-	if (in->placement && (in->placement->group_name || in->placement->affinity))
-		return err_set(e, ERR_UNSUPPORTED_OPERATION, "Placement groups are not supported");
 	if (in->metadata_options && in->metadata_options->http_endpoint &&
 	    strcmp(in->metadata_options->http_endpoint, "enabled") != 0)
 		return err_set(
@@ -211,44 +212,25 @@ resolve_key(struct store_tx *tx, struct launch *l, struct err *e)
 	return r;
 }
 
-static int64_t
-capacity_for(const struct launch *l, const struct clc_capacity *c)
-{
-	int64_t n = INT64_MAX, by;
-
-	by = (c->vcpus - c->vcpus_held) / l->type.vcpus;
-	n = by < n ? by : n;
-	by = (c->memory_mib - c->memory_mib_held) / l->type.memory_mib;
-	n = by < n ? by : n;
-	if (l->disk_gib > 0) {
-		by = (c->disk_gib - c->disk_gib_held) / l->disk_gib;
-		n = by < n ? by : n;
-	}
-	return n < 0 ? 0 : n;
-}
-
-/* No zone named: the one with the most room. */
 static int
-choose_zone(struct store_tx *tx, struct launch *l, char *ret_zone, size_t size, struct err *e)
+resolve_placement(struct store_tx *tx, struct launch *l, struct err *e)
 {
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int64_t best = -1;
-	int r = store_query(tx, Q_ZONES, &rows, e);
+	const struct launch_placement *p = l->in->placement;
+	struct clc_placement_group_ref ref = { 0 };
+	int r;
 
-	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		struct clc_capacity c;
-
-		r = clc_zone_capacity(tx, store_text(rows, 0), &c, e);
-		if (r < 0)
-			return r;
-		if (capacity_for(l, &c) > best) {
-			best = capacity_for(l, &c);
-			snprintf(ret_zone, size, "%s", store_text(rows, 0));
-		}
+	if (p) {
+		ref.name = p->group_name;
+		ref.group_id = p->group_id;
+		ref.partition_number = p->has_partition_number ? &p->partition_number : NULL;
 	}
-	if (r == 0 && best < 0)
-		return err_set(
-		    e, ERR_INSUFFICIENT_INSTANCE_CAPACITY, "this cloud has no availability zone");
+	r = clc_placement_group_find(tx, l->rq, &ref, &l->placement_group, e);
+	l->seating = (struct clc_seating){ .instance_type = l->type.name,
+		.vcpus = l->type.vcpus,
+		.memory_mib = l->type.memory_mib,
+		.disk_gib = l->disk_gib,
+		.group = l->placement_group,
+		.partition_number = ref.partition_number ? *ref.partition_number : 0 };
 	return r;
 }
 
@@ -258,7 +240,7 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 	const struct run_instances_in *in = l->in;
 	const char *subnet_id = l->nic && l->nic->subnet_id ? l->nic->subnet_id : in->subnet_id;
 	const char *shown = in->placement ? in->placement->availability_zone : NULL, *zone = NULL;
-	char chosen[64] = "";
+	const char *chosen = NULL;
 	int r = 0;
 
 	if (shown)
@@ -273,7 +255,8 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 			    shown);
 	} else {
 		if (!zone)
-			r = choose_zone(tx, l, chosen, sizeof(chosen), e);
+			r = clc_placement_choose_zone(
+			    tx, &l->seating, in->max_count, l->rq->arena, &chosen, e);
 		if (r == 0)
 			r = clc_subnet_default(tx, l->rq->account_id, l->rq->clc->conf->region,
 			    zone ? zone : chosen, &l->subnet, e);
@@ -344,23 +327,14 @@ check_quota(struct store_tx *tx, struct launch *l, struct err *e)
 static int
 reserve_capacity(struct store_tx *tx, struct launch *l, struct err *e)
 {
-	struct clc_capacity c;
-	int64_t room;
-	int r = clc_zone_capacity(tx, l->subnet.zone, &c, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	room = capacity_for(l, &c);
-	if (room < l->in->min_count)
-		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
-		    "We currently do not have sufficient %s capacity in the Availability Zone you "
-		    "requested "
-		    "(%s): there is room for %lld. You can retry later, or choose another zone or "
-		    "type.",
-		    l->type.name, l->zone, (long long)room);
-	if (room < l->count)
-		l->count = (uint32_t)room;
-	return 0;
+	l->seating.zone = l->subnet.zone;
+	l->seating.shown_zone = l->zone;
+	r = clc_placement_seat(tx, &l->seating, l->in->min_count, l->count, l->rq->arena, e);
+	if (r == 0 && l->seating.count < l->count)
+		l->count = l->seating.count;
+	return r;
 }
 
 static int
@@ -396,8 +370,10 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	    (int64_t)(metadata && metadata->has_http_put_response_hop_limit
 			  ? metadata->http_put_response_hop_limit
 			  : HOP_LIMIT_DEFAULT),
-	    store_now_us(tx), "enabled", "disabled", NULL, INT64_C(0), NULL, INT64_C(0), INT64_C(0),
-	    NULL, (int64_t)in->ebs_optimized, INT64_C(0), "default");
+	    store_now_us(tx), "enabled", "disabled",
+	    l->placement_group ? l->placement_group->group_id : NULL,
+	    l->seating.seats[index].partition_number, l->seating.seats[index].node_id, INT64_C(0),
+	    INT64_C(0), NULL, (int64_t)in->ebs_optimized, INT64_C(0), "default");
 	if (r == 0)
 		r = clc_interface_create(tx, &nic, interface_id, e);
 	if (r == 0)
@@ -436,11 +412,15 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	/* What an instance may come to hold on a node's disk, in whole GiB. */
-	l->root_disk_gib = (l->image.disk_bytes + (1 << 30) - 1) >> 30;
+	l->root_disk_gib =
+	    l->image.disk_bytes > l->image.size_bytes ? l->image.disk_bytes : l->image.size_bytes;
+	l->root_disk_gib = (l->root_disk_gib + (1 << 30) - 1) >> 30;
 	if (l->type.root_disk_gib > l->root_disk_gib)
 		l->root_disk_gib = l->type.root_disk_gib;
 	l->disk_gib = l->root_disk_gib + l->type.ephemeral_gib;
 	r = resolve_key(tx, l, e);
+	if (r == 0)
+		r = resolve_placement(tx, l, e);
 	if (r == 0)
 		r = resolve_network(tx, l, e);
 	if (r == 0)

@@ -31,6 +31,7 @@ static const char *const verb_names[] = {
 	[HELPER_NIC_UNPLUG] = "nic_unplug",
 	[HELPER_NIC_COUNTERS] = "nic_counters",
 	[HELPER_NET_SWEEP] = "net_sweep",
+	[HELPER_SLEEP] = "sleep",
 	[HELPER_EVENT_LIFECYCLE] = "lifecycle",
 	[HELPER_EVENT_HEALTH] = "health",
 };

@@ -40,6 +40,7 @@ enum helper_verb {
 	HELPER_NIC_UNPLUG,   /* helper_nic */
 	HELPER_NIC_COUNTERS, /* helper_nic -> helper_nic_counters */
 	HELPER_NET_SWEEP,    /* helper_sweep, then nics, then vnis */
+	HELPER_SLEEP,        /* -> nothing; runs sleep_command */
 	HELPER_VERB_MAX,
 
 	HELPER_EVENT_LIFECYCLE = 64, /* helper_lifecycle */

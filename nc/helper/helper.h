@@ -17,6 +17,7 @@ struct helper_conf {
 	uint32_t libvirt_deadline_ms;
 	char *netns_dir, *public_interface, *vtep;
 	uint32_t mtu;
+	char *sleep_command;
 };
 extern const struct conf_key helper_conf_keys[];
 
@@ -88,6 +89,7 @@ void guest_jobs_rebooted(struct helper *h, const char *instance_id);
 void guest_jobs_free(struct helper *h);
 void net_verb(struct helper *h, const struct ticket *t, struct str payload); /* net_verbs.c */
 void helper_nic_to_dataplane(const struct helper_nic *in, struct dataplane_nic *out);
+void power_verb(struct helper *h, const struct ticket *t); /* power.c */
 void console_verb(struct helper *h, const struct ticket *t, struct str payload); /* console.c */
 int console_prepare(struct helper *h, const char *instance_id, struct err *e);
 void console_remove(struct helper *h, const char *instance_id);

@@ -34,7 +34,7 @@ def template(world):
 def placement_group(world):
     name = f"group-{next(world.serial)}"
     if "CreatePlacementGroup" in OPERATIONS:
-        world.must("CreatePlacementGroup", {"GroupName": name, "Strategy": "spread"})
+        world.must("CreatePlacementGroup", {"GroupName": name, "Strategy": "partition", "PartitionCount": "3"})
     return name
 
 
@@ -92,6 +92,7 @@ BASE = {
 # Other requests for parameters that exclude what the row above has: for them and all below them.
 BASE_OF = {
     ("DeleteKeyPair", "KeyPairId"): {"KeyPairId": "{key_id}"},
+    ("ModifyInstancePlacement", "GroupId"): {"InstanceId": "{stopped}", "Tenancy": "default"},
     **{("ModifyInstanceAttribute", name): {"InstanceId": "{stopped}", **request} for name, request in {
         "Attribute": {"Attribute": "disableApiTermination", "Value": "true"},
         "Value": {"Attribute": "disableApiTermination", "Value": "true"},
@@ -111,6 +112,7 @@ CONTEXT = {
     ("RunInstances", "PrivateIpAddress"): {"SubnetId": "{subnet}"},
     ("RunInstances", "NetworkInterface.PrivateIpAddress"): {"NetworkInterface.1.SubnetId": "{subnet}"},
     ("RunInstances", "RamdiskId"): {"KernelId": "{kernel}"},
+    ("RunInstances", "Placement.PartitionNumber"): {"Placement.GroupName": "{placement_group}"},
     ("RunInstances", "BlockDeviceMapping"): {"BlockDeviceMapping.1.DeviceName": "/dev/sdb",
                                              "BlockDeviceMapping.1.VirtualName": "ephemeral0"},
 }
@@ -145,7 +147,19 @@ VALUES = {
     ("*", "PrivateIpAddress"): ["{address}"],
     ("RunInstances", "Placement.Tenancy"): [Refused("dedicated", "UnsupportedOperation")],
     ("RunInstances", "Placement.Affinity"): [Refused("host", "UnsupportedOperation")],
-    ("RunInstances", "Placement.GroupName"): ["{placement_group}", Refused("no-such-group", "UnsupportedOperation")],
+    ("RunInstances", "Placement.GroupName"): ["{placement_group}", Refused("no-such-group", "InvalidPlacementGroup.Unknown")],
+    ("RunInstances", "Placement.GroupId"): [Refused("pg-12345678", "InvalidPlacementGroup.Unknown")],
+    ("RunInstances", "Placement.PartitionNumber"): ["2", Refused("9", "InvalidParameterValue")],
+    ("CreatePlacementGroup", "GroupName"): [Refused("{placement_group}", "InvalidPlacementGroup.Duplicate")],
+    ("CreatePlacementGroup", "PartitionCount"): [Refused("2", "InvalidParameterCombination")],
+    ("DescribePlacementGroups", "GroupName"): ["{placement_group}"],
+    ("DescribePlacementGroups", "GroupId"): [Refused("pg-12345678", "InvalidPlacementGroup.Unknown")],
+    ("DeletePlacementGroup", "GroupName"): [Refused("no-such-group", "InvalidPlacementGroup.Unknown")],
+    ("ModifyInstancePlacement", "GroupName"): [Refused("no-such-group", "InvalidPlacementGroup.Unknown")],
+    ("ModifyInstancePlacement", "GroupId"): [Refused("pg-12345678", "InvalidPlacementGroup.Unknown")],
+    ("ModifyInstancePlacement", "PartitionNumber"): [Refused("9", "InvalidParameterValue")],
+    ("ModifyInstancePlacement", "Tenancy"): [Refused("host", "UnsupportedOperation")],
+    ("ModifyInstancePlacement", "Affinity"): [Refused("host", "UnsupportedOperation")],
     ("RunInstances", "NetworkInterface.DeviceIndex"): [Refused("1", "InvalidParameterValue")],
     ("RunInstances", "MetadataOptions.HttpEndpoint"): ["disabled", Refused("disabled", "UnsupportedOperation")],
     ("RunInstances", "BlockDeviceMapping.VirtualName"): [Refused("nonsense", "InvalidParameterValue"), "ephemeral1"],

@@ -32,6 +32,8 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "ModifyIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root", "Resource": "vpc", "UseLongIds": "true"},
     "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "k", "Tag.1.Value": "v"},
     "DeleteTags": {"ResourceId.1": "{instance}"},
+    "CreatePlacementGroup": {"GroupName": "made"}, "DeletePlacementGroup": {"GroupName": "there"},
+    "ModifyInstancePlacement": {"InstanceId": "{instance}", "GroupName": "there"},
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me").decode()},
@@ -42,6 +44,8 @@ REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances
             "ModifyIdFormat": ["Resource", "UseLongIds"], "DescribeIdentityIdFormat": ["PrincipalArn"],
             "ModifyIdentityIdFormat": ["PrincipalArn", "Resource", "UseLongIds"],
             "CreateTags": ["ResourceId", "Tag"], "DeleteTags": ["ResourceId"],
+            "CreatePlacementGroup": ["GroupName"], "DeletePlacementGroup": ["GroupName"],
+            "ModifyInstancePlacement": ["InstanceId"],
             "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -54,6 +58,7 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidID", "InvalidResourceType.Unknown", "InvalidTargetArn.Unknown"}
 CODES |= {code for codes in ABSENT.values() for code in codes.values()}
 CODES |= {FAULTS[fault] for fault in ANSWERS.values() if fault != "empty"}
+CODES |= {"InvalidPlacementGroup.Unknown", "InvalidPlacementGroupId.Malformed"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}
@@ -102,7 +107,8 @@ def test_good_answers(clc, action):
                        InstanceType="t2.nano", TagSpecification__1__ResourceType="instance",
                        TagSpecification__1__Tag__1__Key="k", TagSpecification__1__Tag__1__Value="v").text("instanceId")
     clc.ec2(account, "CreateKeyPair", KeyName="there")
-    if action == "StartInstances":
+    clc.ec2(account, "CreatePlacementGroup", GroupName="there")
+    if action in ("StartInstances", "ModifyInstancePlacement"):
         clc.rows("UPDATE instance SET state = 'stopped', wanted = 'stopped', holds = 1 WHERE instance_id = ?", instance)
     reply = clc.call(account, good(account, action, instance))
     if ANSWERS.get(action, "empty") == "empty":

@@ -70,6 +70,8 @@ class World:
         self.clc = front.Clc()
         try:
             self.clc.seed_zone("zone-a", vcpus=100000, memory_mib=1 << 30, disk_gib=1 << 30)
+            for n in range(4):  # the partitions of a placement group have nodes of their own
+                self.clc.seed_node("zone-a", vcpus=100000, node_id=f"nc-zone-a-{n}")
             self.clc.seed_zone("zone-b", vcpus=100000, memory_mib=1 << 30, disk_gib=1 << 30, third=16)
             self.clc.start()
             self.account = self.clc.new_account("world")

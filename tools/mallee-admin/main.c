@@ -18,7 +18,7 @@
 
 struct options {
 	const char *daemon, *runtime_dir, *config, *zone;
-	bool help, version;
+	bool help, version, force;
 	const char *words[WORDS_MAX]; /* the command's, then its arguments */
 	unsigned word_count;
 };
@@ -258,6 +258,92 @@ run_reconcilers_resume(const struct options *o, const char *const *arguments, un
 	return steer_reconciler(o, arguments[0], "resume");
 }
 
+static int
+run_zone_list(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/zones", NULL);
+}
+
+static int
+run_zone_set(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+	const char *policy = arguments[1];
+
+	if (strncmp(policy, "policy=", 7) != 0) {
+		fprintf(stderr, "mallee-admin: '%s' is not policy=VALUE\n", policy);
+		return EXIT_USAGE;
+	}
+	add_pair(&form, "zone", arguments[0]);
+	add_pair(&form, "policy", policy + 7);
+	return ask(o, "/zones", strbuf_c(&form));
+}
+
+static int
+run_capacity(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "type", arguments[0]);
+	add_pair(&form, "zone", arguments[1]);
+	return ask(o, "/capacity", strbuf_c(&form));
+}
+
+static int
+run_node_maintenance(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "node", arguments[0]);
+	add_pair(&form, "value", arguments[1]);
+	add_pair(&form, "reason", count > 2 ? arguments[2] : NULL);
+	return ask(o, "/nodes/maintenance", strbuf_c(&form));
+}
+
+static int
+order_power(const struct options *o, const char *node, const char *power)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "node", node);
+	add_pair(&form, "power", power);
+	return ask(o, "/nodes/power", strbuf_c(&form));
+}
+
+static int
+run_node_sleep(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return order_power(o, arguments[0], "asleep");
+}
+
+static int
+run_node_wake(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return order_power(o, arguments[0], "awake");
+}
+
+static int
+order_removal(const struct options *o, const char *path, const char *kind, const char *name)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, kind, name);
+	add_pair(&form, "force", o->force ? "true" : NULL);
+	return ask(o, path, strbuf_c(&form));
+}
+
+static int
+run_node_remove(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return order_removal(o, "/nodes/remove", "node", arguments[0]);
+}
+
+static int
+run_peer_remove(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return order_removal(o, "/peers/remove", "peer", arguments[0]);
+}
+
 static const struct command commands[] = {
 	{ "init", "", 0, 0, "makes a cloud: its CAs, the account 'mallee' and its user 'admin'",
 	    run_init },
@@ -271,7 +357,20 @@ static const struct command commands[] = {
 	    "changes one of them; VALUE is a number or 'default'", run_quota_set },
 	{ "status", "", 0, 0, "what the daemon is, and whether it is ready", run_status },
 	{ "nodes", "", 0, 0, "the nodes of the cloud, with capacity and state", run_nodes },
+	{ "node maintenance", "NODE on|off [REASON]", 2, 3,
+	    "keeps new instances off a node, or lets them come again", run_node_maintenance },
+	{ "node sleep", "NODE", 1, 1, "puts a node to sleep on which nothing runs",
+	    run_node_sleep },
+	{ "node wake", "NODE", 1, 1, "wakes it", run_node_wake },
+	{ "node remove", "NODE", 1, 1, "it is no longer part of the cloud", run_node_remove },
+	{ "zone list", "", 0, 0, "the zones, with their placement policy", run_zone_list },
+	{ "zone set", "ZONE policy=POLICY", 2, 2,
+	    "how it chooses nodes: round-robin, greedy, power-save", run_zone_set },
+	{ "capacity", "TYPE ZONE", 2, 2,
+	    "how many instances of a type fit now, and why the next one does not", run_capacity },
 	{ "peers", "", 0, 0, "the daemons that joined", run_peers },
+	{ "peer remove", "PEER", 1, 1, "a walrus, cc or sc is no longer part of the cloud",
+	    run_peer_remove },
 	{ "reconcilers", "", 0, 0, "the daemon's background work: last run, result, next run",
 	    run_reconcilers },
 	{ "reconcilers run", "NAME", 1, 1, "runs one now", run_reconcilers_run },
@@ -292,6 +391,7 @@ print_options(void)
 
 		printf("  %-20s %s\n", shown, option_table[i].help);
 	}
+	printf("  %-20s %s\n", "--force", "for node remove and peer remove: also with instances");
 	printf("  %-20s print this and exit\n  %-20s print the version and exit\n", "--help",
 	    "--version");
 }
@@ -301,7 +401,7 @@ print_command(const struct command *c)
 {
 	_cleanup_free_ char *shown = xasprintf("%s %s", c->name, c->arguments);
 
-	printf("  %-24s %s\n", shown, c->help);
+	printf("  %-40s %s\n", shown, c->help);
 }
 
 static int
@@ -347,6 +447,10 @@ take_option(struct options *o, int argc, char **argv, int *at)
 
 	if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
 		o->help = true;
+		return 0;
+	}
+	if (strcmp(argument, "--force") == 0) {
+		o->force = true;
 		return 0;
 	}
 	if (strcmp(argument, "--version") == 0) {
@@ -415,14 +519,14 @@ find(const struct options *o, unsigned *ret_words)
 	return found;
 }
 
-/* Of names of two words. */
+/* "node": the first word of several commands. */
 static bool
-is_first_word(const char *word)
+is_family(const char *first)
 {
-	size_t n = strlen(word);
+	size_t n = strlen(first);
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (strncmp(commands[i].name, word, n) == 0 && commands[i].name[n] == ' ')
+		if (strncmp(commands[i].name, first, n) == 0 && commands[i].name[n] == ' ')
 			return true;
 	return false;
 }
@@ -448,9 +552,9 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	c = find(&o, &words);
-	if (!c && !(o.help && is_first_word(o.words[0])))
+	if (!c && !(o.help && is_family(o.words[0])))
 		return bad_usage(
-		    is_first_word(o.words[0]) ? "which command? after" : "unknown command",
+		    is_family(o.words[0]) ? "a word is missing after" : "unknown command",
 		    o.words[0]);
 	if (o.help)
 		return print_help_of(&o);
