@@ -27,11 +27,20 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me").decode()},
+    "CreateLaunchTemplate": {"LaunchTemplateName": "made", "LaunchTemplateData.InstanceType": "t2.nano"},
+    "CreateLaunchTemplateVersion": {"LaunchTemplateName": "there", "LaunchTemplateData.InstanceType": "t2.nano"},
+    "ModifyLaunchTemplate": {"LaunchTemplateName": "there", "SetDefaultVersion": "1"},
+    "DeleteLaunchTemplate": {"LaunchTemplateName": "there"},
+    "DeleteLaunchTemplateVersions": {"LaunchTemplateName": "there", "LaunchTemplateVersion.1": "1"},
+    "DescribeLaunchTemplateVersions": {"LaunchTemplateVersion.1": "$Latest"},
+    "GetLaunchTemplateData": {"InstanceId": "{instance}"},
 }
 REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances": ["InstanceId"],
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
             "GetConsoleOutput": ["InstanceId"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
-            "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
+            "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"],
+            "CreateLaunchTemplate": ["LaunchTemplateName"], "DeleteLaunchTemplateVersions": ["LaunchTemplateVersion"],
+            "GetLaunchTemplateData": ["InstanceId"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
          "InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.NotFound",
@@ -39,7 +48,8 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidVpcID.NotFound", "InvalidNextToken", "UnsupportedOperation", "InvalidUserData.Malformed",
          "InvalidAMIName.Malformed", "InvalidKey.Format", "InvalidInstanceType", "FilterLimitExceeded", "DryRunOperation",
          "InsufficientInstanceCapacity", "InstanceLimitExceeded", "ServiceUnavailable", "InvalidIPAddress.InUse",
-         "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded"}
+         "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded",
+         "InvalidLaunchTemplateName.MalformedException"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}
@@ -88,6 +98,7 @@ def test_good_answers(clc, action):
                        InstanceType="t2.nano", TagSpecification__1__ResourceType="instance",
                        TagSpecification__1__Tag__1__Key="k", TagSpecification__1__Tag__1__Value="v").text("instanceId")
     clc.ec2(account, "CreateKeyPair", KeyName="there")
+    clc.ec2(account, "CreateLaunchTemplate", LaunchTemplateName="there", LaunchTemplateData__InstanceType="t2.nano")
     if action == "StartInstances":
         clc.rows("UPDATE instance SET state = 'stopped', wanted = 'stopped', holds = 1 WHERE instance_id = ?", instance)
     check_ec2(clc.call(account, good(account, action, instance)), action)
@@ -144,10 +155,12 @@ def test_filters_and_pages(clc, tried, action):
     many = {f"Filter__1__Value__{i}": "x" for i in range(201)}
     known = {"DescribeRegions": "endpoint", "DescribeAvailabilityZones": "state", "DescribeImages": "name",
              "DescribeKeyPairs": "key-name", "DescribeVpcs": "state", "DescribeSubnets": "state", "DescribeInstances":
-             "image-id", "DescribeSecurityGroups": "group-name", "DescribeInstanceTypes": "instance-type"}[action]
+             "image-id", "DescribeSecurityGroups": "group-name", "DescribeInstanceTypes": "instance-type",
+             "DescribeLaunchTemplates": "launch-template-name", "DescribeLaunchTemplateVersions": "image-id"}[action]
     check_error(clc.ec2(tried, action, Filter__1__Name=known, **many), 400, "FilterLimitExceeded")
     del many["Filter__1__Value__200"]
-    reply = check_ec2(clc.ec2(tried, action, Filter__1__Name=known, **many), action)
+    reply = check_ec2(clc.call(tried, good(tried, action) + [("Filter.1.Name", known)] + [
+        (k.replace("__", "."), v) for k, v in many.items()]), action)
     assert not reply.all("item")
     check_error(clc.ec2(tried, action, Filter__1__Value__1="x"), 400, "MissingParameter")
     if "MaxResults" in EC2["shapes"][EC2["operations"][action]["input"]["shape"]]["members"]:
