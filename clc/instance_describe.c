@@ -9,6 +9,7 @@
 #include "tags.h"
 #include "vpc.h"
 #include "peers.h"
+#include "why.h"
 
 /* -- one instance -- */
 
@@ -146,27 +147,15 @@ describe_devices(const struct clc_instance *i, struct arena *arena, struct insta
 		.http_endpoint = "enabled" };
 }
 
-/* Why it is in its state: what the zone said last, or what it is doing now. */
+/* What the zone said last; of one that waits for something, why.c knows more. */
 static void
 describe_reason(const struct clc_instance *i, struct arena *arena, struct instance *out)
 {
-	const char *code = i->reason_code, *message = i->reason_message;
-
-	if (i->is_unreachable && i->state != INSTANCE_TERMINATED) {
-		code = "Server.Unreachable";
-		message = arena_printf(arena,
-		    "Server.Unreachable: the node '%s' is silent; the state shown is the last one "
-		    "known",
-		    i->node_id ? i->node_id : "");
-	} else if (i->state == INSTANCE_PENDING && !code) {
-		code = "pending";
-		message = i->step ? i->step : "pending";
-	}
-	if (!code)
+	if (!i->reason_code)
 		return;
 	out->state_reason = arena_alloc(arena, sizeof(*out->state_reason));
-	out->state_reason->code = code;
-	out->state_reason->message = message ? message : code;
+	out->state_reason->code = i->reason_code;
+	out->state_reason->message = i->reason_message ? i->reason_message : i->reason_code;
 }
 
 static int
@@ -235,6 +224,8 @@ clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *re
 		if (!all.count)
 			begin_reservation(&i, ret);
 		r = describe(tx, &i, rq->arena, &out, e);
+		if (r == 0)
+			r = clc_why_state_reason(tx, rq->clc, &i, rq->arena, &out, e);
 		vec_add(&all, out);
 	}
 	ret->reservation_id = arena_strdup(rq->arena, reservation_id);
@@ -285,6 +276,8 @@ add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance 
 		return 0;
 	}
 	r = describe(tx, i, scratch, &seen, e);
+	if (r == 0)
+		r = clc_why_state_reason(tx, l->rq->clc, i, scratch, &seen, e);
 	if (r < 0 ||
 	    !filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &seen))
 		return r;
