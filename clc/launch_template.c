@@ -1,6 +1,6 @@
-/* Launch templates are rows, their versions rows that are only added and deleted. Numbers rise with each
- * version made and are never given again, also when the newest is deleted: what an instance says it was
- * launched from stays true. */
+/* Launch templates are rows, their versions rows that are only added and deleted. Numbers rise with
+ * each version made and are never given again, also when the newest is deleted: what an instance
+ * says it was launched from stays true. */
 #include "launch_template.h"
 
 #include <ctype.h>
@@ -320,8 +320,7 @@ inherit(struct store_tx *tx, struct creation *c, struct err *e)
 	int r = clc_template_version_parse(&c->template, c->source, &version, e);
 
 	if (r == 0)
-		r = clc_template_version_load(
-		    tx, &c->template, version, c->rq->arena, &source, e);
+		r = clc_template_version_load(tx, &c->template, version, c->rq->arena, &source, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < source.launch_template_data->block_devices.count; i++)
@@ -379,8 +378,8 @@ create_version(struct store_tx *tx, void *arg, struct err *e)
 	int r = clc_template_load(tx, c->rq, c->id, c->name, &c->template, e);
 
 	if (r == 0 && c->token)
-		r = store_query(tx, Q_TEMPLATE_VERSION_BY_TOKEN, &rows, e,
-		    c->template.template_id, c->token);
+		r = store_query(
+		    tx, Q_TEMPLATE_VERSION_BY_TOKEN, &rows, e, c->template.template_id, c->token);
 	if (r == 0 && rows)
 		r = find_repeat(c->parameters, rows, e);
 	if (r > 0)
@@ -526,8 +525,7 @@ delete_version(struct store_tx *tx, struct version_deletion *d, const struct clc
 		    "deleted before another is.",
 		    (long long)version);
 	} else {
-		r = store_exec(
-		    tx, Q_TEMPLATE_VERSION_DELETE, &changed, e, t->template_id, version);
+		r = store_exec(tx, Q_TEMPLATE_VERSION_DELETE, &changed, e, t->template_id, version);
 		why.code = changed ? NULL : "launchTemplateVersionDoesNotExist";
 		why.message = "The specified launch template version does not exist.";
 	}

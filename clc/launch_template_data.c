@@ -1,6 +1,7 @@
-/* The parameters within a launch template. They are kept as the XML in which they are shown. To launch with
- * them they are turned into the Query parameters of a RunInstances and read as if a client had sent
- * them, so that all that a request may say, and all that is refused in one, is the same here. */
+/* The parameters within a launch template. They are kept as the XML in which they are shown. To
+ * launch with them they are turned into the Query parameters of a RunInstances and read as if a
+ * client had sent them, so that all that a request may say, and all that is refused in one, is the
+ * same here. */
 #include "launch_template.h"
 
 #include <stdio.h>
@@ -46,8 +47,8 @@ parse_data(const char *text, struct arena *arena, struct launch_template_data **
 }
 
 int
-clc_template_version_read(struct store_rows *rows, const struct clc_template *t, struct arena *arena,
-    struct launch_template_version *ret, struct err *e)
+clc_template_version_read(struct store_rows *rows, const struct clc_template *t,
+    struct arena *arena, struct launch_template_version *ret, struct err *e)
 {
 	int64_t version = store_int(rows, 0);
 
@@ -265,11 +266,10 @@ capture_metadata(
     const struct clc_instance *i, struct launch_template_data *data, struct arena *arena)
 {
 	data->metadata_options = arena_alloc(arena, sizeof(*data->metadata_options));
-	*data->metadata_options =
-	    (struct template_metadata_options){ .http_tokens = i->http_tokens,
-		    .has_http_put_response_hop_limit = true,
-		    .http_put_response_hop_limit = (uint32_t)i->http_hop_limit,
-		    .http_endpoint = i->http_endpoint };
+	*data->metadata_options = (struct template_metadata_options){ .http_tokens = i->http_tokens,
+		.has_http_put_response_hop_limit = true,
+		.http_put_response_hop_limit = (uint32_t)i->http_hop_limit,
+		.http_endpoint = i->http_endpoint };
 	if (strings_equal(i->metadata_tags, "enabled"))
 		data->metadata_options->instance_metadata_tags = i->metadata_tags;
 	if (strings_equal(i->auto_recovery, "default"))
@@ -284,8 +284,7 @@ capture_user_data(struct store_tx *tx, struct capture *c, struct err *e)
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	_cleanup_free_ char *coded = NULL;
 	struct str bytes;
-	int r = store_query_one(
-	    tx, Q_INSTANCE_USER_DATA, &rows, "user data", e, c->instance_id);
+	int r = store_query_one(tx, Q_INSTANCE_USER_DATA, &rows, "user data", e, c->instance_id);
 
 	if (r < 0)
 		return r;

@@ -7,7 +7,8 @@
 #include "page.h"
 #include "tags.h"
 
-/* What an answer may take of its arena: a call without MaxResults ends there, with a token for the rest. */
+/* What an answer may take of its arena: a call without MaxResults ends there, with a token for the
+ * rest. */
 #define ANSWER_MAX (32 << 20)
 
 /* -- templates -- */
@@ -19,8 +20,7 @@ struct listing {
 };
 
 static int
-add_template(
-    struct store_tx *tx, struct listing *l, const struct clc_template *t, struct err *e)
+add_template(struct store_tx *tx, struct listing *l, const struct clc_template *t, struct err *e)
 {
 	struct launch_template shown;
 	int r = clc_template_describe(tx, t, l->rq->arena, &shown, e);
@@ -28,8 +28,8 @@ add_template(
 	for (size_t i = 0; i < l->found.count; i++)
 		if (strcmp(l->found.items[i].launch_template_id, t->template_id) == 0)
 			return r; /* named twice */
-	if (r == 0 && filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count,
-			  &shown))
+	if (r == 0 &&
+	    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &shown))
 		vec_add(&l->found, shown);
 	return r;
 }
@@ -44,8 +44,7 @@ read_templates(struct store_tx *tx, void *arg, struct err *e)
 
 	l->found.count = 0;
 	for (size_t i = 0; r == 0 && i < l->in->launch_template_ids.count; i++) {
-		r = clc_template_load(
-		    tx, l->rq, l->in->launch_template_ids.items[i], NULL, &t, e);
+		r = clc_template_load(tx, l->rq, l->in->launch_template_ids.items[i], NULL, &t, e);
 		if (r == 0)
 			r = add_template(tx, l, &t, e);
 	}
@@ -80,11 +79,10 @@ ec2_handle_describe_launch_templates(struct request *rq,
 	if (r == 0) {
 		page_cut(&page, l.found.count);
 		out->launch_templates.count = page.count;
-		out->launch_templates.items = page.count
-						  ? arena_memdup(rq->arena,
-							l.found.items + page.first,
-							page.count * sizeof(*l.found.items))
-						  : NULL;
+		out->launch_templates.items =
+		    page.count ? arena_memdup(rq->arena, l.found.items + page.first,
+				     page.count * sizeof(*l.found.items))
+			       : NULL;
 		out->next_token = page_token(&page, rq->arena);
 	}
 	vec_done(&l.found);
@@ -127,8 +125,8 @@ add_version(
 	if (v->page.has_more || store_int(rows, 0) < v->min || store_int(rows, 0) > v->max)
 		return 0;
 	r = clc_template_version_read(rows, t, scratch, &seen, e);
-	if (r < 0 || !filters_match(v->rq->operation, v->in->filters.items, v->in->filters.count,
-			 &seen))
+	if (r < 0 ||
+	    !filters_match(v->rq->operation, v->in->filters.items, v->in->filters.count, &seen))
 		return r;
 	if (v->in->resolve_alias)
 		r = check_alias(&seen, e);
@@ -148,8 +146,8 @@ add_version(
 }
 
 static int
-add_numbered(struct store_tx *tx, struct versions *v, const struct clc_template *t,
-    int64_t number, struct err *e)
+add_numbered(struct store_tx *tx, struct versions *v, const struct clc_template *t, int64_t number,
+    struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct launch_template_version absent;
@@ -203,8 +201,7 @@ read_all_templates(struct store_tx *tx, struct versions *v, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct clc_template t;
-	int r = store_query(
-	    tx, Q_TEMPLATES, &rows, e, v->rq->account_id, v->rq->clc->conf->region);
+	int r = store_query(tx, Q_TEMPLATES, &rows, e, v->rq->account_id, v->rq->clc->conf->region);
 
 	while (r >= 0 && !v->page.has_more && (r = store_next(rows, e)) > 0) {
 		clc_template_read(rows, v->rq->arena, &t);
@@ -270,8 +267,8 @@ ec2_handle_describe_launch_template_versions(struct request *rq,
     struct describe_launch_template_versions_out *out, struct err *e)
 {
 	struct versions v = { .rq = rq, .in = in, .min = 1, .max = INT64_MAX };
-	int r = page_begin(&v.page, in->next_token, in->has_max_results ? in->max_results : 0,
-	    false, "", e);
+	int r = page_begin(
+	    &v.page, in->next_token, in->has_max_results ? in->max_results : 0, false, "", e);
 
 	if (r == 0)
 		r = check_all(in, e);
@@ -284,8 +281,8 @@ ec2_handle_describe_launch_template_versions(struct request *rq,
 	if (r == 0) {
 		v.page.count = v.found.count;
 		out->launch_template_versions.count = v.found.count;
-		out->launch_template_versions.items = arena_memdup(
-		    rq->arena, v.found.items, v.found.count * sizeof(*v.found.items));
+		out->launch_template_versions.items =
+		    arena_memdup(rq->arena, v.found.items, v.found.count * sizeof(*v.found.items));
 		out->next_token = page_token(&v.page, rq->arena);
 	}
 	vec_done(&v.found);

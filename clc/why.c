@@ -1,6 +1,6 @@
-/* Why something is as it is. What is shown is decided from rows and links at the moment of asking, so it is never
- * older than they are. The first cause comes first: a zone that does not answer is the reason of all that waits
- * for it, whatever was heard of it before. */
+/* Why something is as it is. What is shown is decided from rows and links at the moment of asking,
+ * so it is never older than they are. The first cause comes first: a zone that does not answer is
+ * the reason of all that waits for it, whatever was heard of it before. */
 #include "why.h"
 
 #include <stdio.h>
@@ -45,10 +45,9 @@ set(struct clc_why *w, enum reason n, const char *reason, const char *waits_for)
 {
 	w->code = reasons[n].code;
 	w->reason = reason ? reason : reasons[n].meaning;
-	w->waits_for = waits_for ? waits_for
-		       : reasons[n].who == NOBODY
-			   ? "nothing"
-			   : reasons[n].remedy;
+	w->waits_for = waits_for                  ? waits_for
+		       : reasons[n].who == NOBODY ? "nothing"
+						  : reasons[n].remedy;
 	w->who = whos[reasons[n].who];
 }
 
@@ -109,8 +108,8 @@ why_untold(const struct clc_zone_view *z, struct arena *arena, struct clc_why *r
 }
 
 void
-clc_why_zone(const struct clc_zone_view *z, int64_t nodes_up, struct arena *arena,
-    struct clc_why *ret)
+clc_why_zone(
+    const struct clc_zone_view *z, int64_t nodes_up, struct arena *arena, struct clc_why *ret)
 {
 	*ret = (struct clc_why){ .id = z->zone,
 		.wanted = "available",
@@ -189,8 +188,7 @@ why_under_way(const struct clc_instance *i, const struct clc_zone_view *z, struc
 	} else {
 		if (i->step_us)
 			ret->since_us = i->step_us;
-		set(ret, n, i->step,
-		    i->node_id ? node_words(i, arena) : controller(z, arena));
+		set(ret, n, i->step, i->node_id ? node_words(i, arena) : controller(z, arena));
 	}
 	if (i->waits_for)
 		ret->waits_for = i->waits_for;
@@ -300,8 +298,8 @@ explain_instance(struct store_tx *tx, struct clc *clc, const struct clc_instance
 /* -- by kind: 1 when there is one of that id, 0 when not -- */
 
 struct kind;
-typedef int (*look_fn)(struct store_tx *tx, struct clc *clc, const struct kind *kind, const char *id,
-    struct arena *arena, struct clc_why *ret, struct err *e);
+typedef int (*look_fn)(struct store_tx *tx, struct clc *clc, const struct kind *kind,
+    const char *id, struct arena *arena, struct clc_why *ret, struct err *e);
 
 struct kind {
 	const char *prefix; /* of ids */
@@ -507,7 +505,8 @@ look_at_named_zone(struct store_tx *tx, struct clc *clc, const struct kind *kind
 	return 1;
 }
 
-/* A kind whose state stands in its row is one line here and one statement. The last two have ids of any form. */
+/* A kind whose state stands in its row is one line here and one statement. The last two have ids of
+ * any form. */
 static const struct kind kinds[] = {
 	{ "i-", look_at_instance, 0 },
 	{ "ami-", look_at_row, Q_WHY_IMAGE },
@@ -623,8 +622,7 @@ add_instances(
 		struct clc_why why;
 
 		if (count++ == OFF_MAX) {
-			strbuf_addf(
-			    out, "\nthere are more instances than the %d shown\n", OFF_MAX);
+			strbuf_addf(out, "\nthere are more instances than the %d shown\n", OFF_MAX);
 			return 0;
 		}
 		clc_instance_read(rows, arena, &i);

@@ -1,6 +1,6 @@
-/* Two structs of one shape as one, and a struct as the Query parameters that say it. With both, parameters
- * that were kept in one shape take part in a request of another as if the client had sent them: they
- * pass the request's own checks, and what the request gains later needs no code. */
+/* Two structs of one shape as one, and a struct as the Query parameters that say it. With both,
+ * parameters that were kept in one shape take part in a request of another as if the client had
+ * sent them: they pass the request's own checks, and what the request gains later needs no code. */
 #include <stdio.h>
 #include "base/vec.h"
 #include "net/url.h"
@@ -13,8 +13,8 @@ struct writer {
 	VEC(struct form_field) fields;
 };
 
-static void
-write_struct(struct writer *w, const struct shape *shape, const void *in, const char *prefix);
+static void write_struct(
+    struct writer *w, const struct shape *shape, const void *in, const char *prefix);
 
 static void
 write_value(struct writer *w, const struct field *f, const void *slot, const char *name)
@@ -107,8 +107,8 @@ is_alike(const struct field *key, const void *a, const void *b)
 }
 
 static const void *
-find_alike(const struct field *f, const struct field *key, const struct codec_list *list,
-    const void *item)
+find_alike(
+    const struct field *f, const struct field *key, const struct codec_list *list, const void *item)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		const char *other = (const char *)list->items + i * codec_item_size(f);

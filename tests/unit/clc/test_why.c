@@ -1,4 +1,5 @@
-/* Why an instance or a zone is as it is, as a table of situations: each has its code, who can act, since when. */
+/* Why an instance or a zone is as it is, as a table of situations: each has its code, who can act,
+ * since when. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -27,7 +28,8 @@ struct situation {
 
 static const struct situation situations[] = {
 	{ "runs", INSTANCE_RUNNING, "running", .cc = CC_UP, .node = NODE_UP, .code = "ok",
-	    .reason = "it is as it should be", .waits = "nothing", .acts = "nobody", .since_s = 100 },
+	    .reason = "it is as it should be", .waits = "nothing", .acts = "nobody",
+	    .since_s = 100 },
 	{ "runs, its zone away", INSTANCE_RUNNING, "running", .cc = CC_DOWN, .node = NODE_UP,
 	    .code = "ok", .reason = "as it should be", .acts = "nobody", .since_s = 100 },
 	{ "no controller", INSTANCE_PENDING, "running", .is_untold = true, .cc = CC_NONE,
@@ -100,7 +102,8 @@ static const struct situation situations[] = {
 	    .waits = "register the image again", .acts = "user", .since_s = 100 },
 	{ "no room at its start", INSTANCE_STOPPED, "stopped", .cc = CC_UP,
 	    .reason_code = "Server.InsufficientInstanceCapacity",
-	    .code = "Server.InsufficientInstanceCapacity", .acts = "administrator", .since_s = 100 },
+	    .code = "Server.InsufficientInstanceCapacity", .acts = "administrator",
+	    .since_s = 100 },
 	{ "a code of tomorrow", INSTANCE_STOPPED, "stopped", .cc = CC_UP,
 	    .reason_code = "Server.Tomorrow", .code = "Server.Tomorrow", .acts = "administrator",
 	    .since_s = 100 },
@@ -151,7 +154,7 @@ every_situation_has_its_reason(void **state)
 			.reason_code = s->reason_code,
 			.is_unreachable = s->is_unreachable,
 			.node_id = s->node ? "nc-1" : NULL,
-			.to_put = s->is_untold ? PUT_SPEC
+			.to_put = s->is_untold                      ? PUT_SPEC
 				  : s->state == INSTANCE_TERMINATED ? PUT_FORGET
 								    : PUT_NOTHING };
 		struct clc_zone_view zone;
@@ -208,8 +211,8 @@ static void
 it_is_shown_in_eight_lines(void **state)
 {
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
-	struct clc_why why = { "i-1", "pending", "running", "Server.Starting", "a sentence", "node nc-1",
-		"cloud", 0, true };
+	struct clc_why why = { "i-1", "pending", "running", "Server.Starting", "a sentence",
+		"node nc-1", "cloud", 0, true };
 	size_t lines = 0;
 
 	(void)state;

@@ -149,8 +149,7 @@ a_joined_list_has_its_limit(void **state)
 	(void)state;
 	read_order(arena, "Count=1&Disk.1.Device=a&Disk.2.Device=b", &upper);
 	read_order(arena, "Count=1&Disk.1.Device=b&Disk.2.Device=c", &lower);
-	assert_int_equal(
-	    codec_merge(&merge_order_shape, &upper, &lower, arena, &merged, &e), 0);
+	assert_int_equal(codec_merge(&merge_order_shape, &upper, &lower, arena, &merged, &e), 0);
 	assert_int_equal(merged.disks.count, 3);
 	read_order(arena, "Count=1&Disk.1.Device=d&Disk.2.Device=c", &lower);
 	assert_int_equal(codec_merge(&merge_order_shape, &upper, &lower, arena, &merged, &e),
