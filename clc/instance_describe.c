@@ -213,6 +213,7 @@ clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *re
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	VEC(struct instance) all = { 0 };
+	struct clc_why_zone zone = { 0 };
 	int r = store_query(tx, Q_INSTANCES_OF_RESERVATION, &rows, e, reservation_id);
 
 	memset(ret, 0, sizeof(*ret));
@@ -225,7 +226,7 @@ clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *re
 			begin_reservation(&i, ret);
 		r = describe(tx, &i, rq->arena, &out, e);
 		if (r == 0)
-			r = clc_why_state_reason(tx, rq->clc, &i, rq->arena, &out, e);
+			r = clc_why_state_reason(tx, rq->clc, &zone, &i, rq->arena, &out, e);
 		vec_add(&all, out);
 	}
 	ret->reservation_id = arena_strdup(rq->arena, reservation_id);
@@ -251,6 +252,7 @@ struct listing {
 	struct page page;
 	size_t total;            /* how many passed so far, those of other pages too */
 	VEC(struct found) found; /* of this page */
+	struct clc_why_zone zone;
 };
 
 static bool
@@ -277,7 +279,7 @@ add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance 
 	}
 	r = describe(tx, i, scratch, &seen, e);
 	if (r == 0)
-		r = clc_why_state_reason(tx, l->rq->clc, i, scratch, &seen, e);
+		r = clc_why_state_reason(tx, l->rq->clc, &l->zone, i, scratch, &seen, e);
 	if (r < 0 ||
 	    !filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &seen))
 		return r;
@@ -313,6 +315,7 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 
 	l->found.count = l->total = 0;
 	l->page.has_more = false;
+	l->zone = (struct clc_why_zone){ 0 };
 	for (size_t n = 0; r == 0 && n < l->in->instance_ids.count; n++) {
 		_cleanup_arena_ struct arena *scratch = arena_new(0);
 

@@ -279,19 +279,23 @@ look_at_node(struct store_tx *tx, const char *node_id, struct arena *arena, cons
 }
 
 static int
-explain_instance(struct store_tx *tx, struct clc *clc, const struct clc_instance *i,
-    struct arena *arena, struct clc_why *ret, struct err *e)
+explain_instance(struct store_tx *tx, struct clc *clc, struct clc_why_zone *zone,
+    const struct clc_instance *i, struct arena *arena, struct clc_why *ret, struct err *e)
 {
 	struct clc_node_view node;
-	struct clc_zone_view zone;
 	const char *ignored;
-	int r = look_at_zone(tx, clc, i->zone, arena, &zone, e), has_node = 0;
+	int r = 0, has_node = 0;
 
-	if (r >= 0 && i->node_id)
+	if (strcmp(zone->name, i->zone) != 0) {
+		r = look_at_zone(tx, clc, i->zone, arena, &zone->view, e);
+		snprintf(zone->name, sizeof(zone->name), "%s", r == 0 ? i->zone : "");
+		zone->view.zone = zone->name; /* the arena may be of this instance only */
+	}
+	if (r == 0 && i->node_id)
 		r = has_node = look_at_node(tx, i->node_id, arena, &ignored, &node, e);
 	if (r < 0)
 		return r;
-	clc_why_instance(i, &zone, has_node ? &node : NULL, arena, ret);
+	clc_why_instance(i, &zone->view, has_node ? &node : NULL, arena, ret);
 	return 0;
 }
 
@@ -311,6 +315,7 @@ static int
 look_at_instance(struct store_tx *tx, struct clc *clc, const struct kind *kind, const char *id,
     struct arena *arena, struct clc_why *ret, struct err *e)
 {
+	struct clc_why_zone zone = { 0 };
 	struct clc_instance i;
 	int r = clc_instance_load(tx, NULL, id, arena, &i, e);
 
@@ -319,7 +324,7 @@ look_at_instance(struct store_tx *tx, struct clc *clc, const struct kind *kind, 
 		return 0;
 	}
 	if (r == 0)
-		r = explain_instance(tx, clc, &i, arena, ret, e);
+		r = explain_instance(tx, clc, &zone, &i, arena, ret, e);
 	return r < 0 ? r : 1;
 }
 
@@ -615,6 +620,7 @@ add_instances(
     struct store_tx *tx, struct clc *clc, struct arena *arena, struct strbuf *out, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct clc_why_zone zone = { 0 };
 	int r = store_query(tx, Q_WHY_INSTANCES_OFF, &rows, e, (int64_t)OFF_MAX + 1), count = 0;
 
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
@@ -626,7 +632,7 @@ add_instances(
 			return 0;
 		}
 		clc_instance_read(rows, arena, &i);
-		r = explain_instance(tx, clc, &i, arena, &why, e);
+		r = explain_instance(tx, clc, &zone, &i, arena, &why, e);
 		if (r == 0)
 			add_if_off(&why, out);
 	}
@@ -656,8 +662,8 @@ clc_why_all(
 }
 
 int
-clc_why_state_reason(struct store_tx *tx, struct clc *clc, const struct clc_instance *i,
-    struct arena *arena, struct instance *out, struct err *e)
+clc_why_state_reason(struct store_tx *tx, struct clc *clc, struct clc_why_zone *zone,
+    const struct clc_instance *i, struct arena *arena, struct instance *out, struct err *e)
 {
 	bool is_pending = i->state == INSTANCE_PENDING && !i->reason_code;
 	struct clc_why why;
@@ -665,7 +671,7 @@ clc_why_state_reason(struct store_tx *tx, struct clc *clc, const struct clc_inst
 
 	if (i->state == INSTANCE_TERMINATED || (!is_pending && !i->is_unreachable))
 		return 0;
-	r = explain_instance(tx, clc, i, arena, &why, e);
+	r = explain_instance(tx, clc, zone, i, arena, &why, e);
 	if (r < 0)
 		return r;
 	out->state_reason = arena_alloc(arena, sizeof(*out->state_reason));

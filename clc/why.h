@@ -41,6 +41,12 @@ void clc_why_format(const struct clc_why *why, struct strbuf *out);
 /* The blocks of all that is off its wanted state; one sentence when nothing is. */
 int clc_why_all(
     struct store_tx *tx, struct clc *clc, struct arena *arena, struct strbuf *out, struct err *e);
+/* The zone looked at last, so that a listing does not look at it once an instance. Begins as zeros, ends with the
+ * transaction. */
+struct clc_why_zone {
+	char name[64];
+	struct clc_zone_view view;
+};
 /* EC2's stateReason of an instance that is pending or unreachable; others keep theirs. */
-int clc_why_state_reason(struct store_tx *tx, struct clc *clc, const struct clc_instance *i,
-    struct arena *arena, struct instance *out, struct err *e);
+int clc_why_state_reason(struct store_tx *tx, struct clc *clc, struct clc_why_zone *zone,
+    const struct clc_instance *i, struct arena *arena, struct instance *out, struct err *e);
