@@ -74,7 +74,8 @@ BASE = {
     "ResetImageAttribute": {"ImageId": "{image}", "Attribute": "launchPermission"},
     "EnableImageDeprecation": {"ImageId": "{image}", "DeprecateAt": "2035-01-01T00:00:00.000Z"},
     "DisableImageDeprecation": {"ImageId": "{deprecated}"},
-    "CreateKeyPair": {"KeyName": "made {serial}"}, "DeleteKeyPair": {"KeyName": "{key}"},
+    "CreateKeyPair": {"KeyName": "made {serial}", "KeyType": "ed25519"},  # the other kind takes long
+    "DeleteKeyPair": {"KeyName": "{key}"},
     "ImportKeyPair": {"KeyName": "brought {serial}", "PublicKeyMaterial": PUBLIC_KEY},
     "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "colour", "Tag.1.Value": "red"},
     "DeleteTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "Name"},
