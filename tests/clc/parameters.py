@@ -49,6 +49,7 @@ MAKERS = {
     "template": template, "placement_group": placement_group, "deprecated": deprecated,
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
+    "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "address": lambda w: f"172.31.7.{next(w.serial) % 250}",
 }
 
@@ -77,6 +78,9 @@ BASE = {
     "CreateKeyPair": {"KeyName": "made {serial}", "KeyType": "ed25519"},  # the other kind takes long
     "DeleteKeyPair": {"KeyName": "{key}"},
     "ImportKeyPair": {"KeyName": "brought {serial}", "PublicKeyMaterial": PUBLIC_KEY},
+    "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"},
+    "ModifyIdentityIdFormat": {"PrincipalArn": "{root}", "Resource": "instance", "UseLongIds": "true"},
+    "DescribeIdentityIdFormat": {"PrincipalArn": "{root}"},
     "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "colour", "Tag.1.Value": "red"},
     "DeleteTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "Name"},
     "CreatePlacementGroup": {"GroupName": "made {serial}", "Strategy": "spread"},
@@ -129,7 +133,10 @@ VALUES = {
     ("*", "ImageId"): ["{image}", Refused("ami-12345678", "InvalidAMIID.NotFound")],
     ("*", "InstanceId"): ["{instance}", Refused("i-12345678", "InvalidInstanceID.NotFound")],
     ("CreateKeyPair", "KeyName"): ["another name {serial}"], ("ImportKeyPair", "KeyName"): ["another name {serial}"],
-    ("CreateKeyPair", "KeyFormat"): ["ppk", Refused("ppk", "UnsupportedOperation")],
+    # What it is about, the key itself, is another in each call, and masked in what is compared.
+    ("CreateKeyPair", "KeyFormat"): [Refused("der", "InvalidParameterValue")],
+    ("CreateTags", "ResourceId"): ["{image}"], ("DeleteTags", "ResourceId"): ["{image}"],
+    ("*", "Resource"): ["vpc"], ("*", "PrincipalArn"): [Refused("arn:aws:iam::123456789012:root", "InvalidParameterValue"), "all"],
     # Deleting a key that is not there is no error, and does nothing.
     ("DeleteKeyPair", "KeyName"): ["no such key"],
     ("DeleteKeyPair", "KeyPairId"): ["key-00000000000000000", Refused("key-00000000000000000", "InvalidKeyPair.NotFound")],

@@ -17,8 +17,11 @@ from strict import check_ec2, check_error, local
 from world import OPERATIONS, World
 
 ACTIONS = sorted(OPERATIONS)
+# What the cloud has none of: declared to answer with nothing, or with one fault, whatever is asked.
+EMPTY = [a for a in ACTIONS if OPERATIONS[a].get("answers")]
 WITH_FILTERS = [a for a in ACTIONS if OPERATIONS[a]["filtered"]]
-PAGINATED = [a for a in ACTIONS if {"max_results", "next_token"} <= {f["name"] for f in OPERATIONS[a]["in"]}]
+PAGINATED = [a for a in ACTIONS if a not in EMPTY and a not in parameters.ONE_PAGE and {"max_results", "next_token"} <= {f["name"] for f in OPERATIONS[a]["in"]}]
+FILTER = {a: next(f["query"] for f in OPERATIONS[a]["in"] if f["name"] == "filters") for a in WITH_FILTERS}
 WITH_DRY_RUN = [a for a in ACTIONS if "dry_run" in {f["name"] for f in OPERATIONS[a]["in"]}]
 # Tested by themselves below.
 OF_ALL = {"dry_run", "filters", "max_results", "next_token"}
@@ -189,6 +192,39 @@ def test_refused(world, action):
             assert reply.code in (None, "DryRunOperation"), (name, value, reply)
 
 
+# -- what there is nothing of --
+
+@pytest.mark.parametrize("action", EMPTY)
+def test_nothing_is_there(world, action):
+    """The same nothing for every filter, page and parameter; what is named is not there."""
+    operation, required = OPERATIONS[action], {}
+    for path, name, field, shape, _ in fields(action):
+        if "required" in field["options"] and "." not in path and field["type"] != "struct":
+            required[name] = next(iter(candidates(action, path, field, shape)))
+    plain = world.call(action, required)
+    if operation["answers"] == "empty":
+        check_ec2(plain, action)
+        assert not plain.all("item"), plain
+    else:
+        assert plain.status == 400, plain
+        check_error(plain, 400, plain.code)
+    for name in (operation["filters"] if operation["answers"] == "empty" else ()):
+        assert not operation["filters"][name], f"{action}: '{name}' looks at something of nothing"
+        form = {**required, f"{FILTER[action]}.1.Name": name, f"{FILTER[action]}.1.Value.1": "*"}
+        assert not check_ec2(world.call(action, form), action).all("item")
+    for path, name, field, shape, _ in fields(action):
+        if "." in path or name in required or field["type"] in ("struct", "refused", "ignored") or field["name"] in OF_ALL:
+            continue
+        value = next(iter(candidates(action, path, field, shape)))
+        reply = world.call(action, world.fill_in({**required, name: getattr(value, "value", value)}, False))
+        if "absent" in field["options"]:
+            reply = world.call(action, {**required, name: "nothing-12345678"})
+            check_error(reply, 400, reply.code)
+            assert reply.code.startswith("Invalid"), (name, reply)
+        elif reply.status != 200:
+            assert reply.code == plain.code or reply.code.startswith("Invalid"), (name, reply)
+
+
 # -- filters --
 
 def items_of(action, reply):
@@ -240,14 +276,15 @@ def values_at(item, described, path):
 
 
 def filtered(world, action, name, *values):
-    form = {**world.fill_in(base(action), False), "Filter.1.Name": name}
-    form.update({f"Filter.1.Value.{i}": v for i, v in enumerate(values, 1)})
+    form = {**world.fill_in(base(action), False), f"{FILTER[action]}.1.Name": name}
+    form.update({f"{FILTER[action]}.1.Value.{i}": v for i, v in enumerate(values, 1)})
     return [ElementTree.tostring(i) for i in items_of(action, check_ec2(world.call(action, form), action))]
 
 
 def check_tag_filter(world, action, everything, described):
     """tag:KEY looks at the value of that key alone."""
-    held = [list(zip(values_at(i, described, "tags.key"), values_at(i, described, "tags.value"))) for i in everything]
+    at = "tags." if values_at(everything[0], described, "tags.key") is not None else ""  # an item that is itself a tag
+    held = [list(zip(values_at(i, described, at + "key"), values_at(i, described, at + "value"))) for i in everything]
     pairs = sorted({p for h in held for p in h if p[1]})
     assert pairs, f"{action}: nothing here has a tag (world.fill)"
     for key, value in (pairs[0], pairs[-1]):
@@ -261,7 +298,7 @@ def escaped(value):
     return re.sub(r"([*?\\])", r"\\\1", value)
 
 
-@pytest.mark.parametrize("action", WITH_FILTERS)
+@pytest.mark.parametrize("action", [a for a in WITH_FILTERS if a not in EMPTY])
 def test_filters(world, action):
     """The value that an answer has finds what has it, and nothing else."""
     operation, described = OPERATIONS[action], item_fields(action)
@@ -313,7 +350,7 @@ def test_filters(world, action):
 @pytest.mark.parametrize("action", WITH_FILTERS)
 def test_filters_that_are_none(world, action):
     for name in ("no-such-filter", "Instance-Id", "tag", "", "x" * 300):
-        form = {**world.fill_in(base(action), False), "Filter.1.Name": name, "Filter.1.Value.1": "x"}
+        form = {**world.fill_in(base(action), False), f"{FILTER[action]}.1.Name": name, f"{FILTER[action]}.1.Value.1": "x"}
         reply = world.call(action, form)
         if name == "":
             assert reply.code in ("InvalidParameterValue", "MissingParameter"), reply
@@ -424,7 +461,7 @@ def shows(world, action, path, name, field, shape, cache):
     return False, tried
 
 
-@pytest.mark.parametrize("action", [a for a in ACTIONS if a not in parameters.ELSEWHERE])
+@pytest.mark.parametrize("action", [a for a in ACTIONS if a not in parameters.ELSEWHERE and a not in EMPTY])
 def test_served(world, action):
     """Accepted, and not for nothing: the answer or a row of the store is another with it."""
     cache, silent = {}, []

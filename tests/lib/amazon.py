@@ -58,6 +58,16 @@ def parameters(action):
     return members(shape["shape"]) if shape else {}
 
 
+def outer_items(text):
+    """Names at the beginning of a list's items; lists within items are of values."""
+    depth, found = 0, []
+    for token in re.finditer(r"<ul>|</ul>|<li> ?<p> ?<code>([^<]+)</code>", text):
+        depth += {"<ul>": 1, "</ul>": -1}.get(token[0], 0)
+        if token[1] and depth == 1:
+            found.append(token[1].strip())
+    return found
+
+
 def filters(action):
     """Names of filters, from the documentation of the parameter: there is no other list."""
     shape = EC2["operations"][action].get("input")
@@ -65,7 +75,7 @@ def filters(action):
     for name in ("Filters", "Filter"):
         member = SHAPES[shape["shape"]]["members"].get(name) if shape else None
         if member:
-            listed += re.findall(r"<li> ?<p> ?<code>([^<]+)</code>", member.get("documentation", ""))
+            listed += outer_items(member.get("documentation", ""))
     return [f for f in listed if not f.startswith("tag:") and f not in ("tag", "tag-key", "tag-value")]
 
 
