@@ -49,6 +49,7 @@ MAKERS = {
     "template": template, "placement_group": placement_group, "deprecated": deprecated,
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
+    "zone_id": lambda w: w.must("DescribeAvailabilityZones", {"ZoneName.1": "zone-a"}).text("zoneId"),
     "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "address": lambda w: f"172.31.7.{next(w.serial) % 250}",
 }
@@ -136,7 +137,9 @@ VALUES = {
     # What it is about, the key itself, is another in each call, and masked in what is compared.
     ("CreateKeyPair", "KeyFormat"): [Refused("der", "InvalidParameterValue")],
     ("CreateTags", "ResourceId"): ["{image}"], ("DeleteTags", "ResourceId"): ["{image}"],
-    ("*", "Resource"): ["vpc"], ("*", "PrincipalArn"): [Refused("arn:aws:iam::123456789012:root", "InvalidParameterValue"), "all"],
+    ("*", "Resource"): ["vpc", Refused("nothing", "InvalidResourceType.Unknown")],
+    ("*", "PrincipalArn"): [Refused("arn:aws:iam::123456789012:root", "InvalidTargetArn.Unknown")],
+    ("*", "ZoneId"): ["{zone_id}"],
     # Deleting a key that is not there is no error, and does nothing.
     ("DeleteKeyPair", "KeyName"): ["no such key"],
     ("DeleteKeyPair", "KeyPairId"): ["key-00000000000000000", Refused("key-00000000000000000", "InvalidKeyPair.NotFound")],
@@ -180,15 +183,21 @@ UNSEEN = {
     ("DescribeRegions", "AllRegions"): "there is one region, and it is opted in",
     ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
+    ("*", "UseLongIds"): "all ids are long, whatever is asked for",
     ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
 UNSEEN_MAX = 12
 # Actions that need another daemon to succeed: the test that has one.
 ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py"}
 
+# Paginated actions of which there can be one item alone, and why.
+ONE_PAGE = {"DescribePrincipalIdFormat": "an account is one principal"}
+
 # Values for filters whose field is not in the answer.
 FILTER_VALUES = {
     ("*", "owner-id"): "{account}", ("DescribeInstances", "reservation-id"): "{reservation}",
+    ("DescribeSecurityGroups", "ip-permission.group-name"): "default",
+    ("DescribeSecurityGroups", "egress.ip-permission.group-name"): "default",
 }
 
 # Filters for which nothing here has a value, and why.
@@ -197,4 +206,6 @@ UNSEEN_FILTERS = {
     ("DescribeImages", "state-reason-code"): "a registration that failed leaves no image here",
     ("DescribeImages", "state-reason-message"): "a registration that failed leaves no image here",
 }
+UNSEEN_FILTERS.update({("DescribeSecurityGroups", f"{direction}ip-permission.{what}"): "rules are of IPv4 blocks and groups"
+                       for direction in ("", "egress.") for what in ("ipv6-cidr", "prefix-list-id")})
 UNSEEN_FILTERS_MAX = 30
