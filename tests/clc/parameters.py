@@ -47,6 +47,7 @@ def deprecated(world):
 # Things that a request may name in braces, beside those of world.py: name, how it is made.
 MAKERS = {
     "template": template, "placement_group": placement_group, "deprecated": deprecated,
+    "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
     "address": lambda w: f"172.31.7.{next(w.serial) % 250}",
@@ -76,6 +77,8 @@ BASE = {
     "DisableImageDeprecation": {"ImageId": "{deprecated}"},
     "CreateKeyPair": {"KeyName": "made {serial}"}, "DeleteKeyPair": {"KeyName": "{key}"},
     "ImportKeyPair": {"KeyName": "brought {serial}", "PublicKeyMaterial": PUBLIC_KEY},
+    "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"}, "DescribeIdentityIdFormat": {"PrincipalArn": "{root}"},
+    "ModifyIdentityIdFormat": {"PrincipalArn": "{root}", "Resource": "instance", "UseLongIds": "true"},
     "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "colour", "Tag.1.Value": "red"},
     "DeleteTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "Name"},
     "CreatePlacementGroup": {"GroupName": "made {serial}", "Strategy": "spread"},
@@ -127,6 +130,8 @@ VALUES = {
     ("*", "InstanceId"): ["{instance}", Refused("i-12345678", "InvalidInstanceID.NotFound")],
     ("CreateKeyPair", "KeyName"): ["another name {serial}"], ("ImportKeyPair", "KeyName"): ["another name {serial}"],
     ("CreateKeyPair", "KeyFormat"): ["ppk", Refused("ppk", "UnsupportedOperation")],
+    ("*", "PrincipalArn"): [Refused("arn:aws:iam::000000000000:root", "InvalidTargetArn.Unknown")],
+    ("*", "Resource"): ["vpc", Refused("wish", "InvalidResourceType.Unknown")], ("*", "ResourceId"): ["{image}"],
     # Deleting a key that is not there is no error, and does nothing.
     ("DeleteKeyPair", "KeyName"): ["no such key"],
     ("DeleteKeyPair", "KeyPairId"): ["key-00000000000000000", Refused("key-00000000000000000", "InvalidKeyPair.NotFound")],
@@ -156,22 +161,30 @@ VALUES = {
 UNSEEN = {
     ("DescribeAvailabilityZones", "AllAvailabilityZones"): "all zones are opted in",
     ("DescribeRegions", "AllRegions"): "there is one region, and it is opted in",
+    ("ModifyIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
+    ("ModifyIdentityIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
     ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
     ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
 UNSEEN_MAX = 12
+# Of what there is one in each account, so that there is nothing to page.
+ONE_PAGE = {"DescribePrincipalIdFormat"}
 # Actions that need another daemon to succeed: the test that has one.
 ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py"}
 
 # Values for filters whose field is not in the answer.
 FILTER_VALUES = {
+    ("DescribeSecurityGroups", "ip-permission.group-name"): "default",
+    ("DescribeSecurityGroups", "egress.ip-permission.group-name"): "default",
     ("*", "owner-id"): "{account}", ("DescribeInstances", "reservation-id"): "{reservation}",
 }
 
 # Filters for which nothing here has a value, and why.
 UNSEEN_FILTERS = {
     ("DescribeAvailabilityZones", "message"): "zones have no messages",
+    **{("DescribeSecurityGroups", f"{way}ip-permission.{name}"): "rules name no IPv6 blocks and prefix lists"
+       for way in ("", "egress.") for name in ("ipv6-cidr", "prefix-list-id")},
     ("DescribeImages", "state-reason-code"): "a registration that failed leaves no image here",
     ("DescribeImages", "state-reason-message"): "a registration that failed leaves no image here",
 }
