@@ -47,10 +47,9 @@ def deprecated(world):
 # Things that a request may name in braces, beside those of world.py: name, how it is made.
 MAKERS = {
     "template": template, "placement_group": placement_group, "deprecated": deprecated,
+    "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
-    "zone_id": lambda w: w.must("DescribeAvailabilityZones", {"ZoneName.1": "zone-a"}).text("zoneId"),
-    "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "address": lambda w: f"172.31.7.{next(w.serial) % 250}",
 }
 
@@ -79,9 +78,8 @@ BASE = {
     "CreateKeyPair": {"KeyName": "made {serial}", "KeyType": "ed25519"},  # the other kind takes long
     "DeleteKeyPair": {"KeyName": "{key}"},
     "ImportKeyPair": {"KeyName": "brought {serial}", "PublicKeyMaterial": PUBLIC_KEY},
-    "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"},
+    "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"}, "DescribeIdentityIdFormat": {"PrincipalArn": "{root}"},
     "ModifyIdentityIdFormat": {"PrincipalArn": "{root}", "Resource": "instance", "UseLongIds": "true"},
-    "DescribeIdentityIdFormat": {"PrincipalArn": "{root}"},
     "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "colour", "Tag.1.Value": "red"},
     "DeleteTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "Name"},
     "CreatePlacementGroup": {"GroupName": "made {serial}", "Strategy": "spread"},
@@ -134,12 +132,9 @@ VALUES = {
     ("*", "ImageId"): ["{image}", Refused("ami-12345678", "InvalidAMIID.NotFound")],
     ("*", "InstanceId"): ["{instance}", Refused("i-12345678", "InvalidInstanceID.NotFound")],
     ("CreateKeyPair", "KeyName"): ["another name {serial}"], ("ImportKeyPair", "KeyName"): ["another name {serial}"],
-    # What it is about, the key itself, is another in each call, and masked in what is compared.
-    ("CreateKeyPair", "KeyFormat"): [Refused("der", "InvalidParameterValue")],
-    ("CreateTags", "ResourceId"): ["{image}"], ("DeleteTags", "ResourceId"): ["{image}"],
-    ("*", "Resource"): ["vpc", Refused("nothing", "InvalidResourceType.Unknown")],
-    ("*", "PrincipalArn"): [Refused("arn:aws:iam::123456789012:root", "InvalidTargetArn.Unknown")],
-    ("*", "ZoneId"): ["{zone_id}"],
+    ("CreateKeyPair", "KeyFormat"): ["ppk", Refused("ppk", "UnsupportedOperation")],
+    ("*", "PrincipalArn"): [Refused("arn:aws:iam::000000000000:root", "InvalidTargetArn.Unknown")],
+    ("*", "Resource"): ["vpc", Refused("wish", "InvalidResourceType.Unknown")], ("*", "ResourceId"): ["{image}"],
     # Deleting a key that is not there is no error, and does nothing.
     ("DeleteKeyPair", "KeyName"): ["no such key"],
     ("DeleteKeyPair", "KeyPairId"): ["key-00000000000000000", Refused("key-00000000000000000", "InvalidKeyPair.NotFound")],
@@ -151,7 +146,7 @@ VALUES = {
     ("*", "SecurityGroup"): [Refused("no-such-group", "InvalidGroup.NotFound")],
     ("*", "GroupId"): ["{group}", Refused("sg-12345678", "InvalidGroup.NotFound")],
     ("DescribeSecurityGroups", "GroupName"): ["default"],
-    ("*", "VpcId"): ["{vpc}"], ("*", "ZoneName"): ["zone-a"], ("*", "RegionName"): [Refused("nowhere-1", "InvalidParameterValue")],
+    ("*", "VpcId"): ["{vpc}"], ("*", "ZoneName"): ["zone-a"], ("*", "ZoneId"): ["m1-az1"], ("*", "RegionName"): [Refused("nowhere-1", "InvalidParameterValue")],
     ("*", "AvailabilityZone"): ["{other_zone}", Refused("nowhere", "InvalidParameterValue")],
     ("RunInstances", "MinCount"): [Refused("2", "InvalidParameterValue")],
     ("RunInstances", "KernelId"): ["{kernel}"], ("RunInstances", "RamdiskId"): ["{ramdisk}"],
@@ -181,31 +176,32 @@ VALUES = {
 UNSEEN = {
     ("DescribeAvailabilityZones", "AllAvailabilityZones"): "all zones are opted in",
     ("DescribeRegions", "AllRegions"): "there is one region, and it is opted in",
+    ("CreateKeyPair", "KeyFormat"): "the key is another each time: test_named.py reads both formats",
+    ("ModifyIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
+    ("ModifyIdentityIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
     ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
-    ("*", "UseLongIds"): "all ids are long, whatever is asked for",
     ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
 UNSEEN_MAX = 12
+# Of what there is one in each account, so that there is nothing to page.
+ONE_PAGE = {"DescribePrincipalIdFormat"}
 # Actions that need another daemon to succeed: the test that has one.
 ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py"}
 
-# Paginated actions of which there can be one item alone, and why.
-ONE_PAGE = {"DescribePrincipalIdFormat": "an account is one principal"}
-
 # Values for filters whose field is not in the answer.
 FILTER_VALUES = {
-    ("*", "owner-id"): "{account}", ("DescribeInstances", "reservation-id"): "{reservation}",
     ("DescribeSecurityGroups", "ip-permission.group-name"): "default",
     ("DescribeSecurityGroups", "egress.ip-permission.group-name"): "default",
+    ("*", "owner-id"): "{account}", ("DescribeInstances", "reservation-id"): "{reservation}",
 }
 
 # Filters for which nothing here has a value, and why.
 UNSEEN_FILTERS = {
     ("DescribeAvailabilityZones", "message"): "zones have no messages",
+    **{("DescribeSecurityGroups", f"{way}ip-permission.{name}"): "rules name no IPv6 blocks and prefix lists"
+       for way in ("", "egress.") for name in ("ipv6-cidr", "prefix-list-id")},
     ("DescribeImages", "state-reason-code"): "a registration that failed leaves no image here",
     ("DescribeImages", "state-reason-message"): "a registration that failed leaves no image here",
 }
-UNSEEN_FILTERS.update({("DescribeSecurityGroups", f"{direction}ip-permission.{what}"): "rules are of IPv4 blocks and groups"
-                       for direction in ("", "egress.") for what in ("ipv6-cidr", "prefix-list-id")})
 UNSEEN_FILTERS_MAX = 30

@@ -58,24 +58,18 @@ def parameters(action):
     return members(shape["shape"]) if shape else {}
 
 
-def outer_items(text):
-    """Names at the beginning of a list's items; lists within items are of values."""
-    depth, found = 0, []
-    for token in re.finditer(r"<ul>|</ul>|<li> ?<p> ?<code>([^<]+)</code>", text):
-        depth += {"<ul>": 1, "</ul>": -1}.get(token[0], 0)
-        if token[1] and depth == 1:
-            found.append(token[1].strip())
-    return found
-
-
 def filters(action):
     """Names of filters, from the documentation of the parameter: there is no other list."""
     shape = EC2["operations"][action].get("input")
-    listed = []
+    listed, depth = [], 0
     for name in ("Filters", "Filter"):
         member = SHAPES[shape["shape"]]["members"].get(name) if shape else None
-        if member:
-            listed += outer_items(member.get("documentation", ""))
+        # A list within the list has values of a filter.
+        for found in re.finditer(r"<(/?)ul>|<li> ?<p> ?<code>([^<]+)</code>", member.get("documentation", "") if member else ""):
+            if found[2] is None:
+                depth += -1 if found[1] else 1
+            elif depth == 1:
+                listed.append(found[2].strip())
     return [f for f in listed if not f.startswith("tag:") and f not in ("tag", "tag-key", "tag-value")]
 
 
