@@ -1,5 +1,6 @@
 /* What this cloud has none of: the one handler of all operations that `answers empty` declares
- * (clc/api/ec2/empty.api). What is asked is checked as anywhere: tokens, filters (by the front), ids. */
+ * (clc/api/ec2/empty.api). What is asked is checked as anywhere: tokens, filters (by the front),
+ * ids. */
 #include "clc/ec2.api.h"
 
 #include "page.h"

@@ -47,6 +47,7 @@ def deprecated(world):
 # Things that a request may name in braces, beside those of world.py: name, how it is made.
 MAKERS = {
     "template": template, "placement_group": placement_group, "deprecated": deprecated,
+    "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
     "address": lambda w: f"172.31.7.{next(w.serial) % 250}",
@@ -74,8 +75,11 @@ BASE = {
     "ResetImageAttribute": {"ImageId": "{image}", "Attribute": "launchPermission"},
     "EnableImageDeprecation": {"ImageId": "{image}", "DeprecateAt": "2035-01-01T00:00:00.000Z"},
     "DisableImageDeprecation": {"ImageId": "{deprecated}"},
-    "CreateKeyPair": {"KeyName": "made {serial}"}, "DeleteKeyPair": {"KeyName": "{key}"},
+    "CreateKeyPair": {"KeyName": "made {serial}", "KeyType": "ed25519"},  # the other kind takes long
+    "DeleteKeyPair": {"KeyName": "{key}"},
     "ImportKeyPair": {"KeyName": "brought {serial}", "PublicKeyMaterial": PUBLIC_KEY},
+    "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"}, "DescribeIdentityIdFormat": {"PrincipalArn": "{root}"},
+    "ModifyIdentityIdFormat": {"PrincipalArn": "{root}", "Resource": "instance", "UseLongIds": "true"},
     "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "colour", "Tag.1.Value": "red"},
     "DeleteTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "Name"},
     "CreatePlacementGroup": {"GroupName": "made {serial}", "Strategy": "spread"},
@@ -129,6 +133,8 @@ VALUES = {
     ("*", "InstanceId"): ["{instance}", Refused("i-12345678", "InvalidInstanceID.NotFound")],
     ("CreateKeyPair", "KeyName"): ["another name {serial}"], ("ImportKeyPair", "KeyName"): ["another name {serial}"],
     ("CreateKeyPair", "KeyFormat"): ["ppk", Refused("ppk", "UnsupportedOperation")],
+    ("*", "PrincipalArn"): [Refused("arn:aws:iam::000000000000:root", "InvalidTargetArn.Unknown")],
+    ("*", "Resource"): ["vpc", Refused("wish", "InvalidResourceType.Unknown")], ("*", "ResourceId"): ["{image}"],
     # Deleting a key that is not there is no error, and does nothing.
     ("DeleteKeyPair", "KeyName"): ["no such key"],
     ("DeleteKeyPair", "KeyPairId"): ["key-00000000000000000", Refused("key-00000000000000000", "InvalidKeyPair.NotFound")],
@@ -140,7 +146,7 @@ VALUES = {
     ("*", "SecurityGroup"): [Refused("no-such-group", "InvalidGroup.NotFound")],
     ("*", "GroupId"): ["{group}", Refused("sg-12345678", "InvalidGroup.NotFound")],
     ("DescribeSecurityGroups", "GroupName"): ["default"],
-    ("*", "VpcId"): ["{vpc}"], ("*", "ZoneName"): ["zone-a"], ("*", "RegionName"): [Refused("nowhere-1", "InvalidParameterValue")],
+    ("*", "VpcId"): ["{vpc}"], ("*", "ZoneName"): ["zone-a"], ("*", "ZoneId"): ["m1-az1"], ("*", "RegionName"): [Refused("nowhere-1", "InvalidParameterValue")],
     ("*", "AvailabilityZone"): ["{other_zone}", Refused("nowhere", "InvalidParameterValue")],
     ("RunInstances", "MinCount"): [Refused("2", "InvalidParameterValue")],
     ("RunInstances", "KernelId"): ["{kernel}"], ("RunInstances", "RamdiskId"): ["{ramdisk}"],
@@ -170,22 +176,31 @@ VALUES = {
 UNSEEN = {
     ("DescribeAvailabilityZones", "AllAvailabilityZones"): "all zones are opted in",
     ("DescribeRegions", "AllRegions"): "there is one region, and it is opted in",
+    ("CreateKeyPair", "KeyFormat"): "the key is another each time: test_named.py reads both formats",
+    ("ModifyIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
+    ("ModifyIdentityIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
     ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
     ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
 UNSEEN_MAX = 12
+# Of what there is one in each account, so that there is nothing to page.
+ONE_PAGE = {"DescribePrincipalIdFormat"}
 # Actions that need another daemon to succeed: the test that has one.
 ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py"}
 
 # Values for filters whose field is not in the answer.
 FILTER_VALUES = {
+    ("DescribeSecurityGroups", "ip-permission.group-name"): "default",
+    ("DescribeSecurityGroups", "egress.ip-permission.group-name"): "default",
     ("*", "owner-id"): "{account}", ("DescribeInstances", "reservation-id"): "{reservation}",
 }
 
 # Filters for which nothing here has a value, and why.
 UNSEEN_FILTERS = {
     ("DescribeAvailabilityZones", "message"): "zones have no messages",
+    **{("DescribeSecurityGroups", f"{way}ip-permission.{name}"): "rules name no IPv6 blocks and prefix lists"
+       for way in ("", "egress.") for name in ("ipv6-cidr", "prefix-list-id")},
     ("DescribeImages", "state-reason-code"): "a registration that failed leaves no image here",
     ("DescribeImages", "state-reason-message"): "a registration that failed leaves no image here",
 }

@@ -16,6 +16,10 @@ from strict import check_ec2, check_error
 from test_model import base, context, fields
 from world import OPERATIONS, World
 
+# One piece of code answers for all that the cloud has none of: three of them stand for the rest.
+EMPTY = [a for a in sorted(OPERATIONS) if OPERATIONS[a].get("answers")]
+ACTIONS = [a for a in sorted(OPERATIONS) if a not in EMPTY[3:]]
+
 SEED = int(os.environ.get("MALLEE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 CYCLES = int(os.environ.get("CYCLES", "1"))
 REQUESTS = 40 * CYCLES   # of each action and kind
@@ -90,7 +94,7 @@ def spoiled(chance, form, names):
     return pairs
 
 
-@pytest.mark.parametrize("action", sorted(OPERATIONS))
+@pytest.mark.parametrize("action", ACTIONS)
 def test_spoiled_parameters(world, action):
     chance = random.Random(f"{SEED} {action}")
     names = [name for _, name, field, _, _ in fields(action) if field["type"] != "struct"] or ["Nothing"]
@@ -107,7 +111,7 @@ def test_spoiled_parameters(world, action):
     must_be_well(world)
 
 
-@pytest.mark.parametrize("action", sorted(OPERATIONS))
+@pytest.mark.parametrize("action", ACTIONS)
 def test_ten_thousand_of_a_name(world, action):
     """More parameters than are read, and long lists below that."""
     name = next((n for _, n, f, _, _ in fields(action) if f["list"] and f["type"] != "struct"), "Filter.1.Value.1")

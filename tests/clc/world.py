@@ -114,7 +114,7 @@ class World:
         for more in ({"NetworkInterface.1.DeviceIndex": "0", "NetworkInterface.1.Description": "described"},
                      {"BlockDeviceMapping.1.DeviceName": "/dev/sdb", "BlockDeviceMapping.1.VirtualName": "ephemeral0"},
                      {"Placement.GroupName": "{placement_group}"}, {"ClientToken": "a token"}, {"Monitoring.Enabled": "true"},
-                     {"Placement.Affinity": "default"}):
+                     {"KernelId": "{kernel}"}, {"RamdiskId": "{ramdisk}"}, {"Placement.Affinity": "default"}):
             more = self.fill_in(more, False)
             last = {"DryRun": "true"}
             if self.call("RunInstances", {**request, **more, **last}).code == "DryRunOperation":
@@ -135,6 +135,8 @@ class World:
             "TagSpecification.1.ResourceType": "instance", "TagSpecification.1.Tag.1.Key": "Name",
             "TagSpecification.1.Tag.1.Value": f"name-{next(self.serial)}"})
         instance = reply.text("instanceId")
+        if state == "stopped":
+            self.must("StopInstances", {"InstanceId.1": instance})
         self.set_state(instance, state)
         return instance
 

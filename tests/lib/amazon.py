@@ -61,11 +61,15 @@ def parameters(action):
 def filters(action):
     """Names of filters, from the documentation of the parameter: there is no other list."""
     shape = EC2["operations"][action].get("input")
-    listed = []
+    listed, depth = [], 0
     for name in ("Filters", "Filter"):
         member = SHAPES[shape["shape"]]["members"].get(name) if shape else None
-        if member:
-            listed += re.findall(r"<li> ?<p> ?<code>([^<]+)</code>", member.get("documentation", ""))
+        # A list within the list has values of a filter.
+        for found in re.finditer(r"<(/?)ul>|<li> ?<p> ?<code>([^<]+)</code>", member.get("documentation", "") if member else ""):
+            if found[2] is None:
+                depth += -1 if found[1] else 1
+            elif depth == 1:
+                listed.append(found[2].strip())
     return [f for f in listed if not f.startswith("tag:") and f not in ("tag", "tag-key", "tag-value")]
 
 

@@ -19,6 +19,7 @@ import strict
 
 SHOWN = 25      # findings told of
 _directory = None
+_is_asked = False
 _started = []   # (time, test)
 _findings = []
 _checked = 0
@@ -106,7 +107,8 @@ def use(directory):
 
 
 def path(name):
-    global _directory
+    global _directory, _is_asked
+    _is_asked = True
     if _directory is None:
         _directory = tempfile.mkdtemp(prefix="mallee-answers-")
     return os.path.join(_directory, name)
@@ -134,7 +136,9 @@ def pytest_sessionfinish(session):
         count, found = verify_file(os.path.join(_directory, name), seen)
         _checked += count
         _findings.extend(found)
-    if not _directory.startswith("/var/tmp/"):
+    if _is_asked and not _checked and session.testscollected > 20:  # what writes them down must itself not fail unseen
+        _findings.append(({"time": "", "status": 0, "body": ""}, "no answer was written down in the whole run"))
+    if os.environ.get("MALLEE_KEEP") != "1":  # what is kept up still writes there
         for name in os.listdir(_directory):
             os.unlink(os.path.join(_directory, name))
         os.rmdir(_directory)

@@ -58,7 +58,7 @@ def stages(long):
         Stage("node", "pytest", pytest("node", "tests/node"), {"MALLEE_BUILD": "build/asan"}, needs="tests/node"),
         Stage("walrus", "pytest", pytest("walrus", "tests/walrus"), {"CYCLES": "200" if long else "8"},
               needs="tests/walrus"),
-        Stage("clc", "pytest", pytest("clc", "tests/clc"), {"MALLEE_BUILD": "build/asan",
+        Stage("clc", "pytest", pytest("clc", "tests/clc"), {"MALLEE_BUILD": "build/asan", "CYCLES": "50" if long else "1",
               "ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}, needs="tests/clc"),
         Stage("tools", "pytest", pytest("tools", "tests/tools"), needs="tests/tools"),
         Stage("e2e", "pytest", pytest("e2e", "tests/e2e", *([] if long else ["-m", "not long"])), needs="tests/e2e"),

@@ -227,6 +227,10 @@ lists_and_documents(void **state)
 	    "| `Known` | | | refused: `UnsupportedOperation` but for `false`, `0` |\n"));
 	assert_non_null(strstr(strbuf_c(&out), "| `Idle` | | | accepted, without effect |\n"));
 	assert_null(strstr(strbuf_c(&out), "`Inner`"));
+	assert_non_null(
+	    strstr(strbuf_c(&out), "| [Everything](#everything) | 23 | 1 | 1 | 2 | 1 | 2 |\n"));
+	assert_non_null(strstr(strbuf_c(&out),
+	    "| **2 actions** | **27** | **1** | **1** | **2** | **1** | **2** |\n"));
 	assert_non_null(strstr(strbuf_c(&out), "Filters: `device-name`, `ebs.size`.\n"));
 	assert_non_null(strstr(strbuf_c(&out), "Filters that match nothing here: `snapshot`.\n"));
 	assert_non_null(strstr(strbuf_c(&out), "nothing of the kind is here.\n"));
