@@ -87,6 +87,9 @@ def nano(cloud, **options):
 
 
 def clean(cloud):
+    for line in lines(cloud):
+        if "maintenance_since=" in line:
+            cloud.admin("node", "maintenance", line.split()[0], "off")
     left = [i["InstanceId"] for i in cloud.instances("pending", "running", "stopping", "stopped")]
     if left:
         cloud.terminate(*left)
