@@ -238,7 +238,7 @@ insert_template(struct store_tx *tx, struct creation *c, struct err *e)
 	    rq->account_id, rq->clc->conf->region);
 
 	if (r == 0)
-		r = check_count(tx, rq, count, "launch_templates", TEMPLATES_MAX,
+		r = check_count(tx, rq, count, "launch-templates", TEMPLATES_MAX,
 		    ERR_LAUNCH_TEMPLATE_LIMIT_EXCEEDED, e);
 	if (r < 0)
 		return r;
@@ -358,7 +358,7 @@ add_version(struct store_tx *tx, struct creation *c, int64_t *ret_version, struc
 		r = store_query_one(
 		    tx, Q_TEMPLATE_VERSION_COUNT, &count, "count of versions", e, id);
 	if (r == 0)
-		r = check_count(tx, c->rq, count, "launch_template_versions", VERSIONS_MAX,
+		r = check_count(tx, c->rq, count, "launch-template-versions", VERSIONS_MAX,
 		    ERR_LAUNCH_TEMPLATE_VERSION_LIMIT_EXCEEDED, e);
 	if (r == 0)
 		r = insert_version(tx, c, id, version, c->token, e);

@@ -178,7 +178,7 @@ def test_default_and_deletion(clc, account):
 
 
 def test_limits(clc, account):
-    clc.rows("INSERT INTO quota VALUES (?, 'launch_templates', 2), (?, 'launch_template_versions', 3)", account.id, account.id)
+    clc.rows("INSERT INTO quota VALUES (?, 'launch-templates', 2), (?, 'launch-template-versions', 3)", account.id, account.id)
     for name in ("one", "two"):
         check_ec2(create(clc, account, name), "CreateLaunchTemplate")
     check_error(create(clc, account, "three"), 400, "MaxTemplateLimitExceeded")
