@@ -166,6 +166,14 @@ request_authorize(const struct request *rq, const char *owner_account_id, struct
 }
 
 int
+request_authorize_bucket(const struct request *rq, const struct bucket *bucket, struct err *e)
+{
+	if (bucket->name[0] == '.' && !rq->caller.is_service)
+		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
+	return request_authorize(rq, bucket->account_id, e);
+}
+
+int
 request_record(struct store_tx *tx, const struct request *rq, const char *kind,
     const char *resource, struct err *e)
 {
@@ -381,7 +389,7 @@ request_begin(struct request *rq, struct err *e)
 	if (rq->operation->level != TARGET_SERVICE && !(rq->operation->flags & S3_ANY_BUCKET)) {
 		r = bucket_get(rq->walrus, rq->target.bucket, rq->arena, &rq->bucket, e);
 		if (r == 0)
-			r = request_authorize(rq, rq->bucket.account_id, e);
+			r = request_authorize_bucket(rq, &rq->bucket, e);
 	}
 	if (r == 0)
 		r = expect_body(rq, &signature, e);
