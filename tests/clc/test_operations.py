@@ -348,8 +348,8 @@ def test_image_of_another(clc, account):
     public = clc.seed_image(clc.admin, "ami-0000000000000pub1".replace("pub", "abc"), name="public one", public=1)
     assert public in check_ec2(clc.ec2(account, "DescribeImages"), "DescribeImages").all("imageId")
     before = clc.rows("SELECT COUNT(*) FROM audit WHERE account_id = ?", account.id)[0][0]
-    check_error(clc.ec2(account, "DeregisterImage", ImageId=public), 403, "UnauthorizedOperation",
-                "You are not authorized to perform this operation.")
+    check_error(clc.ec2(account, "DeregisterImage", ImageId=public), 403, "AuthFailure",
+                f"Not authorized for image:{public}")
     # Who was refused what is on record.
     assert clc.rows("SELECT COUNT(*) FROM audit WHERE account_id = ?", account.id)[0][0] == before + 1
     check_ec2(clc.ec2(clc.admin, "DeregisterImage", ImageId=public), "DeregisterImage")
