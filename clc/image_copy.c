@@ -106,6 +106,9 @@ ec2_handle_copy_image(struct request *rq, const struct copy_image_in *in,
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
 		    "Value (%.100s) for parameter sourceRegion is invalid. The only region is %s",
 		    in->source_region, rq->clc->conf->region);
+	if (in->encrypted)
+		return err_set(e, ERR_UNSUPPORTED_OPERATION,
+		    "Images have no snapshots here that could be encrypted");
 	r = clc_image_check_name(in->name, e);
 	if (r == 0)
 		r = store_write(rq->clc->store, begin, &c, e);
