@@ -237,6 +237,12 @@ def test_a_second_image_element(world, bucket, make):
     assert row(world, image_id)["size_bytes"] == 1000
 
 
+def test_the_certificate_is_the_clouds(world, certificates):
+    with open(certificates[2], encoding="ascii") as file:
+        assert world.admin("certificate") == file.read()
+    assert os.stat(certificates[2].replace("-cert", "-key")).st_mode & 0o777 == 0o600
+
+
 def test_for_another_cloud(world, bucket, make, tmp_path):
     bundle = make(b"x" * 1000)
     bundle.cloud_cert = bundles.make_certificate(str(tmp_path), "elsewhere")[1]

@@ -192,6 +192,12 @@ run_status(const struct options *o, const char *const *arguments, unsigned count
 }
 
 static int
+run_certificate(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/certificate", NULL);
+}
+
+static int
 run_nodes(const struct options *o, const char *const *arguments, unsigned count)
 {
 	return ask(o, "/nodes", NULL);
@@ -246,6 +252,8 @@ static const struct command commands[] = {
 	{ "account create", "NAME", 1, 1,
 	    "makes an account with a user 'admin' and prints its keys", run_account_create },
 	{ "account list", "", 0, 0, "prints the accounts", run_account_list },
+	{ "certificate", "", 0, 0,
+	    "prints the certificate that bundles of images are encrypted for", run_certificate },
 	{ "status", "", 0, 0, "what the daemon is, and whether it is ready", run_status },
 	{ "nodes", "", 0, 0, "the nodes of the cloud, with capacity and state", run_nodes },
 	{ "peers", "", 0, 0, "the daemons that joined", run_peers },
