@@ -1,6 +1,6 @@
-/* Images as rows: ids, who may see and launch which, and how one comes to be. Ids of the three types
- * differ in their prefix; an image is of one region and one account, and seen by those whom its owner
- * permitted. Deregistered ones stay, because instances made of them go on. */
+/* Images as rows: ids, who may see and launch which, and how one comes to be. Ids of the three
+ * types differ in their prefix; an image is of one region and one account, and seen by those whom
+ * its owner permitted. Deregistered ones stay, because instances made of them go on. */
 #include "image.h"
 
 #include "net/url.h"
@@ -116,7 +116,8 @@ clc_image_load(struct store_tx *tx, const char *image_id, struct arena *arena,
 }
 
 static int
-is_permitted(struct store_tx *tx, const struct clc_image *image, const char *account_id, struct err *e)
+is_permitted(
+    struct store_tx *tx, const struct clc_image *image, const char *account_id, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int r;
@@ -128,8 +129,8 @@ is_permitted(struct store_tx *tx, const struct clc_image *image, const char *acc
 }
 
 static int
-load_visible(struct store_tx *tx, const char *account_id, const char *image_id,
-    struct arena *arena, struct clc_image *ret, struct err *e)
+load_visible(struct store_tx *tx, const char *account_id, const char *image_id, struct arena *arena,
+    struct clc_image *ret, struct err *e)
 {
 	int r = clc_image_load(tx, image_id, arena, ret, e);
 
@@ -211,17 +212,16 @@ clc_image_check_name(const char *name, struct err *e)
 }
 
 int
-clc_image_insert(
-    struct store_tx *tx, const char *region, const struct clc_image *i, struct err *e)
+clc_image_insert(struct store_tx *tx, const char *region, const struct clc_image *i, struct err *e)
 {
 	int64_t changed = 0;
-	int r = store_exec(tx, Q_IMAGE_INSERT, &changed, e, i->image_id, i->account_id, region,
-	    i->name, i->description, i->location, i->bucket, i->object_key, i->type,
-	    i->architecture, i->format, i->virtualization, i->size_bytes, i->digest, i->kernel_id,
-	    i->ramdisk_id, i->root_device_name, store_now_us(tx), i->disk_bytes, i->state,
-	    i->boot_mode, i->tpm_support, i->sriov_net_support, i->imds_support,
-	    (int64_t)i->has_ena_support, i->block_devices, i->deprecation_us,
-	    (int64_t)i->is_stored);
+	int r =
+	    store_exec(tx, Q_IMAGE_INSERT, &changed, e, i->image_id, i->account_id, region, i->name,
+		i->description, i->location, i->bucket, i->object_key, i->type, i->architecture,
+		i->format, i->virtualization, i->size_bytes, i->digest, i->kernel_id, i->ramdisk_id,
+		i->root_device_name, store_now_us(tx), i->disk_bytes, i->state, i->boot_mode,
+		i->tpm_support, i->sriov_net_support, i->imds_support, (int64_t)i->has_ena_support,
+		i->block_devices, i->deprecation_us, (int64_t)i->is_stored);
 
 	if (r == 0 && changed == 0)
 		return err_set(e, ERR_IMAGE_NAME_DUPLICATE,
@@ -230,8 +230,8 @@ clc_image_insert(
 }
 
 int
-clc_image_set_source(struct store_tx *tx, const char *image_id,
-    const struct clc_image_source *source, struct err *e)
+clc_image_set_source(
+    struct store_tx *tx, const char *image_id, const struct clc_image_source *source, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf parts = STRBUF_INIT;
 	int r;
@@ -239,8 +239,8 @@ clc_image_set_source(struct store_tx *tx, const char *image_id,
 	for (size_t i = 0; i < source->part_count; i++) {
 		const struct image_part *p = &source->parts[i];
 
-		strbuf_addf(&parts, "%llu %s ", (unsigned long long)p->size_bytes,
-		    p->sha1 ? p->sha1 : "-");
+		strbuf_addf(
+		    &parts, "%llu %s ", (unsigned long long)p->size_bytes, p->sha1 ? p->sha1 : "-");
 		url_encode(&parts, str_of(p->key), true);
 		strbuf_addc(&parts, '\n');
 	}
@@ -312,9 +312,9 @@ read_be(const char *p, unsigned n)
 	return v;
 }
 
-/* The header is that of docs/interop/qcow2.txt in QEMU. What is not known here is refused: a file that
- * names another could make a node read what its owner may not, one with snapshots or a key holds more than
- * the disk that is meant. */
+/* The header is that of docs/interop/qcow2.txt in QEMU. What is not known here is refused: a file
+ * that names another could make a node read what its owner may not, one with snapshots or a key
+ * holds more than the disk that is meant. */
 static const char *
 qcow2_fault(const char *p, uint64_t *ret_disk_bytes)
 {

@@ -201,7 +201,8 @@ take_imds(struct modification *m, const char *value, struct err *e)
 {
 	if (strcmp(value, "v2.0") != 0)
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-		    "Value (%.100s) for parameter imdsSupport is invalid. Valid values: v2.0", value);
+		    "Value (%.100s) for parameter imdsSupport is invalid. Valid values: v2.0",
+		    value);
 	m->imds_support = value;
 	return 0;
 }
@@ -241,8 +242,8 @@ gather(struct modification *m, const struct modify_image_attribute_in *in, struc
 	if (r == 0 && in->imds_support && in->imds_support->value)
 		r = take_imds(m, in->imds_support->value, e);
 	if (r == 0 && in->launch_permission) {
-		r = take_list(m, true, in->launch_permission->add.items,
-		    in->launch_permission->add.count, e);
+		r = take_list(
+		    m, true, in->launch_permission->add.items, in->launch_permission->add.count, e);
 		if (r == 0)
 			r = take_list(m, false, in->launch_permission->remove.items,
 			    in->launch_permission->remove.count, e);
@@ -257,8 +258,7 @@ gather(struct modification *m, const struct modify_image_attribute_in *in, struc
 	kinds = (m->description != NULL) + (m->imds_support != NULL) +
 		(m->added.count || m->removed.count || m->is_made_public || m->is_made_private);
 	if (kinds == 0)
-		return err_set(
-		    e, ERR_INVALID_PARAMETER_COMBINATION, "No attributes specified.");
+		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION, "No attributes specified.");
 	if (kinds > 1)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,
 		    "Fields for multiple attribute types specified");
@@ -368,8 +368,8 @@ ec2_handle_enable_image_deprecation(struct request *rq,
 	struct modification m = { .rq = rq, .image_id = in->image_id, .deprecation_us = at };
 
 	if (in->deprecate_at < now)
-		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-		    "The deprecation date must be in the future");
+		return err_set(
+		    e, ERR_INVALID_PARAMETER_VALUE, "The deprecation date must be in the future");
 	if (at > now + DEPRECATION_YEARS * YEAR_US)
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
 		    "The deprecation date must be within %d years", DEPRECATION_YEARS);

@@ -1,7 +1,7 @@
-/* Images whose bytes walrus makes. What is wanted is a row of image_source beside a pending image; walrus is
- * told of it again and again (StoreImage does nothing twice) until it says that it is done or why it failed,
- * whatever either daemon went through in between. Bytes are given back when the image is deregistered and no
- * instance is left that may have to fetch them. */
+/* Images whose bytes walrus makes. What is wanted is a row of image_source beside a pending image;
+ * walrus is told of it again and again (StoreImage does nothing twice) until it says that it is
+ * done or why it failed, whatever either daemon went through in between. Bytes are given back when
+ * the image is deregistered and no instance is left that may have to fetch them. */
 #include "base/clock.h"
 #include "base/vec.h"
 #include "net/url.h"
@@ -175,8 +175,8 @@ finish(struct work *w, struct err *e)
 	struct err why = { 0 };
 
 	if (!w->out.bucket || !w->out.key || !w->out.digest || !w->out.size_bytes)
-		return err_set(e, ERR_INTERNAL, "walrus does not say where image '%s' is",
-		    w->image.image_id);
+		return err_set(
+		    e, ERR_INTERNAL, "walrus does not say where image '%s' is", w->image.image_id);
 	w->disk_bytes = (int64_t)w->out.size_bytes;
 	if (strcmp(w->image.format, "qcow2") == 0 &&
 	    clc_image_check_qcow2(w->out.head, w->image.location, &w->disk_bytes, &why) < 0)
@@ -201,9 +201,8 @@ bring_on(struct clc *clc, const struct listed *listed, uint32_t *ret_again_ms, s
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct work w = { .clc = clc, .arena = arena, .in = { .image_id = listed->image_id } };
-	struct rpc_context context = {
-		.request_id = listed->image_id, .account_id = listed->account_id
-	};
+	struct rpc_context context = { .request_id = listed->image_id,
+		.account_id = listed->account_id };
 	uint8_t key[MANIFEST_KEY_HEX / 2] = { 0 }, iv[MANIFEST_KEY_HEX / 2] = { 0 };
 	uint32_t again_ms;
 	int r = store_read(clc->store, read_wanted, &w, e);
@@ -215,7 +214,8 @@ bring_on(struct clc *clc, const struct listed *listed, uint32_t *ret_again_ms, s
 	if (r == 0 && w.wrapped_iv)
 		r = unwrap(clc, w.wrapped_iv, iv, &w.in.cipher_iv, e);
 	if (r == ERR_INVALID_MANIFEST)
-		return fail(&w, "The key of the cloud is not the one that this was encrypted for", e);
+		return fail(
+		    &w, "The key of the cloud is not the one that this was encrypted for", e);
 	if (r == 0)
 		r = clc_peers_walrus(
 		    clc->peers, &walrus_store_image, &context, &w.in, &w.out, arena, e);
@@ -245,12 +245,10 @@ static int
 forget(struct clc *clc, const struct listed *listed, uint32_t *ret_again_ms, struct err *e)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
-	struct walrus_delete_stored_image_in in = {
-		.image_id = listed->image_id, .account_id = listed->account_id
-	};
-	struct rpc_context context = {
-		.request_id = listed->image_id, .account_id = listed->account_id
-	};
+	struct walrus_delete_stored_image_in in = { .image_id = listed->image_id,
+		.account_id = listed->account_id };
+	struct rpc_context context = { .request_id = listed->image_id,
+		.account_id = listed->account_id };
 	struct empty out = { 0 };
 	int r = clc_peers_walrus(
 	    clc->peers, &walrus_delete_stored_image, &context, &in, &out, arena, e);

@@ -1,6 +1,6 @@
-/* CopyImage: an image of the caller's own with the bytes of one that it may launch, as they were when that
- * one was registered: walrus checks the copy against the digest recorded. The bytes are read by the right
- * of the source's owner, who gave it with the permission to launch. */
+/* CopyImage: an image of the caller's own with the bytes of one that it may launch, as they were
+ * when that one was registered: walrus checks the copy against the digest recorded. The bytes are
+ * read by the right of the source's owner, who gave it with the permission to launch. */
 #include "clc/ec2.api.h"
 #include "image.h"
 #include "tags.h"
@@ -21,8 +21,8 @@ find_earlier(struct store_tx *tx, struct copy *c, struct err *e)
 	c->found_id = NULL;
 	if (!c->in->client_token || !c->in->client_token[0])
 		return 0;
-	r = store_query(tx, Q_IMAGE_BY_TOKEN, &rows, e, c->rq->account_id,
-	    c->rq->clc->conf->region, c->in->client_token);
+	r = store_query(tx, Q_IMAGE_BY_TOKEN, &rows, e, c->rq->account_id, c->rq->clc->conf->region,
+	    c->in->client_token);
 	if (r == 0)
 		r = store_next(rows, e);
 	if (r <= 0)
@@ -44,9 +44,9 @@ copy_tags(struct store_tx *tx, struct copy *c, const struct clc_image *from, str
 	if (!c->in->copy_image_tags || strcmp(from->account_id, c->rq->account_id) != 0)
 		return 0;
 	r = clc_tags_read(tx, from->image_id, c->rq->arena, &tags, e);
-	return r < 0 ? r
-		     : clc_tags_insert(
-			   tx, c->rq->account_id, c->image_id, tags.items, tags.count, e);
+	return r < 0
+		   ? r
+		   : clc_tags_insert(tx, c->rq->account_id, c->image_id, tags.items, tags.count, e);
 }
 
 static int
@@ -65,7 +65,8 @@ begin(struct store_tx *tx, void *arg, struct err *e)
 	r = clc_image_visible(tx, rq->account_id, c->in->source_image_id, rq->arena, &from, e);
 	/* The type decides which ids are right; the rest is as for a launch. */
 	if (r == 0)
-		r = clc_image_get(tx, rq->account_id, from.image_id, from.type, rq->arena, &from, e);
+		r = clc_image_get(
+		    tx, rq->account_id, from.image_id, from.type, rq->arena, &from, e);
 	if (r < 0)
 		return r;
 	id_new(id, clc_image_prefix(from.type));
@@ -96,8 +97,8 @@ begin(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-ec2_handle_copy_image(struct request *rq, const struct copy_image_in *in,
-    struct copy_image_out *out, struct err *e)
+ec2_handle_copy_image(
+    struct request *rq, const struct copy_image_in *in, struct copy_image_out *out, struct err *e)
 {
 	struct copy c = { .rq = rq, .in = in };
 	int r;

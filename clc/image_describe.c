@@ -15,8 +15,8 @@ struct listing {
 };
 
 void
-clc_image_block_devices(const char *text, struct arena *arena, struct image_block_device **ret,
-    size_t *ret_count)
+clc_image_block_devices(
+    const char *text, struct arena *arena, struct image_block_device **ret, size_t *ret_count)
 {
 	VEC(struct image_block_device) devices = { 0 };
 	struct str rest = str_of(text), one, device;
@@ -106,8 +106,8 @@ list_has(const char *const *items, size_t count, const char *text)
 	return false;
 }
 
-/* ExecutableBy: what everybody may launch ("all"), what the caller was permitted explicitly ("self"), what
- * its own images permit another account. */
+/* ExecutableBy: what everybody may launch ("all"), what the caller was permitted explicitly
+ * ("self"), what its own images permit another account. */
 static int
 is_executable_by(
     struct store_tx *tx, const struct listing *l, const struct clc_image *i, struct err *e)
@@ -187,8 +187,8 @@ check_ids_found(const struct listing *l, struct err *e)
 	const struct describe_images_in *in = l->in;
 
 	for (size_t n = 0; n < in->image_ids.count; n++) {
-		bool found = in->filters.count > 0 || in->owners.count > 0 ||
-			     in->executable_users.count > 0;
+		bool found =
+		    in->filters.count > 0 || in->owners.count > 0 || in->executable_users.count > 0;
 
 		if (!clc_image_id_is_valid(in->image_ids.items[n]))
 			return err_set(e, ERR_IMAGE_MALFORMED, "Invalid id: \"%.100s\"",
@@ -214,14 +214,16 @@ check_who(const struct describe_images_in *in, struct err *e)
 		const char *who = in->executable_users.items[n];
 
 		if (strcmp(who, "all") != 0 && strcmp(who, "self") != 0 && !is_account_id(who))
-			return err_set(e, ERR_USER_ID_MALFORMED, "Invalid user id: \"%.100s\"", who);
+			return err_set(
+			    e, ERR_USER_ID_MALFORMED, "Invalid user id: \"%.100s\"", who);
 	}
 	for (size_t n = 0; n < in->owners.count; n++) {
 		const char *who = in->owners.items[n];
 
 		if (strcmp(who, "self") != 0 && strcmp(who, "amazon") != 0 &&
 		    strcmp(who, "aws-marketplace") != 0 && !is_account_id(who))
-			return err_set(e, ERR_USER_ID_MALFORMED, "Invalid user id: \"%.100s\"", who);
+			return err_set(
+			    e, ERR_USER_ID_MALFORMED, "Invalid user id: \"%.100s\"", who);
 	}
 	return 0;
 }

@@ -1,9 +1,10 @@
-/* RegisterImage. An object is taken as it is: what is recorded of it (size, digest, format) lets a node
- * verify the bytes it gets, and nothing is ever probed. A key that ends in ".qcow2" is a qcow2 file, one
- * that ends in ".manifest.xml" a bundle, every other a raw disk. Of a bundle everything that can be known
- * at once is checked here (who made it, that it is for this cloud, that its parts are there and the
- * caller's to read); walrus unpacks it afterwards, and until then the image is pending. A kernel or ramdisk
- * is registered with KernelId or RamdiskId "true", or its manifest says so. */
+/* RegisterImage. An object is taken as it is: what is recorded of it (size, digest, format) lets a
+ * node verify the bytes it gets, and nothing is ever probed. A key that ends in ".qcow2" is a qcow2
+ * file, one that ends in ".manifest.xml" a bundle, every other a raw disk. Of a bundle everything
+ * that can be known at once is checked here (who made it, that it is for this cloud, that its parts
+ * are there and the caller's to read); walrus unpacks it afterwards, and until then the image is
+ * pending. A kernel or ramdisk is registered with KernelId or RamdiskId "true", or its manifest
+ * says so. */
 #include "base/vec.h"
 #include "run/fs.h"
 
@@ -165,9 +166,8 @@ check_parts(struct registration *reg, struct err *e)
 {
 	const struct manifest *m = &reg->manifest;
 	struct arena *arena = reg->rq->arena;
-	struct walrus_describe_objects_in in = {
-		.account_id = reg->rq->account_id, .bucket = reg->image.bucket
-	};
+	struct walrus_describe_objects_in in = { .account_id = reg->rq->account_id,
+		.bucket = reg->image.bucket };
 	struct walrus_describe_objects_out out = { 0 };
 	struct image_part *parts = arena_alloc(arena, m->part_count * sizeof(*parts));
 	const char **keys = arena_alloc(arena, m->part_count * sizeof(*keys));
@@ -182,7 +182,8 @@ check_parts(struct registration *reg, struct err *e)
 	if (r < 0)
 		return r;
 	if (out.objects.count != m->part_count)
-		return err_set(e, ERR_INTERNAL, "walrus told of other objects than it was asked for");
+		return err_set(
+		    e, ERR_INTERNAL, "walrus told of other objects than it was asked for");
 	for (size_t i = 0; i < m->part_count; i++) {
 		parts[i] = (struct image_part){ .key = keys[i],
 			.size_bytes = out.objects.items[i].size_bytes,
@@ -215,8 +216,9 @@ is_ephemeral(const char *name)
 static bool
 is_device(const char *name)
 {
-	return name[0] && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				       "/_") == strlen(name);
+	return name[0] &&
+	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+			    "/_") == strlen(name);
 }
 
 /* The manifest says what the request does not. */
@@ -317,7 +319,8 @@ take_devices(struct registration *reg, struct err *e)
 			    "Invalid device name %.100s", d->device_name);
 		if (!name[0] == !d->no_device)
 			return err_set(e, ERR_INVALID_BLOCK_DEVICE_MAPPING,
-			    "The device '%s' needs either a VirtualName or NoDevice", d->device_name);
+			    "The device '%s' needs either a VirtualName or NoDevice",
+			    d->device_name);
 		if (name[0] && !is_ephemeral(name))
 			return err_set(e, ERR_INVALID_BLOCK_DEVICE_MAPPING,
 			    "Invalid virtual device name '%.100s'", name);
@@ -348,8 +351,7 @@ check(const struct register_image_in *in, struct err *e)
 		    in->sriov_net_support);
 	if (in->root_device_name && !is_device(in->root_device_name))
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-		    "Value (%.100s) for parameter rootDeviceName is invalid",
-		    in->root_device_name);
+		    "Value (%.100s) for parameter rootDeviceName is invalid", in->root_device_name);
 	if (in->virtualization_type && strcmp(in->virtualization_type, "paravirtual") == 0 &&
 	    (in->ena_support || in->sriov_net_support || in->boot_mode || in->tpm_support))
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,

@@ -1,7 +1,7 @@
-/* Manifests. Only a part of the document is signed, as text: so that nothing else can slip in, the two
- * signed elements are cut out of the text, and what is read is read from that cutting. Tools print the
- * document in one line when they sign it; some indent it afterwards, which is undone before the signature
- * is tried again. Nothing here has state. */
+/* Manifests. Only a part of the document is signed, as text: so that nothing else can slip in, the
+ * two signed elements are cut out of the text, and what is read is read from that cutting. Tools
+ * print the document in one line when they sign it; some indent it afterwards, which is undone
+ * before the signature is tried again. Nothing here has state. */
 #include "manifest.h"
 
 #include <openssl/err.h>
@@ -144,7 +144,8 @@ take_hex(xmlNode *parent, const char *name, struct arena *arena, const char **re
 
 	if (r < 0)
 		return r;
-	return strlen(*ret) % 2 == 0 && is_hex(*ret, strlen(*ret)) ? 0 : wrong(e, name, "is no hex");
+	return strlen(*ret) % 2 == 0 && is_hex(*ret, strlen(*ret)) ? 0
+								   : wrong(e, name, "is no hex");
 }
 
 static int

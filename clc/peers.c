@@ -131,7 +131,8 @@ clc_peers_walrus_url(struct store_tx *tx, const struct clc_conf *conf, struct ar
 
 int
 clc_peers_walrus(struct clc_peers *p, const struct operation *operation,
-    const struct rpc_context *context, const void *in, void *out, struct arena *arena, struct err *e)
+    const struct rpc_context *context, const void *in, void *out, struct arena *arena,
+    struct err *e)
 {
 	struct rpc_peer *peer = find(p, "walrus", NULL);
 

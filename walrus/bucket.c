@@ -164,8 +164,8 @@ bucket_of_images(struct store_tx *tx, const char *account_id, struct arena *aren
 	int r;
 
 	bucket_of_images_name(account_id, name);
-	r = store_exec(tx, Q_BUCKET_INSERT, NULL, e, new_bucket_id(), name, account_id, "",
-	    store_now_us(tx));
+	r = store_exec(
+	    tx, Q_BUCKET_INSERT, NULL, e, new_bucket_id(), name, account_id, "", store_now_us(tx));
 	return r < 0 ? r : bucket_find(tx, name, arena, ret, e);
 }
 

@@ -1,8 +1,8 @@
-/* Making images. A job reads the parts one after the other, sends them through unpack.c and writes blobs;
- * one transaction then names them all, so that there is an object, whole, or nothing (what a killed process
- * leaves is found by the sweep of orphans). Jobs are in memory: what is done is known by its object, what is
- * not is begun anew when the clc asks again. Two at a time, on threads of their own, so that they take no
- * worker from those who wait for an answer. */
+/* Making images. A job reads the parts one after the other, sends them through unpack.c and writes
+ * blobs; one transaction then names them all, so that there is an object, whole, or nothing (what a
+ * killed process leaves is found by the sweep of orphans). Jobs are in memory: what is done is
+ * known by its object, what is not is begun anew when the clc asks again. Two at a time, on threads
+ * of their own, so that they take no worker from those who wait for an answer. */
 #include "image.h"
 
 #include <stdatomic.h>
@@ -110,8 +110,8 @@ part_of(const struct job *j)
 static int
 missing(const struct job *j, const char *what, struct err *e)
 {
-	return err_set(e, ERR_INVALID, "The object %.100s/%.200s %s", j->in.bucket, part_of(j)->key,
-	    what);
+	return err_set(
+	    e, ERR_INVALID, "The object %.100s/%.200s %s", j->in.bucket, part_of(j)->key, what);
 }
 
 static int
@@ -122,14 +122,14 @@ open_part(struct job *j, struct err *e)
 	struct bucket bucket;
 	int r = bucket_get(w, j->in.bucket, j->arena, &bucket, e);
 
-	(void)snprintf(asked.caller.account_id, sizeof(asked.caller.account_id), "%s",
-	    j->in.reader_id);
+	(void)snprintf(
+	    asked.caller.account_id, sizeof(asked.caller.account_id), "%s", j->in.reader_id);
 	asked.caller.is_service = j->in.as_service;
 	if (r == 0)
 		r = request_authorize_bucket(&asked, &bucket, e);
 	if (r == 0)
-		r = content_open(w, bucket.id, str_of(part_of(j)->key), j->arena, &j->object,
-		    &j->reader, e);
+		r = content_open(
+		    w, bucket.id, str_of(part_of(j)->key), j->arena, &j->object, &j->reader, e);
 	if (r == ERR_BUCKET_NOT_FOUND || r == ERR_KEY_NOT_FOUND)
 		return missing(j, "does not exist any more", e);
 	if (r == ERR_ACCESS_DENIED)
@@ -329,8 +329,8 @@ drop_work(struct job *j)
 	vec_done(&j->extents);
 }
 
-/* Bytes that are wrong stay wrong, and a disk that is full will hardly be emptied by trying: these are told.
- * Anything else is tried again when the clc asks. */
+/* Bytes that are wrong stay wrong, and a disk that is full will hardly be emptied by trying: these
+ * are told. Anything else is tried again when the clc asks. */
 static bool
 is_final(int code)
 {
@@ -350,17 +350,17 @@ run(void *arg)
 		log_info(i->walrus->log, "image.failed", "image=%s error=\"%s\"", j->in.image_id,
 		    e.text);
 	else
-		log_info(i->walrus->log, "image.stored", "image=%s size_bytes=%llu",
-		    j->in.image_id, (unsigned long long)j->written_bytes);
+		log_info(i->walrus->log, "image.stored", "image=%s size_bytes=%llu", j->in.image_id,
+		    (unsigned long long)j->written_bytes);
 	drop_work(j);
 	LOCK_SCOPE(&i->lock);
 	j->is_running = false;
 	if (j->is_dropped)
 		job_free(j);
 	else if (r < 0 && is_final(r))
-		j->failure = xstrdup(r == ERR_NO_SPACE
-					 ? "There is no room for the image in the object store"
-					 : e.text);
+		j->failure =
+		    xstrdup(r == ERR_NO_SPACE ? "There is no room for the image in the object store"
+					      : e.text);
 	else
 		(void)map_remove(i->jobs, j->in.image_id);
 }
@@ -423,8 +423,8 @@ answer_done(struct walrus *w, struct lookup *l, struct walrus_store_image_out *o
 	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
 	_cleanup_free_ char *buffer = NULL;
 	struct str head;
-	int r = content_open(
-	    w, l->bucket.id, str_of(l->image_id), l->arena, &l->object, &reader, e);
+	int r =
+	    content_open(w, l->bucket.id, str_of(l->image_id), l->arena, &l->object, &reader, e);
 
 	if (r == 0)
 		r = content_reader_read(reader, 0, HEAD_BYTES, &buffer, &head, e);
@@ -481,7 +481,9 @@ int
 image_store(struct walrus *w, const struct walrus_store_image_in *in, struct arena *arena,
     struct walrus_store_image_out *out, struct err *e)
 {
-	struct lookup l = { .account_id = in->account_id, .image_id = in->image_id, .arena = arena };
+	struct lookup l = {
+		.account_id = in->account_id, .image_id = in->image_id, .arena = arena
+	};
 	struct err none;
 	int r;
 

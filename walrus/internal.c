@@ -8,7 +8,6 @@
 #include "content.h"
 #include "image.h"
 
-
 #include "rpc/walrus.handlers.h"
 
 #define HEAD_BYTES 128

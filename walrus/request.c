@@ -246,14 +246,14 @@ verify_v2(struct request *rq, struct auth_request *a, const char *host_bucket, s
     struct err *e)
 {
 	struct str path = target_without_mount(a->path);
-	int r = sigv2_verify(identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket,
-	    clock_now_us(), ret, e);
+	int r = sigv2_verify(
+	    identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket, clock_now_us(), ret, e);
 
 	if (r != ERR_SIGNATURE_DOES_NOT_MATCH || path.n == a->path.n)
 		return r;
 	a->path = path.n ? path : STR("/");
-	return sigv2_verify(identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket,
-	    clock_now_us(), ret, e);
+	return sigv2_verify(
+	    identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket, clock_now_us(), ret, e);
 }
 
 static int

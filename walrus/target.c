@@ -56,8 +56,8 @@ int
 target_parse(const struct http_head *head, const char *domains, struct arena *arena,
     struct target *ret, struct err *e)
 {
-	struct str rest = target_without_mount(head->path), bucket = bucket_of_host(head->host, domains),
-		   key;
+	struct str rest = target_without_mount(head->path),
+		   bucket = bucket_of_host(head->host, domains), key;
 	struct target t = { .key = { "", 0 } };
 	int r;
 

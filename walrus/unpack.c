@@ -1,7 +1,7 @@
-/* Two readers of libarchive, one in the other: the outer one undoes gzip, so that the digest of the tar
- * archive can be taken of what flows between them; the inner one takes the tar archive apart. Each is
- * given one filter or format only, so that nothing else is guessed. The first error is kept aside, because
- * it has to pass through the library. */
+/* Two readers of libarchive, one in the other: the outer one undoes gzip, so that the digest of the
+ * tar archive can be taken of what flows between them; the inner one takes the tar archive apart.
+ * Each is given one filter or format only, so that nothing else is guessed. The first error is kept
+ * aside, because it has to pass through the library. */
 #include "unpack.h"
 
 #include <archive.h>
@@ -13,7 +13,8 @@
 #include "base/alloc.h"
 
 #define PIECE (256 * 1024)
-#define PADDING_MAX (1024 * 1024) /* of a tar archive: its header, and zeros up to a whole record */
+#define PADDING_MAX (1024 * 1024) /* of a tar archive: its header, and zeros up to a whole record  \
+				   */
 
 DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free)
 

@@ -304,7 +304,8 @@ string_to_sign(const struct checking *c, struct str date, const char *path_end, 
 	add_resource(c, path_end, out);
 }
 
-/* RFC 9110's forms, and for GMT "+0000", as Amazon's own examples write it, and "-0000", as euca2ools does. */
+/* RFC 9110's forms, and for GMT "+0000", as Amazon's own examples write it, and "-0000", as
+ * euca2ools does. */
 static bool
 parse_date(struct str s, int64_t *ret_us)
 {

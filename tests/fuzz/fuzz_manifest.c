@@ -1,4 +1,5 @@
-/* Manifests of bundles, which any user may upload: what is read is whole, and lies beside the manifest. */
+/* Manifests of bundles, which any user may upload: what is read is whole, and lies beside the
+ * manifest. */
 #include <assert.h>
 #include <string.h>
 #include "clc/manifest.h"

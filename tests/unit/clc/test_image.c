@@ -62,7 +62,8 @@ test_url(void **state)
 struct header {
 	uint32_t version;
 	uint64_t backing, features, disk; /* disk 0: 1 GiB */
-	uint32_t backing_size, cluster_bits, crypt, snapshots, length; /* 0 of bits and length: as usual */
+	uint32_t backing_size, cluster_bits, crypt, snapshots,
+	    length; /* 0 of bits and length: as usual */
 	uint64_t autoclear;
 	size_t size;
 	const char *magic;
@@ -103,13 +104,9 @@ check(struct header h)
 }
 
 static const struct header good_headers[] = {
-	{ .version = 3 },
-	{ .version = 2 },
-	{ .version = 3, .features = 1 | 8 | 16 },
-	{ .version = 3, .length = 112 },
-	{ .version = 3, .size = 104 },
-	{ .version = 3, .disk = 1ULL << 44 },
-	{ .version = 3, .cluster_bits = 9 },
+	{ .version = 3 }, { .version = 2 }, { .version = 3, .features = 1 | 8 | 16 },
+	{ .version = 3, .length = 112 }, { .version = 3, .size = 104 },
+	{ .version = 3, .disk = 1ULL << 44 }, { .version = 3, .cluster_bits = 9 },
 	{ .version = 3, .cluster_bits = 21 },
 	{ .version = 2, .features = 4, .autoclear = 2, .length = 1 }, /* not of that version */
 };

@@ -1,5 +1,6 @@
-/* Manifests: those that tools make are read and their signatures hold; each change of a good one is refused,
- * by the parser or by the signature; what is written here is read here. Made by tests/lib/bundle.py. */
+/* Manifests: those that tools make are read and their signatures hold; each change of a good one is
+ * refused, by the parser or by the signature; what is written here is read here. Made by
+ * tests/lib/bundle.py. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -135,8 +136,8 @@ test_broken(void **state)
 		strbuf_add(&changed, text.p, (size_t)(at - text.p));
 		strbuf_adds(&changed, broken[i].to);
 		strbuf_adds(&changed, at + strlen(broken[i].from));
-		assert_int_equal(manifest_parse(strbuf_str(&changed), arena, &m, &e),
-		    ERR_INVALID_MANIFEST);
+		assert_int_equal(
+		    manifest_parse(strbuf_str(&changed), arena, &m, &e), ERR_INVALID_MANIFEST);
 		if (!strstr(e.text, broken[i].says))
 			fail_msg("'%s' -> '%s': %s", broken[i].from, broken[i].to, e.text);
 	}
@@ -147,7 +148,8 @@ test_written_and_read(void **state)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT, cloud = STRBUF_INIT, user = STRBUF_INIT;
-	struct manifest_part parts[] = { { "a&b.part.0", "0123456789abcdef0123456789abcdef01234567" } };
+	struct manifest_part parts[] = { { "a&b.part.0",
+	    "0123456789abcdef0123456789abcdef01234567" } };
 	struct manifest_mapping mappings[] = { { "root", "sda1" } };
 	struct manifest m = { .architecture = "x86_64",
 		.name = "a<b",

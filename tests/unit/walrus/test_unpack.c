@@ -1,5 +1,5 @@
-/* Unpacking: what goes through comes out whole whatever the pieces; limits hold at one more; an error of
- * either end comes through; a bomb is stopped at its limit. */
+/* Unpacking: what goes through comes out whole whatever the pieces; limits hold at one more; an
+ * error of either end comes through; a bomb is stopped at its limit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,7 +72,8 @@ make_archive(struct str content, char sha1[41], struct strbuf *out)
 	archive_write_add_filter_gzip(a);
 	archive_write_set_bytes_in_last_block(a, 1);
 	size = used;
-	assert_int_equal(archive_write_open_memory(a, zipped, content.n + 65536, &used), ARCHIVE_OK);
+	assert_int_equal(
+	    archive_write_open_memory(a, zipped, content.n + 65536, &used), ARCHIVE_OK);
 	archive_entry_clear(entry);
 	archive_entry_set_filetype(entry, AE_IFREG);
 	assert_int_equal(archive_write_header(a, entry), ARCHIVE_OK);
@@ -89,7 +90,8 @@ encrypt(struct str in, struct str key, struct str iv, struct strbuf *out)
 	int n = 0, last = 0;
 
 	strbuf_reserve(out, in.n + 32);
-	EVP_EncryptInit_ex(c, EVP_aes_128_cbc(), NULL, (const uint8_t *)key.p, (const uint8_t *)iv.p);
+	EVP_EncryptInit_ex(
+	    c, EVP_aes_128_cbc(), NULL, (const uint8_t *)key.p, (const uint8_t *)iv.p);
 	EVP_EncryptUpdate(c, (uint8_t *)out->p, &n, (const uint8_t *)in.p, (int)in.n);
 	EVP_EncryptFinal_ex(c, (uint8_t *)out->p + n, &last);
 	out->n = (size_t)(n + last);
@@ -148,7 +150,9 @@ test_plain_and_limit(void **state)
 	_cleanup_free_ char *content = bytes_of(5000);
 
 	for (uint64_t max = 4999; max <= 5001; max++) {
-		struct ends ends = { .in = { content, 5000 }, .piece = 100, .reads_left = SIZE_MAX };
+		struct ends ends = {
+			.in = { content, 5000 }, .piece = 100, .reads_left = SIZE_MAX
+		};
 		struct unpack u = {
 			.read = read_piece, .write = write_piece, .arg = &ends, .bytes_max = max
 		};
@@ -230,9 +234,9 @@ test_flipped_bits(void **state)
 
 	make_archive((struct str){ content, 3000 }, sha1, &archive);
 	for (size_t i = 0; i < archive.n; i++) {
-		struct ends ends = { .in = strbuf_str(&archive),
-			.piece = 1000,
-			.reads_left = SIZE_MAX };
+		struct ends ends = {
+			.in = strbuf_str(&archive), .piece = 1000, .reads_left = SIZE_MAX
+		};
 		struct unpack u = { .read = read_piece,
 			.write = write_piece,
 			.arg = &ends,
