@@ -4,7 +4,7 @@ import os
 
 import bundle as bundles
 import pytest
-from cloud import ClientError, code_of, eventually, image_files
+from cloud import START_S, ClientError, code_of, eventually, image_files
 
 BUCKET = "bundles-of-a-user"
 
@@ -70,7 +70,9 @@ def test_bundles(cloud, tidy, bucket):
     # Nothing depends on the bundle any more.
     for item in cloud.s3.list_objects_v2(Bucket=BUCKET)["Contents"]:
         cloud.s3.delete_object(Bucket=BUCKET, Key=item["Key"])
-    one = cloud.booted(ImageId="emi" + machine[3:])
+    one = cloud.run(ImageId="emi" + machine[3:])
+    cloud.wait(one, "running", 2 * START_S)
+    cloud.guest(one).wait()
     assert cloud.guest(one).sh("id -u") == "0"
     assert cloud.describe(one)["ImageId"] == machine
 
