@@ -5,6 +5,8 @@
 
 #include "net/url.h"
 
+#include "quota.h"
+
 #define IMAGE_NAME_MIN 3
 #define IMAGE_NAME_MAX 128
 #define QCOW2_MAGIC "QFI\xfb"
@@ -209,6 +211,24 @@ clc_image_check_name(const char *name, struct err *e)
 		    "AMI names must be between 3 and 128 characters long, and may contain letters, "
 		    "numbers, '(', ')', '.', '-', '/' and '_'");
 	return 0;
+}
+
+int
+clc_image_check_quota(struct store_tx *tx, const struct request *rq, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	const struct clc_conf *conf = rq->clc->conf;
+	int64_t limit = 0;
+	int r = clc_quota_get(
+	    tx, rq->account_id, "images", clc_quota_default(conf, "images"), &limit, e);
+
+	if (r == 0)
+		r = store_query_one(
+		    tx, Q_IMAGE_COUNT, &rows, "count of images", e, rq->account_id, conf->region);
+	if (r == 0 && store_int(rows, 0) >= limit)
+		r = err_set(e, ERR_IMAGE_LIMIT_EXCEEDED, "You have reached your quota of %lld AMIs",
+		    (long long)limit);
+	return r;
 }
 
 int

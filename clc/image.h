@@ -61,6 +61,8 @@ int clc_image_not_found(const char *image_id, struct err *e);
 /* -- making -- */
 /* INVALID_PARAMETER_VALUE, IMAGE_NAME_MALFORMED. */
 int clc_image_check_name(const char *name, struct err *e);
+/* Whether the account may have one more. IMAGE_LIMIT_EXCEEDED. */
+int clc_image_check_quota(struct store_tx *tx, const struct request *rq, struct err *e);
 /* The row: all fields but created_us. IMAGE_NAME_DUPLICATE. With a state of "pending", a source is to follow
  * by clc_image_set_source, or clc_image_fail. */
 int clc_image_insert(struct store_tx *tx, const char *region, const struct clc_image *image, struct err *e);

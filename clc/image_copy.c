@@ -85,7 +85,9 @@ begin(struct store_tx *tx, void *arg, struct err *e)
 	source.reader_id = from.account_id;
 	source.bucket = from.bucket;
 	source.sha256 = from.digest;
-	r = clc_image_insert(tx, rq->clc->conf->region, &to, e);
+	r = clc_image_check_quota(tx, rq, e);
+	if (r == 0)
+		r = clc_image_insert(tx, rq->clc->conf->region, &to, e);
 	if (r == 0)
 		r = clc_image_set_source(tx, to.image_id, &source, e);
 	if (r == 0 && c->in->client_token && c->in->client_token[0])

@@ -415,6 +415,8 @@ insert(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0)
 		r = find_part(tx, reg, &i.ramdisk_id, "ramdisk", e);
 	if (r == 0)
+		r = clc_image_check_quota(tx, reg->rq, e);
+	if (r == 0)
 		r = clc_image_insert(tx, reg->rq->clc->conf->region, &i, e);
 	if (r == 0 && reg->source.part_count)
 		r = clc_image_set_source(tx, i.image_id, &reg->source, e);

@@ -9,6 +9,7 @@
 #include "tags.h"
 #include "vpc.h"
 #include "peers.h"
+#include "zone_name.h"
 
 /* -- one instance -- */
 
@@ -210,6 +211,13 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 
 /* -- reservations -- */
 
+static int
+show_zone(struct store_tx *tx, struct request *rq, struct instance *out, struct err *e)
+{
+	return clc_zone_name_show(
+	    tx, rq, out->placement->availability_zone, &out->placement->availability_zone, e);
+}
+
 static void
 begin_reservation(const struct clc_instance *i, struct reservation *out)
 {
@@ -235,6 +243,8 @@ clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *re
 		if (!all.count)
 			begin_reservation(&i, ret);
 		r = describe(tx, &i, rq->arena, &out, e);
+		if (r == 0)
+			r = show_zone(tx, rq, &out, e);
 		vec_add(&all, out);
 	}
 	ret->reservation_id = arena_strdup(rq->arena, reservation_id);
@@ -285,6 +295,8 @@ add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance 
 		return 0;
 	}
 	r = describe(tx, i, scratch, &seen, e);
+	if (r == 0)
+		r = show_zone(tx, l->rq, &seen, e);
 	if (r < 0 ||
 	    !filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &seen))
 		return r;

@@ -11,9 +11,11 @@
 #include "instance.h"
 #include "instance_describe.h"
 #include "instance_type.h"
+#include "quota.h"
 #include "tags.h"
 #include "vpc.h"
 #include "zone.h"
+#include "zone_name.h"
 
 #define USER_DATA_MAX 16384
 #define HOP_LIMIT_DEFAULT 1
@@ -31,6 +33,7 @@ struct launch {
 	struct clc_image image;
 	const char *kernel_id, *ramdisk_id, *public_key;
 	struct clc_subnet subnet;
+	const char *zone; /* of the subnet, as the account knows it */
 	const char **group_ids;
 	size_t group_count;
 	uint32_t count;
@@ -178,8 +181,10 @@ resolve_image(struct store_tx *tx, struct launch *l, struct err *e)
 	r = clc_image_get(tx, rq->account_id, l->in->image_id, "machine", rq->arena, &l->image, e);
 	if (r < 0)
 		return r;
-	l->kernel_id = l->in->kernel_id ? l->in->kernel_id : l->image.kernel_id;
-	l->ramdisk_id = l->in->ramdisk_id ? l->in->ramdisk_id : l->image.ramdisk_id;
+	l->kernel_id =
+	    l->in->kernel_id ? clc_image_id(l->in->kernel_id, rq->arena) : l->image.kernel_id;
+	l->ramdisk_id =
+	    l->in->ramdisk_id ? clc_image_id(l->in->ramdisk_id, rq->arena) : l->image.ramdisk_id;
 	if (l->ramdisk_id && !l->kernel_id)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION, "RamdiskId needs a KernelId");
 	if (l->kernel_id)
@@ -254,28 +259,29 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 {
 	const struct run_instances_in *in = l->in;
 	const char *subnet_id = l->nic && l->nic->subnet_id ? l->nic->subnet_id : in->subnet_id;
-	const char *zone = in->placement ? in->placement->availability_zone : NULL;
+	const char *shown = in->placement ? in->placement->availability_zone : NULL, *zone = NULL;
 	char chosen[64] = "";
-	int r;
+	int r = 0;
 
+	if (shown)
+		r = clc_zone_name_find(tx, l->rq, shown, &zone, e);
+	if (r < 0)
+		return r;
 	if (subnet_id) {
 		r = clc_subnet_get(tx, l->rq->account_id, subnet_id, &l->subnet, e);
 		if (r == 0 && zone && strcmp(zone, l->subnet.zone) != 0)
 			r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
 			    "The subnet '%s' is not in the availability zone '%s'", subnet_id,
-			    zone);
+			    shown);
 	} else {
-		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-
-		r = zone ? store_query_one(tx, Q_ZONE_BY_NAME, &rows, "zone", e, zone)
-			 : choose_zone(tx, l, chosen, sizeof(chosen), e);
-		if (r == ERR_NOT_FOUND)
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-			    "Invalid availability zone: [%.100s]", zone);
+		if (!zone)
+			r = choose_zone(tx, l, chosen, sizeof(chosen), e);
 		if (r == 0)
 			r = clc_subnet_default(tx, l->rq->account_id, l->rq->clc->conf->region,
 			    zone ? zone : chosen, &l->subnet, e);
 	}
+	if (r == 0)
+		r = clc_zone_name_show(tx, l->rq, l->subnet.zone, &l->zone, e);
 	if (r < 0)
 		return r;
 	if (l->nic)
@@ -287,17 +293,40 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 	    in->security_groups.count, l->rq->arena, &l->group_ids, &l->group_count, e);
 }
 
+/* Seldom set, and a sum over rows: counted only for who has one. */
+static int
+check_vcpu_quota(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int64_t limit, room;
+	int r = clc_quota_get(tx, l->rq->account_id, "vcpus", -1, &limit, e);
+
+	if (r < 0 || limit < 0)
+		return r;
+	r = store_query_one(
+	    tx, Q_INSTANCES_ACTIVE_VCPUS, &rows, "count of vCPUs", e, l->rq->account_id);
+	if (r < 0)
+		return r;
+	room = (limit - store_int(rows, 0)) / l->type.vcpus;
+	if (limit < store_int(rows, 0) || room < l->in->min_count)
+		return err_set(e, ERR_VCPU_LIMIT_EXCEEDED,
+		    "You have requested more vCPU capacity than your current vCPU limit of %lld "
+		    "allows for the instance bucket that the specified instance type belongs to.",
+		    (long long)limit);
+	if (room < l->count)
+		l->count = (uint32_t)room;
+	return 0;
+}
+
 static int
 check_quota(struct store_tx *tx, struct launch *l, struct err *e)
 {
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL, *quota = NULL;
-	int64_t limit = l->rq->clc->conf->instance_limit, active;
-	int r;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int64_t limit, active;
+	int r = clc_quota_get(tx, l->rq->account_id, "instances",
+	    clc_quota_default(l->rq->clc->conf, "instances"), &limit, e);
 
-	r = store_query(tx, Q_QUOTA, &quota, e, l->rq->account_id, "instances");
-	if (r == 0 && (r = store_next(quota, e)) > 0)
-		limit = store_int(quota, 0);
-	if (r >= 0)
+	if (r == 0)
 		r = store_query_one(
 		    tx, Q_INSTANCES_ACTIVE, &rows, "count of instances", e, l->rq->account_id);
 	if (r < 0)
@@ -311,7 +340,7 @@ check_quota(struct store_tx *tx, struct launch *l, struct err *e)
 	l->count = l->in->max_count;
 	if (active + l->count > limit)
 		l->count = (uint32_t)(limit - active);
-	return 0;
+	return check_vcpu_quota(tx, l, e);
 }
 
 static int
@@ -330,7 +359,7 @@ reserve_capacity(struct store_tx *tx, struct launch *l, struct err *e)
 		    "requested "
 		    "(%s): there is room for %lld. You can retry later, or choose another zone or "
 		    "type.",
-		    l->type.name, l->subnet.zone, (long long)room);
+		    l->type.name, l->zone, (long long)room);
 	if (room < l->count)
 		l->count = (uint32_t)room;
 	return 0;

@@ -143,7 +143,7 @@ def test_only_its_owner_changes_an_image(clc, account, friend):
         check_error(clc.ec2(friend, action, ImageId="i-00000000000fffff0", **words), 400, "InvalidAMIID.Malformed")
     modify(clc, account, account.image, LaunchPermission__Add__1__UserId=friend.id)
     for action, words in calls:
-        check_error(clc.ec2(friend, action, ImageId=account.image, **words), 403, "AuthFailure",
+        check_error(clc.ec2(friend, action, ImageId=account.image, **words), 400, "AuthFailure",
                     f"Not authorized for image:{account.image}")
     refused = clc.rows("SELECT action FROM audit WHERE account_id = ? AND error_code = 'AuthFailure'", friend.id)
     assert {a for a, in refused} >= {a for a, _ in calls}
@@ -258,6 +258,30 @@ def test_copy_is_pending_until_walrus_has_it(clc, account):
     check_ec2(clc.ec2(account, "DeregisterImage", ImageId=copy), "DeregisterImage")
     assert not clc.rows("SELECT 1 FROM image_source WHERE image_id = ?", copy)
     clc.rows("UPDATE image SET is_stored = 0 WHERE image_id = ?", copy)
+
+
+def test_quota(clc, account):
+    clc.mallee_admin("quota", "set", account.id, "images", "2")
+    words = {"SourceImageId": account.image, "SourceRegion": REGION}
+    copy = check_ec2(clc.ec2(account, "CopyImage", Name="the second", **words), "CopyImage").text("imageId")
+    check_error(clc.ec2(account, "CopyImage", Name="the third", **words), 400, "ResourceLimitExceeded")
+    check_ec2(clc.ec2(account, "DeregisterImage", ImageId=copy), "DeregisterImage")
+    copy = check_ec2(clc.ec2(account, "CopyImage", Name="the third", **words), "CopyImage").text("imageId")
+    check_ec2(clc.ec2(account, "DeregisterImage", ImageId=copy), "DeregisterImage")
+    clc.rows("UPDATE image SET is_stored = 0 WHERE account_id = ?", account.id)
+
+
+def test_names_of_eucalyptus(clc, account):
+    """emi-, eki- and eri- wherever an id is taken; shown are Amazon's."""
+    kernel, ramdisk = (clc.seed_image(account, prefix + account.image[3:], kind) for prefix, kind in
+                       (("aki", "kernel"), ("ari", "ramdisk")))
+    started = check_ec2(launch(clc, account, "emi" + account.image[3:], KernelId="eki" + kernel[3:],
+                               RamdiskId="eri" + ramdisk[3:]), "RunInstances")
+    assert (started.text("imageId"), started.text("kernelId"), started.text("ramdiskId")) == (account.image, kernel, ramdisk)
+    clc.ec2(account, "TerminateInstances", InstanceId__1=started.text("instanceId"))
+    assert images(clc, account, ImageId__1="eki" + kernel[3:], ImageId__2="eri" + ramdisk[3:]) == {kernel, ramdisk}
+    for one in (kernel, ramdisk):
+        check_ec2(clc.ec2(account, "DeregisterImage", ImageId="e" + one[1:]), "DeregisterImage")
 
 
 def test_asked_for_wrongly(clc, account):

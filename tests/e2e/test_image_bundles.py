@@ -46,24 +46,20 @@ def available(cloud, image, ec2=None):
     return eventually(f"{image} available", 120, there)
 
 
-def test_bundles(cloud, tidy, bucket):
+def test_bundles(cloud, tidy, bucket, tmp_path):
     found, made = cloud.variables, []
     directory = image_files.build("tiny")
-    certificate = os.path.join(directory, "..", f"cert-{cloud.name}.pem")
-    with open(certificate, "w", encoding="ascii") as file:
-        file.write(cloud.admin("certificate"))
-    try:
-        for name, kind in (("vmlinux", "kernel"), ("initrd.img", "ramdisk"), ("root.ext4", "machine")):
-            with open(os.path.join(directory, name), "rb") as file:
-                one = bundles.Bundle.of(file.read(), name, found["EC2_USER_ID"], found["EC2_PRIVATE_KEY"],
-                                        found["EC2_CERT"], certificate, kind)
-            if kind == "machine":
-                one.fields.update(kernel_id="eki" + made[0][3:], ramdisk_id="eri" + made[1][3:])
-                one.mappings = {"root": "/dev/vda"}
-            made.append(cloud.ec2.register_image(Name=f"bundled {name}", ImageLocation=upload(cloud, one))["ImageId"])
-            assert available(cloud, made[-1])["ImageType"] == kind
-    finally:
-        os.unlink(certificate)
+    certificate = tmp_path / "cloud-cert.pem"
+    certificate.write_text(cloud.admin("certificate"), "ascii")
+    for name, kind in (("vmlinux", "kernel"), ("initrd.img", "ramdisk"), ("root.ext4", "machine")):
+        with open(os.path.join(directory, name), "rb") as file:
+            one = bundles.Bundle.of(file.read(), name, found["EC2_USER_ID"], found["EC2_PRIVATE_KEY"],
+                                    found["EC2_CERT"], str(certificate), kind)
+        if kind == "machine":
+            one.fields.update(kernel_id="eki" + made[0][3:], ramdisk_id="eri" + made[1][3:])
+            one.mappings = {"root": "/dev/vda"}
+        made.append(cloud.ec2.register_image(Name=f"bundled {name}", ImageLocation=upload(cloud, one))["ImageId"])
+        assert available(cloud, made[-1])["ImageType"] == kind
     kernel, ramdisk, machine = made
     shown = available(cloud, machine)
     assert (shown["KernelId"], shown["RamdiskId"], shown["RootDeviceName"]) == (kernel, ramdisk, "/dev/vda")
