@@ -260,6 +260,17 @@ def test_copy_is_pending_until_walrus_has_it(clc, account):
     clc.rows("UPDATE image SET is_stored = 0 WHERE image_id = ?", copy)
 
 
+def test_copy_with_tags(clc, account):
+    check_ec2(clc.ec2(account, "CreateTags", ResourceId__1=account.image, Tag__1__Key="k", Tag__1__Value="v"), "CreateTags")
+    for asked, tags in (("true", ["v"]), ("false", [])):
+        copy = check_ec2(clc.ec2(account, "CopyImage", Name=f"tags {asked}", SourceImageId=account.image, SourceRegion=REGION,
+                                 CopyImageTags=asked), "CopyImage").text("imageId")
+        shown = check_ec2(clc.ec2(account, "DescribeImages", ImageId__1=copy), "DescribeImages")
+        assert shown.all("value") == tags
+        check_ec2(clc.ec2(account, "DeregisterImage", ImageId=copy), "DeregisterImage")
+    clc.rows("UPDATE image SET is_stored = 0 WHERE account_id = ?", account.id)
+
+
 def test_quota(clc, account):
     clc.mallee_admin("quota", "set", account.id, "images", "2")
     words = {"SourceImageId": account.image, "SourceRegion": REGION}
