@@ -184,8 +184,10 @@ resolve_image(struct store_tx *tx, struct launch *l, struct err *e)
 	r = clc_image_get(tx, rq->account_id, l->in->image_id, "machine", rq->arena, &l->image, e);
 	if (r < 0)
 		return r;
-	l->kernel_id = l->in->kernel_id ? l->in->kernel_id : l->image.kernel_id;
-	l->ramdisk_id = l->in->ramdisk_id ? l->in->ramdisk_id : l->image.ramdisk_id;
+	l->kernel_id =
+	    l->in->kernel_id ? clc_image_id(l->in->kernel_id, rq->arena) : l->image.kernel_id;
+	l->ramdisk_id =
+	    l->in->ramdisk_id ? clc_image_id(l->in->ramdisk_id, rq->arena) : l->image.ramdisk_id;
 	if (l->ramdisk_id && !l->kernel_id)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION, "RamdiskId needs a KernelId");
 	if (l->kernel_id)

@@ -97,6 +97,17 @@ BASE = {
 BASE_OF = {
     ("DeleteKeyPair", "KeyPairId"): {"KeyPairId": "{key_id}"},
     ("ModifyInstancePlacement", "GroupId"): {"InstanceId": "{stopped}", "Tenancy": "default"},
+    **{("ModifyImageAttribute", name): {"ImageId": "{image}", **request} for name, request in {
+        "Attribute": {"Attribute": "description", "Value": "described"},
+        "Value": {"Attribute": "description", "Value": "described"},
+        "LaunchPermission.Add.Group": {"LaunchPermission.Add.1.Group": "all"},
+        "LaunchPermission.Add.UserId": {"LaunchPermission.Add.1.UserId": "{account}"},
+        "LaunchPermission.Remove.Group": {"LaunchPermission.Remove.1.Group": "all"},
+        "LaunchPermission.Remove.UserId": {"LaunchPermission.Remove.1.UserId": "{account}"},
+        "OperationType": {"OperationType": "add", "UserGroup.1": "all"},
+        "UserId": {"OperationType": "add", "UserId.1": "{account}"},
+        "UserGroup": {"OperationType": "add", "UserGroup.1": "all"},
+        "ImdsSupport": {"ImdsSupport.Value": "v2.0"}}.items()},
     **{("ModifyInstanceAttribute", name): {"InstanceId": "{stopped}", **request} for name, request in {
         "Attribute": {"Attribute": "disableApiTermination", "Value": "true"},
         "Value": {"Attribute": "disableApiTermination", "Value": "true"},
@@ -131,6 +142,17 @@ VALUES = {
     ("*", "TagSpecification.Tag.Key"): ["another key"], ("*", "TagSpecification.Tag.Value"): ["another value"],
     ("*", "ImageId"): ["{image}", Refused("ami-12345678", "InvalidAMIID.NotFound")],
     ("*", "InstanceId"): ["{instance}", Refused("i-12345678", "InvalidInstanceID.NotFound")],
+    ("CopyImage", "Name"): [Refused("x", "InvalidAMIName.Malformed")],
+    ("CopyImage", "SourceImageId"): [Refused("ami-12345678", "InvalidAMIID.NotFound")],
+    ("CopyImage", "SourceRegion"): [Refused("nowhere-1", "InvalidParameterValue")],
+    ("CopyImage", "Encrypted"): [Refused("true", "UnsupportedOperation")],
+    ("DescribeImages", "Owner"): ["amazon"], ("DescribeImages", "ExecutableBy"): ["all"],
+    ("ModifyImageAttribute", "Attribute"): [Refused("kernel", "InvalidParameterValue")],
+    **{("ModifyImageAttribute", path): [Refused("nobody", "InvalidAMIAttributeItemValue")] for path in (
+        "LaunchPermission.Add.Group", "LaunchPermission.Add.UserId", "LaunchPermission.Remove.Group",
+        "LaunchPermission.Remove.UserId", "UserId", "UserGroup")},
+    ("ModifyImageAttribute", "ImdsSupport.Value"): [Refused("v1.0", "InvalidParameterValue")],
+    ("ResetImageAttribute", "Attribute"): [Refused("description", "InvalidParameterValue")],
     ("CreateKeyPair", "KeyName"): ["another name {serial}"], ("ImportKeyPair", "KeyName"): ["another name {serial}"],
     ("CreateKeyPair", "KeyFormat"): ["ppk", Refused("ppk", "UnsupportedOperation")],
     ("*", "PrincipalArn"): [Refused("arn:aws:iam::000000000000:root", "InvalidTargetArn.Unknown")],
@@ -180,6 +202,8 @@ UNSEEN = {
     ("ModifyIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
     ("ModifyIdentityIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
     ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
+    ("DescribeImages", "IncludeDeprecated"): "of images of others: test_image.py",
+    ("CopyImage", "CopyImageTags"): "of tags: test_image.py",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
     ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
@@ -201,6 +225,8 @@ UNSEEN_FILTERS = {
     ("DescribeAvailabilityZones", "message"): "zones have no messages",
     **{("DescribeSecurityGroups", f"{way}ip-permission.{name}"): "rules name no IPv6 blocks and prefix lists"
        for way in ("", "egress.") for name in ("ipv6-cidr", "prefix-list-id")},
+    **{("DescribeImages", name): "what RegisterImage records: test_image.py" for name in (
+        "block-device-mapping.device-name", "ena-support", "kernel-id", "ramdisk-id", "sriov-net-support")},
     ("DescribeImages", "state-reason-code"): "a registration that failed leaves no image here",
     ("DescribeImages", "state-reason-message"): "a registration that failed leaves no image here",
 }

@@ -27,6 +27,12 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "RebootInstances": {"InstanceId.1": "{instance}"}, "TerminateInstances": {"InstanceId.1": "{instance}"},
     "GetConsoleOutput": {"InstanceId": "{instance}"},
     "RegisterImage": {"Name": "an image", "ImageLocation": "bucket/key"}, "DeregisterImage": {"ImageId": "{image}"},
+    "CopyImage": {"Name": "a copy", "SourceImageId": "{image}", "SourceRegion": front.REGION},
+    "DescribeImageAttribute": {"ImageId": "{image}", "Attribute": "launchPermission"},
+    "ModifyImageAttribute": {"ImageId": "{image}", "Description.Value": "changed"},
+    "ResetImageAttribute": {"ImageId": "{image}", "Attribute": "launchPermission"},
+    "EnableImageDeprecation": {"ImageId": "{image}", "DeprecateAt": "2030-01-01T00:00:00Z"},
+    "DisableImageDeprecation": {"ImageId": "{image}"},
     "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"},
     "DescribeIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root"},
     "ModifyIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root", "Resource": "vpc", "UseLongIds": "true"},
@@ -48,6 +54,9 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
 REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances": ["InstanceId"],
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
             "GetConsoleOutput": ["InstanceId"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
+            "CopyImage": ["Name", "SourceImageId", "SourceRegion"], "DescribeImageAttribute": ["ImageId", "Attribute"],
+            "ModifyImageAttribute": ["ImageId"], "ResetImageAttribute": ["ImageId", "Attribute"],
+            "EnableImageDeprecation": ["ImageId", "DeprecateAt"], "DisableImageDeprecation": ["ImageId"],
             "ModifyIdFormat": ["Resource", "UseLongIds"], "DescribeIdentityIdFormat": ["PrincipalArn"],
             "ModifyIdentityIdFormat": ["PrincipalArn", "Resource", "UseLongIds"],
             "CreateTags": ["ResourceId", "Tag"], "DeleteTags": ["ResourceId"],
@@ -428,8 +437,8 @@ def test_image_of_another(clc, account):
     public = clc.seed_image(clc.admin, "ami-0000000000000pub1".replace("pub", "abc"), name="public one", public=1)
     assert public in check_ec2(clc.ec2(account, "DescribeImages"), "DescribeImages").all("imageId")
     before = clc.rows("SELECT COUNT(*) FROM audit WHERE account_id = ?", account.id)[0][0]
-    check_error(clc.ec2(account, "DeregisterImage", ImageId=public), 403, "UnauthorizedOperation",
-                "You are not authorized to perform this operation.")
+    check_error(clc.ec2(account, "DeregisterImage", ImageId=public), 400, "AuthFailure",
+                f"Not authorized for image:{public}")
     # Who was refused what is on record.
     assert clc.rows("SELECT COUNT(*) FROM audit WHERE account_id = ?", account.id)[0][0] == before + 1
     check_ec2(clc.ec2(clc.admin, "DeregisterImage", ImageId=public), "DeregisterImage")
