@@ -13,8 +13,7 @@
 #include "base/alloc.h"
 
 #define PIECE (256 * 1024)
-#define PADDING_MAX (1024 * 1024) /* of a tar archive: its header, and zeros up to a whole record  \
-				   */
+#define PADDING_MAX (1024 * 1024) /* of a tar archive: header, zeros up to a whole record */
 
 DEFINE_CLEANUP(EVP_CIPHER_CTX *, EVP_CIPHER_CTX_free)
 
