@@ -61,7 +61,8 @@ struct clc_instance { /* strings from the arena it was read into */
 	const char *export_id; /* the export of its root disk that is wanted */
 	int64_t step_us;
 	const char *waits_for, *who, *reachability;
-	int64_t reachability_us, state_us;
+	int64_t reachability_us, state_us, created_us;
+	const char *cpu_credits, *capacity_preference;
 };
 
 /* INSTANCE_MALFORMED for what is no instance id. */

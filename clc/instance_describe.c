@@ -92,7 +92,9 @@ describe_interface(struct store_tx *tx, const struct clc_instance *i, struct are
 	nic->private_dns_name = private_dns(text, i->region, arena);
 	nic->association = association(arena_strdup(arena, store_text(row, 5)), arena);
 	nic->owner_id = i->account_id;
-	nic->has_source_dest_check = nic->source_dest_check = true;
+	nic->has_source_dest_check = true;
+	nic->source_dest_check = store_int(row, 9);
+	nic->description = arena_strdup(arena, store_text(row, 10));
 	nic->status = "in-use";
 	nic->interface_type = "interface";
 	nic->attachment = arena_alloc(arena, sizeof(*nic->attachment));
@@ -121,7 +123,8 @@ describe_interface(struct store_tx *tx, const struct clc_instance *i, struct are
 	out->private_ip_address = nic->private_ip_address;
 	out->private_dns_name = nic->private_dns_name;
 	out->public_ip_address = nic->association ? nic->association->public_ip : NULL;
-	out->has_source_dest_check = out->source_dest_check = true;
+	out->has_source_dest_check = true;
+	out->source_dest_check = nic->source_dest_check;
 	return 0;
 }
 

@@ -18,10 +18,18 @@ clc_zone_kept_epoch(uint64_t own_epoch, uint64_t zone_epoch)
 static int
 write_node(struct store_tx *tx, const char *zone, const struct node_report *n, struct err *e)
 {
-	return store_exec(tx, Q_NODE_PUT, NULL, e, n->node_id, zone, n->state, n->reason,
+	int r = store_exec(tx, Q_NODE_PUT, NULL, e, n->node_id, zone, n->state, n->reason,
 	    n->hypervisor, (int64_t)n->vcpus, (int64_t)n->memory_mib, (int64_t)n->disk_gib,
 	    (int64_t)n->vcpus_used, (int64_t)n->memory_mib_used, (int64_t)n->disk_gib_used,
 	    n->last_seen);
+
+	if (r < 0)
+		return r;
+	/* Since when its instances are impaired, for DescribeInstanceStatus. */
+	if (strings_equal(n->state, "up"))
+		return store_exec(tx, Q_NODE_RECOVERED, NULL, e, n->node_id);
+	return store_exec(tx, Q_NODE_IMPAIRED, NULL, e, n->node_id,
+	    strings_equal(n->state, "silent") ? n->last_seen : store_now_us(tx));
 }
 
 /* -- catching up with a later generation -- */

@@ -19,6 +19,10 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "StartInstances": {"InstanceId.1": "{instance}"}, "StopInstances": {"InstanceId.1": "{instance}"},
     "RebootInstances": {"InstanceId.1": "{instance}"}, "TerminateInstances": {"InstanceId.1": "{instance}"},
     "GetConsoleOutput": {"InstanceId": "{instance}"},
+    "ReportInstanceStatus": {"InstanceId.1": "{instance}", "Status": "impaired", "ReasonCode.1": "other"},
+    "DescribeInstanceAttribute": {"InstanceId": "{instance}", "Attribute": "groupSet"},
+    "ModifyInstanceAttribute": {"InstanceId": "{instance}", "SourceDestCheck.Value": "false"},
+    "ResetInstanceAttribute": {"InstanceId": "{instance}", "Attribute": "sourceDestCheck"},
     "RegisterImage": {"Name": "an image", "ImageLocation": "bucket/key"}, "DeregisterImage": {"ImageId": "{image}"},
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
@@ -26,7 +30,9 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
 }
 REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances": ["InstanceId"],
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
-            "GetConsoleOutput": ["InstanceId"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
+            "GetConsoleOutput": ["InstanceId"], "ReportInstanceStatus": ["InstanceId", "Status", "ReasonCode"],
+            "DescribeInstanceAttribute": ["InstanceId", "Attribute"], "ModifyInstanceAttribute": ["InstanceId"],
+            "ResetInstanceAttribute": ["InstanceId", "Attribute"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
             "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -35,7 +41,7 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidVpcID.NotFound", "InvalidNextToken", "UnsupportedOperation", "InvalidUserData.Malformed",
          "InvalidAMIName.Malformed", "InvalidKey.Format", "InvalidInstanceType", "FilterLimitExceeded", "DryRunOperation",
          "InsufficientInstanceCapacity", "InstanceLimitExceeded", "ServiceUnavailable", "InvalidIPAddress.InUse",
-         "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded"}
+         "InvalidInstanceAttributeValue", "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}

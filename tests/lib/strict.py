@@ -6,7 +6,8 @@ import re
 from amazon import EC2, STS
 
 EXTRA = {  # documented by Amazon, but no part of its model of the output, or newer than the model installed
-    "RebootInstances": {"return"}, "DeregisterImage": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
+    "RebootInstances": {"return"}, "ReportInstanceStatus": {"return"}, "ModifyInstanceAttribute": {"return"},
+    "ResetInstanceAttribute": {"return"}, "DeregisterImage": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
 }
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
