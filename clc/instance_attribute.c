@@ -44,8 +44,8 @@ struct attribute {
 static int
 invalid_value(const struct change *c, struct err *e)
 {
-	return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-	    "Value (%.100s) for parameter %s is invalid", c->value, c->attribute->name);
+	return err_set(e, ERR_INVALID_PARAMETER_VALUE, "Value (%.100s) for parameter %s is invalid",
+	    c->value, c->attribute->name);
 }
 
 static struct attribute_value *
@@ -78,12 +78,13 @@ check_disk(struct store_tx *tx, const struct change *c, int64_t more_gib, struct
 	if (r < 0 || more_gib <= 0 || capacity.disk_gib - capacity.disk_gib_held >= more_gib)
 		return r;
 	return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
-	    "We currently do not have sufficient %s capacity in the Availability Zone '%s' for '%s'.",
+	    "We currently do not have sufficient %s capacity in the Availability Zone '%s' for "
+	    "'%s'.",
 	    c->value, c->instance.zone, c->id);
 }
 
-/* Disks that exist stay as they are. Processors and memory are held, and counted against capacity and
- * quota, from the next start on; a disk that comes with the type is held from now on. */
+/* Disks that exist stay as they are. Processors and memory are held, and counted against capacity
+ * and quota, from the next start on; a disk that comes with the type is held from now on. */
 static int
 set_type(struct store_tx *tx, struct change *c, struct err *e)
 {
@@ -327,10 +328,10 @@ show_groups(struct store_tx *tx, struct view *v, struct err *e)
 		r = store_query(tx, Q_INTERFACE_GROUPS, &rows, e, store_text(nic, 0));
 	v->out->groups = set;
 	while (rows && set->items.count < GROUPS_MAX && (r = store_next(rows, e)) > 0)
-		groups[set->items.count++] = (struct group_identifier){
-			.group_id = arena_strdup(v->rq->arena, store_text(rows, 0)),
-			.group_name = arena_strdup(v->rq->arena, store_text(rows, 1))
-		};
+		groups[set->items.count++] =
+		    (struct group_identifier){ .group_id =
+						   arena_strdup(v->rq->arena, store_text(rows, 0)),
+			    .group_name = arena_strdup(v->rq->arena, store_text(rows, 1)) };
 	set->items.items = groups;
 	return r < 0 ? r : 0;
 }
@@ -521,8 +522,8 @@ find_change(struct change *c, struct err *e)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION, "No attributes specified.");
 	c->attribute = attribute_find(name);
 	if (!c->attribute->set)
-		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-		    "The attribute %s can't be modified", name);
+		return err_set(
+		    e, ERR_INVALID_PARAMETER_VALUE, "The attribute %s can't be modified", name);
 	if (c->value)
 		return 0;
 	if (strcmp(name, "groupSet") == 0)
@@ -580,7 +581,7 @@ apply(struct store_tx *tx, void *arg, struct err *e)
 		    "The instance '%s' is not in the 'stopped' state.", c->id);
 	r = c->attribute->set(tx, c, e);
 	if (r == 0 && c->attribute->is_told)
-		r = store_exec(tx, Q_INSTANCE_TELL, NULL, e, c->id);
+		r = clc_instance_tell(tx, c->id, e);
 	return r == 0 ? request_record(tx, c->rq, "instance", c->id, e) : r;
 }
 
@@ -658,8 +659,8 @@ ec2_handle_reset_instance_attribute(struct request *rq,
 		if (strcmp(resets[n].name, in->attribute) == 0)
 			c.attribute = &resets[n];
 	if (r == 0 && !c.attribute)
-		r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
-		    "The attribute %s can't be reset", in->attribute);
+		r = err_set(e, ERR_INVALID_PARAMETER_VALUE, "The attribute %s can't be reset",
+		    in->attribute);
 	if (r == 0)
 		r = change(&c, e);
 	out->has_result = out->result = r == 0;

@@ -104,7 +104,12 @@ describe_interface(struct store_tx *tx, const struct clc_instance *i, struct are
 		.has_delete_on_termination = true,
 		.delete_on_termination = true,
 		.has_device_index = true,
-		.status = "attached" };
+		.has_network_card_index = true,
+		.status = "attached",
+		.instance_id = i->instance_id,
+		.instance_owner_id = i->account_id };
+	nic->availability_zone = i->zone;
+	nic->has_requester_managed = true;
 	address->association = nic->association;
 	address->has_primary = address->primary = true;
 	address->private_dns_name = nic->private_dns_name;
@@ -141,12 +146,54 @@ describe_devices(const struct clc_instance *i, struct arena *arena, struct insta
 	out->placement->tenancy = "default";
 	out->monitoring = arena_alloc(arena, sizeof(*out->monitoring));
 	out->monitoring->state = i->is_monitored ? "enabled" : "disabled";
-	out->metadata_options = arena_alloc(arena, sizeof(*out->metadata_options));
-	*out->metadata_options = (struct metadata_options_state){ .state = "applied",
+}
+
+struct metadata_options_state *
+clc_describe_metadata_options(const struct clc_instance *i, struct arena *arena)
+{
+	struct metadata_options_state *s = arena_alloc(arena, sizeof(*s));
+
+	*s = (struct metadata_options_state){
+		/* Applied when its zone has been told; one that does not run has no one to tell. */
+		.state = i->to_put == PUT_SPEC && strcmp(i->wanted, "running") == 0 ? "pending"
+										    : "applied",
 		.http_tokens = i->http_tokens,
 		.has_http_put_response_hop_limit = true,
 		.http_put_response_hop_limit = (uint32_t)i->http_hop_limit,
-		.http_endpoint = "enabled" };
+		.http_endpoint = i->http_endpoint,
+		.http_protocol_ipv6 = "disabled",
+		.instance_metadata_tags = i->metadata_tags
+	};
+	return s;
+}
+
+/* What Amazon tells of every instance, whether anybody asked for it at launch or not. */
+static void
+describe_options(const struct clc_instance *i, struct arena *arena, struct instance *out)
+{
+	out->metadata_options = clc_describe_metadata_options(i, arena);
+	out->cpu_options = arena_alloc(arena, sizeof(*out->cpu_options));
+	*out->cpu_options = (struct cpu_options){ .has_core_count = true,
+		.core_count = (uint32_t)i->vcpus,
+		.has_threads_per_core = true,
+		.threads_per_core = 1 };
+	out->capacity_reservation = arena_alloc(arena, sizeof(*out->capacity_reservation));
+	out->capacity_reservation->preference = i->capacity_preference;
+	out->hibernation_options = arena_alloc(arena, sizeof(*out->hibernation_options));
+	out->hibernation_options->has_configured = true;
+	out->enclave_options = arena_alloc(arena, sizeof(*out->enclave_options));
+	out->enclave_options->has_enabled = true;
+	out->maintenance_options = arena_alloc(arena, sizeof(*out->maintenance_options));
+	out->maintenance_options->auto_recovery = i->auto_recovery;
+	out->private_dns_name_options = arena_alloc(arena, sizeof(*out->private_dns_name_options));
+	*out->private_dns_name_options = (struct name_options){
+		.hostname_type = "ip-name", .has_a_record = true, .has_aaaa_record = true
+	};
+	out->platform_details = "Linux/UNIX";
+	out->usage_operation = "RunInstances";
+	out->has_usage_operation_update_time = true;
+	out->usage_operation_update_time = i->created_us;
+	out->has_ena_support = true;
 }
 
 /* Why it is in its state: what the zone said last, or what it is doing now. */
@@ -199,7 +246,9 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 	out->hypervisor = "xen"; /* EC2 knows ovm and xen only; KVM says xen as well */
 	out->client_token = i->client_token;
 	out->has_ebs_optimized = true;
+	out->ebs_optimized = i->is_ebs_optimized;
 	describe_devices(i, arena, out);
+	describe_options(i, arena, out);
 	describe_reason(i, arena, out);
 	r = describe_interface(tx, i, arena, out, e);
 	if (r == 0)
@@ -390,46 +439,5 @@ ec2_handle_describe_instances(struct request *rq, const struct describe_instance
 		out->next_token = page_token(&l.page, rq->arena);
 	}
 	vec_done(&l.found);
-	return r;
-}
-
-/* -- GetConsoleOutput -- */
-
-struct lookup {
-	struct request *rq;
-	const char *id;
-	struct clc_instance instance;
-};
-
-static int
-load(struct store_tx *tx, void *arg, struct err *e)
-{
-	struct lookup *l = arg;
-
-	return clc_instance_load(tx, l->rq->account_id, l->id, l->rq->arena, &l->instance, e);
-}
-
-int
-ec2_handle_get_console_output(struct request *rq, const struct get_console_output_in *in,
-    struct get_console_output_out *out, struct err *e)
-{
-	struct rpc_context context = { .request_id = rq->id, .account_id = rq->account_id };
-	struct lookup l = { .rq = rq, .id = in->instance_id };
-	int r = clc_instance_check_id(in->instance_id, e);
-
-	if (r == 0)
-		r = store_read(rq->clc->store, load, &l, e);
-	if (r < 0)
-		return r;
-	out->instance_id = l.instance.instance_id;
-	out->has_timestamp = true;
-	out->timestamp = l.instance.launch_us;
-	/* One that has ended or was never started has no console: empty, not an error. */
-	if (!l.instance.node_id || l.instance.state == INSTANCE_TERMINATED)
-		return 0;
-	r = clc_peers_console(rq->clc->peers, l.instance.zone, &context, in->instance_id, rq->arena,
-	    &out->output, &out->timestamp, e);
-	if (r == ERR_NOT_FOUND || r == ERR_INSTANCE_NOT_FOUND)
-		return 0;
 	return r;
 }

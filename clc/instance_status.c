@@ -1,6 +1,6 @@
-/* DescribeInstanceStatus: two checks of an instance that runs — of its node (system), and of its own
- * use of its network (instance), both from what the zone reported last. ReportInstanceStatus: what
- * users say themselves, kept for the administrator. */
+/* DescribeInstanceStatus: two checks of an instance that runs — of its node (system), and of its
+ * own use of its network (instance), both from what the zone reported last. ReportInstanceStatus:
+ * what users say themselves, kept for the administrator. */
 #include "base/vec.h"
 #include "clc/ec2.api.h"
 
@@ -160,8 +160,8 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 	l->page.has_more = false;
 	if (l->in->instance_ids.count)
 		return read_named(tx, l, e);
-	r = store_query(tx, Q_INSTANCES_OF_ACCOUNT, &rows, e, l->rq->account_id,
-	    l->rq->clc->conf->region);
+	r = store_query(
+	    tx, Q_INSTANCES_OF_ACCOUNT, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
 	while (r >= 0 && !l->page.has_more && (r = store_next(rows, e)) > 0) {
 		_cleanup_arena_ struct arena *scratch = arena_new(0);
 		struct clc_instance i;
@@ -173,8 +173,9 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-ec2_handle_describe_instance_status(struct request *rq, const struct describe_instance_status_in *in,
-    struct describe_instance_status_out *out, struct err *e)
+ec2_handle_describe_instance_status(struct request *rq,
+    const struct describe_instance_status_in *in, struct describe_instance_status_out *out,
+    struct err *e)
 {
 	struct listing l = { .rq = rq, .in = in };
 	int r = 0;
