@@ -35,7 +35,7 @@ refuse_association(const char *id, struct err *e)
 		return err_set(
 		    e, ERR_INVALID_PARAMETER_VALUE, "Invalid value for associationId.");
 	return err_set(
-	    e, ERR_NO_SUCH_ASSOCIATION, "An invalid association-id of '%s' was given", id);
+	    e, ERR_ASSOCIATION_NOT_FOUND, "An invalid association-id of '%s' was given", id);
 }
 
 struct target {

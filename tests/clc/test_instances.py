@@ -506,7 +506,7 @@ def test_there_are_no_instance_profiles(clc, account):
     for action, words in (("DescribeIamInstanceProfileAssociations", lambda a: {"AssociationId.1": a}),
                           ("DisassociateIamInstanceProfile", lambda a: {"AssociationId": a}),
                           ("ReplaceIamInstanceProfileAssociation", lambda a: {"AssociationId": a, "IamInstanceProfile.Name": "x"})):
-        check_error(clc.ec2(account, action, **words(known)), 400, "NoSuchAssociation", known)
+        check_error(clc.ec2(account, action, **words(known)), 400, "InvalidAssociationID.NotFound", known)
         check_error(clc.ec2(account, action, **words(bad)), 400, "InvalidParameterValue", "Invalid value for associationId.")
 
 

@@ -17,8 +17,9 @@ from strict import check_ec2, check_error, local
 from world import OPERATIONS, World
 
 ACTIONS = sorted(OPERATIONS)
-WITH_FILTERS = [a for a in ACTIONS if OPERATIONS[a]["filtered"]]
-PAGINATED = [a for a in ACTIONS if {"max_results", "next_token"} <= {f["name"] for f in OPERATIONS[a]["in"]}]
+WITH_FILTERS = [a for a in ACTIONS if OPERATIONS[a]["filtered"] and a not in parameters.EMPTY]
+PAGINATED = [a for a in ACTIONS if {"max_results", "next_token"} <= {f["name"] for f in OPERATIONS[a]["in"]}
+             and a not in parameters.EMPTY]
 WITH_DRY_RUN = [a for a in ACTIONS if "dry_run" in {f["name"] for f in OPERATIONS[a]["in"]}]
 # Tested by themselves below.
 OF_ALL = {"dry_run", "filters", "max_results", "next_token"}

@@ -101,8 +101,8 @@ def test_there_are_no_instance_profiles(cloud, guest_of_ours):
     refused("InvalidParameterValue", lambda: cloud.ec2.associate_iam_instance_profile(
         InstanceId=guest_of_ours, IamInstanceProfile={"Name": "web"}))
     known = "iip-assoc-0123456789abcdef0"
-    refused("NoSuchAssociation", lambda: cloud.ec2.disassociate_iam_instance_profile(AssociationId=known))
-    refused("NoSuchAssociation", lambda: cloud.ec2.replace_iam_instance_profile_association(
+    refused("InvalidAssociationID.NotFound", lambda: cloud.ec2.disassociate_iam_instance_profile(AssociationId=known))
+    refused("InvalidAssociationID.NotFound", lambda: cloud.ec2.replace_iam_instance_profile_association(
         AssociationId=known, IamInstanceProfile={"Name": "web"}))
 
 
