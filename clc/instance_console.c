@@ -1,5 +1,5 @@
-/* What the zone keeps of a serial console: GetConsoleOutput, and GetPasswordData, which looks there for
- * what an agent in the guest wrote. */
+/* What the zone keeps of a serial console: GetConsoleOutput, and GetPasswordData, which looks there
+ * for what an agent in the guest wrote. */
 #include "instance_console.h"
 
 #include <ctype.h>
@@ -27,8 +27,8 @@ load(struct store_tx *tx, void *arg, struct err *e)
 /* The console as its zone has it. One that has ended or was never started has none: empty, not an
  * error. */
 static int
-read_console(struct request *rq, const char *id, struct str *ret_output, int64_t *ret_at_us,
-    struct err *e)
+read_console(
+    struct request *rq, const char *id, struct str *ret_output, int64_t *ret_at_us, struct err *e)
 {
 	struct rpc_context context = { .request_id = rq->id, .account_id = rq->account_id };
 	struct lookup l = { .rq = rq, .id = id };
@@ -42,8 +42,8 @@ read_console(struct request *rq, const char *id, struct str *ret_output, int64_t
 	*ret_at_us = l.instance.launch_us;
 	if (!l.instance.node_id || l.instance.state == INSTANCE_TERMINATED)
 		return 0;
-	r = clc_peers_console(rq->clc->peers, l.instance.zone, &context, id, rq->arena, ret_output,
-	    ret_at_us, e);
+	r = clc_peers_console(
+	    rq->clc->peers, l.instance.zone, &context, id, rq->arena, ret_output, ret_at_us, e);
 	if (r == ERR_NOT_FOUND || r == ERR_INSTANCE_NOT_FOUND)
 		return 0;
 	return r;

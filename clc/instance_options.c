@@ -1,6 +1,6 @@
-/* What is decided for an instance beside what it is made of: monitoring, metadata, recovery, credits.
- * Each is written with its audit record in one transaction; what a node has to know reaches it by a
- * new revision of the instance's record. */
+/* What is decided for an instance beside what it is made of: monitoring, metadata, recovery,
+ * credits. Each is written with its audit record in one transaction; what a node has to know
+ * reaches it by a new revision of the instance's record. */
 #include "base/vec.h"
 #include "clc/ec2.api.h"
 
@@ -65,12 +65,12 @@ set_monitored(struct store_tx *tx, void *arg, struct err *e)
 			continue;
 		r = load_living(tx, m->rq, m->ids[n], &i, e);
 		if (r == 0)
-			r = store_exec(tx, Q_INSTANCE_SET_MONITORED, NULL, e, m->ids[n],
-			    (int64_t)m->wanted);
+			r = store_exec(
+			    tx, Q_INSTANCE_SET_MONITORED, NULL, e, m->ids[n], (int64_t)m->wanted);
 		if (r == 0)
 			r = request_record(tx, m->rq, "instance", m->ids[n], e);
 		/* What changes is said to be on its way, as Amazon does; asked next it is there. */
-		state->state = m->wanted ? i.is_monitored ? "enabled" : "pending"
+		state->state = m->wanted        ? i.is_monitored ? "enabled" : "pending"
 			       : i.is_monitored ? "disabling"
 						: "disabled";
 		m->out[m->out_count++] = (struct instance_monitoring){ m->ids[n], state };
@@ -108,9 +108,9 @@ int
 ec2_handle_unmonitor_instances(struct request *rq, const struct unmonitor_instances_in *in,
     struct unmonitor_instances_out *out, struct err *e)
 {
-	struct monitor m = { .rq = rq,
-		.ids = in->instance_ids.items,
-		.count = in->instance_ids.count };
+	struct monitor m = {
+		.rq = rq, .ids = in->instance_ids.items, .count = in->instance_ids.count
+	};
 	int r = monitor(&m, e);
 
 	out->monitorings.items = m.out;
@@ -208,8 +208,8 @@ read_defaults(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct defaults_call *d = arg;
 
-	return clc_metadata_defaults(tx, d->rq->account_id, d->rq->clc->conf->region, d->rq->arena,
-	    &d->defaults, e);
+	return clc_metadata_defaults(
+	    tx, d->rq->account_id, d->rq->clc->conf->region, d->rq->arena, &d->defaults, e);
 }
 
 int
@@ -337,8 +337,7 @@ add_credits(struct credits *c, const char *id, const struct clc_instance *i)
 	struct instance_credits one = { arena_strdup(c->rq->arena, id),
 		arena_strdup(c->rq->arena, i->cpu_credits) };
 
-	if (filters_match(
-		c->rq->operation, c->in->filters.items, c->in->filters.count, &one))
+	if (filters_match(c->rq->operation, c->in->filters.items, c->in->filters.count, &one))
 		vec_add(&c->found, one);
 }
 
@@ -367,8 +366,8 @@ read_credits(struct store_tx *tx, void *arg, struct err *e)
 	}
 	if (r < 0 || c->in->instance_ids.count)
 		return r;
-	r = store_query(tx, Q_INSTANCES_OF_ACCOUNT, &rows, e, c->rq->account_id,
-	    c->rq->clc->conf->region);
+	r = store_query(
+	    tx, Q_INSTANCES_OF_ACCOUNT, &rows, e, c->rq->account_id, c->rq->clc->conf->region);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		_cleanup_arena_ struct arena *scratch = arena_new(0);
 		struct clc_instance i;
@@ -520,8 +519,9 @@ load(struct store_tx *tx, void *arg, struct err *e)
 
 /* No product code was ever attached to anything: what is asked is not so. */
 int
-ec2_handle_confirm_product_instance(struct request *rq, const struct confirm_product_instance_in *in,
-    struct confirm_product_instance_out *out, struct err *e)
+ec2_handle_confirm_product_instance(struct request *rq,
+    const struct confirm_product_instance_in *in, struct confirm_product_instance_out *out,
+    struct err *e)
 {
 	struct product p = { .rq = rq, .id = in->instance_id };
 	int r = clc_instance_check_id(in->instance_id, e);

@@ -32,8 +32,7 @@ static int
 refuse_association(const char *id, struct err *e)
 {
 	if (!id_is_valid(id, "iip-assoc"))
-		return err_set(
-		    e, ERR_INVALID_PARAMETER_VALUE, "Invalid value for associationId.");
+		return err_set(e, ERR_INVALID_PARAMETER_VALUE, "Invalid value for associationId.");
 	return err_set(
 	    e, ERR_ASSOCIATION_NOT_FOUND, "An invalid association-id of '%s' was given", id);
 }

@@ -1,5 +1,6 @@
-/* What an account may hold: a number of instances (configured, or its own), and processors where the
- * administrator limits them. Checked before capacity, so that who has used up his share is told so. */
+/* What an account may hold: a number of instances (configured, or its own), and processors where
+ * the administrator limits them. Checked before capacity, so that who has used up his share is told
+ * so. */
 #include "instance.h"
 
 static int

@@ -9,7 +9,8 @@ static const struct {
 	{ "", "" },
 	{ "booting\nlogin: ", "" },
 	{ "<Password>aGVsbG8=</Password>", "aGVsbG8=" },
-	{ "x\n<Username>Administrator</Username>\r\n<Password>\r\naGVs\r\nbG8=\r\n</Password>\r\n", "aGVsbG8=" },
+	{ "x\n<Username>Administrator</Username>\r\n<Password>\r\naGVs\r\nbG8=\r\n</Password>\r\n",
+	    "aGVsbG8=" },
 	/* the last one counts */
 	{ "<Password>aGVsbG8=</Password> <Password>d29ybGQ=</Password>", "d29ybGQ=" },
 	/* cut, by the guest or by the end of what is kept */
@@ -44,7 +45,8 @@ test_a_password_too_long(void **state)
 
 		memset(text, 'A', n);
 		console = xasprintf("<Password>%s</Password>", text);
-		assert_string_equal(clc_console_password(str_of(console), arena), n == 4096 ? text : "");
+		assert_string_equal(
+		    clc_console_password(str_of(console), arena), n == 4096 ? text : "");
 	}
 }
 
