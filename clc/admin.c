@@ -9,6 +9,7 @@
 #include "account.h"
 #include "join.h"
 #include "peers.h"
+#include "quota.h"
 
 static void
 fail(struct http_call *call, const struct err *e)
@@ -83,6 +84,85 @@ create_account(struct http_call *call, void *arg)
 	    "AWS_ACCESS_KEY_ID=%s\nAWS_SECRET_ACCESS_KEY=%s\nEC2_USER_ID=%s\n",
 	    a.account.name, ADMIN_USER, a.account.access_key_id, a.account.secret,
 	    a.account.account_id);
+}
+
+/* -- quotas -- */
+
+struct quota_change {
+	struct clc *clc;
+	struct form form;
+	bool is_change;
+	struct strbuf *out;
+};
+
+static int
+find_account(struct store_tx *tx, const char *account, char ret[ACCOUNT_ID_SIZE], struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = account ? store_query_one(tx, Q_ACCOUNT_FIND, &rows, "account", e, account)
+			: err_set(e, ERR_INVALID, "name an account");
+
+	if (r == ERR_NOT_FOUND)
+		return err_set(e, ERR_NOT_FOUND, "there is no account '%.100s'", account);
+	if (r == 0)
+		snprintf(ret, ACCOUNT_ID_SIZE, "%s", store_text(rows, 0));
+	return r;
+}
+
+/* A number, or `default`. */
+static int
+set_quota(struct store_tx *tx, const char *account_id, const struct form *form, struct err *e)
+{
+	const char *name = form_find(form, "name"), *text = form_find(form, "value");
+	int64_t value = 0;
+
+	if (!name || !text)
+		return err_set(e, ERR_INVALID, "name a quota and its value");
+	if (strcmp(text, "default") == 0)
+		return clc_quota_set(tx, account_id, name, NULL, e);
+	if (!str_to_i64(str_of(text), &value) || value < 0 || value > QUOTA_VALUE_MAX)
+		return err_set(e, ERR_INVALID, "'%.100s' is no number from 0 to %d, nor 'default'",
+		    text, QUOTA_VALUE_MAX);
+	return clc_quota_set(tx, account_id, name, &value, e);
+}
+
+static int
+use_quota(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct quota_change *q = arg;
+	char account_id[ACCOUNT_ID_SIZE];
+	int r = find_account(tx, form_find(&q->form, "account"), account_id, e);
+
+	strbuf_reset(q->out);
+	if (r == 0 && q->is_change)
+		r = set_quota(tx, account_id, &q->form, e);
+	return r == 0 ? clc_quota_list(tx, q->clc->conf, account_id, q->out, e) : r;
+}
+
+static void
+serve_quota(struct http_call *call, struct clc *clc, bool is_change)
+{
+	struct quota_change q = { .clc = clc, .is_change = is_change, .out = &call->reply };
+	struct err e = { 0 };
+	int r = read_form(call, &q.form, &e);
+
+	if (r == 0)
+		r = is_change ? store_write(clc->store, use_quota, &q, &e)
+			      : store_read(clc->store, use_quota, &q, &e);
+	if (r < 0)
+		fail(call, &e);
+}
+
+static void
+change_quota(struct http_call *call, void *arg)
+{
+	serve_quota(call, arg, true);
+}
+
+static void
+list_quotas(struct http_call *call, void *arg)
+{
+	serve_quota(call, arg, false);
 }
 
 struct table { /* a statement printed as lines */
@@ -187,6 +267,8 @@ const struct admin_verb clc_admin_verbs[] = {
 	{ "POST", "/token", "role, zone: a token for one daemon to join with", create_token },
 	{ "POST", "/accounts", "name: an account with its admin user and key", create_account },
 	{ "GET", "/accounts", "account ids and names", list_accounts },
+	{ "POST", "/quotas", "account: what it may have", list_quotas },
+	{ "POST", "/quotas/set", "account, name, value: a number or default", change_quota },
 	{ "GET", "/nodes", "nodes with capacity used and whole", list_nodes },
 	{ "GET", "/peers", "daemons of the cloud", list_peers },
 };

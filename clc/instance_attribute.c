@@ -9,6 +9,7 @@
 #include "instance_type.h"
 #include "vpc.h"
 #include "zone.h"
+#include "zone_name.h"
 
 #define USER_DATA_MAX 16384
 #define GROUPS_MAX 5
@@ -73,14 +74,18 @@ static int
 check_disk(struct store_tx *tx, const struct change *c, int64_t more_gib, struct err *e)
 {
 	struct clc_capacity capacity;
+	const char *zone;
 	int r = more_gib > 0 ? clc_zone_capacity(tx, c->instance.zone, &capacity, e) : 0;
 
 	if (r < 0 || more_gib <= 0 || capacity.disk_gib - capacity.disk_gib_held >= more_gib)
 		return r;
+	r = clc_zone_name_show(tx, c->rq, c->instance.zone, &zone, e);
+	if (r < 0)
+		return r;
 	return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
 	    "We currently do not have sufficient %s capacity in the Availability Zone '%s' for "
 	    "'%s'.",
-	    c->value, c->instance.zone, c->id);
+	    c->value, zone, c->id);
 }
 
 /* Disks that exist stay as they are. Processors and memory are held, and counted against capacity

@@ -9,6 +9,7 @@
 #include "tags.h"
 #include "vpc.h"
 #include "peers.h"
+#include "zone_name.h"
 
 /* -- one instance -- */
 
@@ -108,7 +109,6 @@ describe_interface(struct store_tx *tx, const struct clc_instance *i, struct are
 		.status = "attached",
 		.instance_id = i->instance_id,
 		.instance_owner_id = i->account_id };
-	nic->availability_zone = i->zone;
 	nic->has_requester_managed = true;
 	address->association = nic->association;
 	address->has_primary = address->primary = true;
@@ -262,6 +262,18 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 
 /* -- reservations -- */
 
+static int
+show_zone(struct store_tx *tx, struct request *rq, struct instance *out, struct err *e)
+{
+	int r = clc_zone_name_show(
+	    tx, rq, out->placement->availability_zone, &out->placement->availability_zone, e);
+
+	for (size_t n = 0; n < out->network_interfaces.count; n++)
+		out->network_interfaces.items[n].availability_zone =
+		    out->placement->availability_zone;
+	return r;
+}
+
 static void
 begin_reservation(const struct clc_instance *i, struct reservation *out)
 {
@@ -287,6 +299,8 @@ clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *re
 		if (!all.count)
 			begin_reservation(&i, ret);
 		r = describe(tx, &i, rq->arena, &out, e);
+		if (r == 0)
+			r = show_zone(tx, rq, &out, e);
 		vec_add(&all, out);
 	}
 	ret->reservation_id = arena_strdup(rq->arena, reservation_id);
@@ -337,6 +351,8 @@ add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance 
 		return 0;
 	}
 	r = describe(tx, i, scratch, &seen, e);
+	if (r == 0)
+		r = show_zone(tx, l->rq, &seen, e);
 	if (r < 0 ||
 	    !filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &seen))
 		return r;

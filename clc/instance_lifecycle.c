@@ -8,6 +8,7 @@
 #include "instance.h"
 #include "instance_type.h"
 #include "zone.h"
+#include "zone_name.h"
 
 struct order {
 	struct request *rq;
@@ -47,12 +48,18 @@ check_start(struct store_tx *tx, const struct order *o, const struct clc_instanc
 		r = clc_zone_capacity(tx, i->zone, &c, e);
 	if (r < 0)
 		return r;
-	if (c.vcpus - c.vcpus_held < i->vcpus || c.memory_mib - c.memory_mib_held < i->memory_mib)
-		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
-		    "We currently do not have sufficient %s capacity in the Availability Zone '%s' "
-		    "to start "
-		    "'%s'.",
-		    i->instance_type, i->zone, i->instance_id);
+	if (c.vcpus - c.vcpus_held < i->vcpus || c.memory_mib - c.memory_mib_held < i->memory_mib) {
+		const char *zone;
+
+		r = clc_zone_name_show(tx, o->rq, i->zone, &zone, e);
+		return r < 0 ? r
+			     : err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
+				   "We currently do not have sufficient %s capacity in the "
+				   "Availability Zone '%s' "
+				   "to start "
+				   "'%s'.",
+				   i->instance_type, zone, i->instance_id);
+	}
 	return 0;
 }
 

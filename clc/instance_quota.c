@@ -2,19 +2,7 @@
  * the administrator limits them. Checked before capacity, so that who has used up his share is told
  * so. */
 #include "instance.h"
-
-static int
-limit_of(struct store_tx *tx, const char *account_id, const char *name, int64_t otherwise,
-    int64_t *ret, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query(tx, Q_QUOTA, &rows, e, account_id, name);
-
-	*ret = otherwise;
-	if (r == 0 && (r = store_next(rows, e)) > 0)
-		*ret = store_int(rows, 0);
-	return r < 0 ? r : 0;
-}
+#include "quota.h"
 
 static int
 count(struct store_tx *tx, unsigned query, const char *account_id, int64_t *ret, struct err *e)
@@ -32,7 +20,8 @@ check_instances(struct store_tx *tx, const struct clc_conf *conf, const char *ac
     uint32_t min, uint32_t *io_count, struct err *e)
 {
 	int64_t limit, active = 0;
-	int r = limit_of(tx, account_id, "instances", conf->instance_limit, &limit, e);
+	int r = clc_quota_get(
+	    tx, account_id, "instances", clc_quota_default(conf, "instances"), &limit, e);
 
 	if (r == 0)
 		r = count(tx, Q_INSTANCES_ACTIVE, account_id, &active, e);
@@ -53,11 +42,11 @@ check_vcpus(struct store_tx *tx, const char *account_id, int64_t each, uint32_t 
     uint32_t *io_count, struct err *e)
 {
 	int64_t limit, active = 0;
-	int r = limit_of(tx, account_id, "vcpus", -1, &limit, e);
+	int r = clc_quota_get(tx, account_id, "vcpus", -1, &limit, e);
 
 	if (r < 0 || limit < 0)
 		return r;
-	r = count(tx, Q_VCPUS_ACTIVE, account_id, &active, e);
+	r = count(tx, Q_INSTANCES_ACTIVE_VCPUS, account_id, &active, e);
 	if (r < 0)
 		return r;
 	if (active + min * each > limit)

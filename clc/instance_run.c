@@ -14,6 +14,7 @@
 #include "tags.h"
 #include "vpc.h"
 #include "zone.h"
+#include "zone_name.h"
 
 #define USER_DATA_MAX 16384
 #define HOP_LIMIT_DEFAULT 1
@@ -33,6 +34,7 @@ struct launch {
 	struct clc_image image;
 	const char *kernel_id, *ramdisk_id, *public_key;
 	struct clc_subnet subnet;
+	const char *zone; /* of the subnet, as the account knows it */
 	const char **group_ids;
 	size_t group_count;
 	uint32_t count;
@@ -265,7 +267,7 @@ check_interface_id(struct store_tx *tx, struct launch *l, struct err *e)
 	/* Each was made with its instance and stays with it. */
 	return r > 0 ? err_set(e, ERR_INTERFACE_IN_USE,
 			   "Network interface '%s' is currently in use.", l->nic->interface_id)
-		     : err_set(e, ERR_INTERFACE_NOT_FOUND,
+		     : err_set(e, ERR_NETWORK_INTERFACE_NOT_FOUND,
 			   "The networkInterface ID '%s' does not exist", l->nic->interface_id);
 }
 
@@ -370,28 +372,29 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 {
 	const struct run_instances_in *in = l->in;
 	const char *subnet_id = l->nic && l->nic->subnet_id ? l->nic->subnet_id : in->subnet_id;
-	const char *zone = in->placement ? in->placement->availability_zone : NULL;
+	const char *shown = in->placement ? in->placement->availability_zone : NULL, *zone = NULL;
 	char chosen[64] = "";
-	int r;
+	int r = 0;
 
+	if (shown)
+		r = clc_zone_name_find(tx, l->rq, shown, &zone, e);
+	if (r < 0)
+		return r;
 	if (subnet_id) {
 		r = clc_subnet_get(tx, l->rq->account_id, subnet_id, &l->subnet, e);
 		if (r == 0 && zone && strcmp(zone, l->subnet.zone) != 0)
 			r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
 			    "The subnet '%s' is not in the availability zone '%s'", subnet_id,
-			    zone);
+			    shown);
 	} else {
-		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-
-		r = zone ? store_query_one(tx, Q_ZONE_BY_NAME, &rows, "zone", e, zone)
-			 : choose_zone(tx, l, chosen, sizeof(chosen), e);
-		if (r == ERR_NOT_FOUND)
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-			    "Invalid availability zone: [%.100s]", zone);
+		if (!zone)
+			r = choose_zone(tx, l, chosen, sizeof(chosen), e);
 		if (r == 0)
 			r = clc_subnet_default(tx, l->rq->account_id, l->rq->clc->conf->region,
 			    zone ? zone : chosen, &l->subnet, e);
 	}
+	if (r == 0)
+		r = clc_zone_name_show(tx, l->rq, l->subnet.zone, &l->zone, e);
 	if (r < 0)
 		return r;
 	if (l->nic)
@@ -427,7 +430,7 @@ reserve_capacity(struct store_tx *tx, struct launch *l, struct err *e)
 		    "requested "
 		    "(%s): there is room for %lld. You can retry later, or choose another zone or "
 		    "type.",
-		    l->type.name, l->subnet.zone, (long long)room);
+		    l->type.name, l->zone, (long long)room);
 	if (room < l->count)
 		l->count = (uint32_t)room;
 	return 0;

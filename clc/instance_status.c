@@ -7,6 +7,7 @@
 #include "filter.h"
 #include "instance.h"
 #include "page.h"
+#include "zone_name.h"
 
 /* -- the checks -- */
 
@@ -73,7 +74,6 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 {
 	memset(out, 0, sizeof(*out));
 	out->instance_id = i->instance_id;
-	out->availability_zone = i->zone;
 	out->state = arena_alloc(arena, sizeof(*out->state));
 	out->state->has_code = true;
 	out->state->code = instance_state_code(i->state);
@@ -107,6 +107,8 @@ add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance 
 	if (i->state != INSTANCE_RUNNING && !l->in->include_all_instances)
 		return 0;
 	r = describe(tx, i, scratch, &seen, e);
+	if (r == 0)
+		r = clc_zone_name_show(tx, l->rq, i->zone, &seen.availability_zone, e);
 	if (r < 0 ||
 	    !filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &seen))
 		return r;

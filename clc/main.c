@@ -40,6 +40,11 @@ static const struct conf_key keys[] = {
 	    "Amazon"),
 	{ "instance_limit", CONF_U32, offsetof(struct clc_conf, instance_limit), "100",
 	    "instances that an account may have", NULL, 0, 1000000 },
+	{ "zone_names", CONF_ENUM, offsetof(struct clc_conf, zone_names), "shared",
+	    "whether all accounts know the zones by the same names, or each by its own: choose "
+	    "before "
+	    "there are accounts",
+	    "shared|shuffled", 0, 0 },
 	KEY(stop_instance_store, CONF_BOOL, "yes",
 	    "whether instances may be stopped, their disk staying on its node (Amazon refuses)"),
 	{ "keep_terminated", CONF_DURATION, offsetof(struct clc_conf, keep_terminated_ms), "1h",

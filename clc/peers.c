@@ -152,8 +152,7 @@ clc_peers_console(struct clc_peers *p, const char *zone, const struct rpc_contex
 	int r;
 
 	if (!peer)
-		return err_set(
-		    e, ERR_SERVICE_UNAVAILABLE, "zone '%s' has no cluster controller", zone);
+		return err_set(e, ERR_SERVICE_UNAVAILABLE, "the zone has no cluster controller");
 	r = rpc_call(peer, &cc_get_console_output, context, &in, &out, arena, CONSOLE_MS, e);
 	if (r < 0)
 		return r;

@@ -99,6 +99,27 @@ def test_actions_are_amazons():
     assert ACTIONS and set(ACTIONS) <= set(amazon.EC2["operations"])
 
 
+def test_coverage_page():
+    """A page for people: how much of Amazon's model is served. Of its counts, that they are of this model."""
+    served = set(ACTIONS)
+    rows = []
+    for action in sorted(amazon.EC2["operations"]):
+        if action in served:
+            all_fields = [f for f in fields(action) if f[2]["type"] != "struct"]
+            refused = [f for f in all_fields if f[2]["type"] == "refused"]
+            rows.append(f"| {action} | served | {len(all_fields) - len(refused)} of {len(all_fields)} parameters |")
+        else:
+            rows.append(f"| {action} | | |")
+    lines = ["# EC2: what of Amazon's model is served", "",
+             f"{len(served)} of the {len(amazon.EC2['operations'])} actions of API version {amazon.EC2['metadata']['apiVersion']}, as "
+             "the newest client installed here knows it.", "", "| action | | |", "|---|---|---|", *rows, ""]
+    path = os.path.join(front.TOP, "build/docs/ec2-coverage.md")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
+    assert sum("| served |" in row for row in rows) == len(served) > 0
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_every_parameter_is_declared(action):
     missing = undeclared(action)

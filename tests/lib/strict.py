@@ -7,6 +7,7 @@ from amazon import EC2, STS
 
 EXTRA = {  # documented by Amazon, but no part of its model of the output, or newer than the model installed
     "RebootInstances": {"return"}, "ReportInstanceStatus": {"return"}, "ModifyInstanceAttribute": {"return"},
+    "ModifyIdFormat": {"return"}, "ModifyIdentityIdFormat": {"return"}, "CreateTags": {"return"}, "DeleteTags": {"return"},
     "ResetInstanceAttribute": {"return"}, "DeregisterImage": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
 }
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")

@@ -186,6 +186,26 @@ run_account_list(const struct options *o, const char *const *arguments, unsigned
 }
 
 static int
+run_quota_list(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "account", arguments[0]);
+	return ask(o, "/quotas", strbuf_c(&form));
+}
+
+static int
+run_quota_set(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "account", arguments[0]);
+	add_pair(&form, "name", arguments[1]);
+	add_pair(&form, "value", arguments[2]);
+	return ask(o, "/quotas/set", strbuf_c(&form));
+}
+
+static int
 run_status(const struct options *o, const char *const *arguments, unsigned count)
 {
 	return ask(o, "/status", NULL);
@@ -246,6 +266,9 @@ static const struct command commands[] = {
 	{ "account create", "NAME", 1, 1,
 	    "makes an account with a user 'admin' and prints its keys", run_account_create },
 	{ "account list", "", 0, 0, "prints the accounts", run_account_list },
+	{ "quota list", "ACCOUNT", 1, 1, "prints what an account may have", run_quota_list },
+	{ "quota set", "ACCOUNT NAME VALUE", 3, 3,
+	    "changes one of them; VALUE is a number or 'default'", run_quota_set },
 	{ "status", "", 0, 0, "what the daemon is, and whether it is ready", run_status },
 	{ "nodes", "", 0, 0, "the nodes of the cloud, with capacity and state", run_nodes },
 	{ "peers", "", 0, 0, "the daemons that joined", run_peers },
@@ -392,6 +415,18 @@ find(const struct options *o, unsigned *ret_words)
 	return found;
 }
 
+/* Of names of two words. */
+static bool
+is_first_word(const char *word)
+{
+	size_t n = strlen(word);
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strncmp(commands[i].name, word, n) == 0 && commands[i].name[n] == ' ')
+			return true;
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -413,9 +448,9 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	c = find(&o, &words);
-	if (!c && !(o.help && strcmp(o.words[0], "account") == 0))
-		return bad_usage(strcmp(o.words[0], "account") == 0 ? "create or list? after"
-								    : "unknown command",
+	if (!c && !(o.help && is_first_word(o.words[0])))
+		return bad_usage(
+		    is_first_word(o.words[0]) ? "which command? after" : "unknown command",
 		    o.words[0]);
 	if (o.help)
 		return print_help_of(&o);

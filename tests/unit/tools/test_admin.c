@@ -177,7 +177,8 @@ refuses_bad_usage(void **state)
 		{ "status --verbose", "unknown option '--verbose'" },
 		{ "--daemon ../x status", "no such daemon: '../x'" },
 		{ "1 2 3 4 5 6 7 8 9", "one word too many: '9'" },
-		{ "account", "create or list? after 'account'" },
+		{ "account", "which command? after 'account'" },
+		{ "quota", "which command? after 'quota'" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
