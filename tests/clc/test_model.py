@@ -19,9 +19,9 @@ from world import OPERATIONS, World
 ACTIONS = sorted(OPERATIONS)
 # Answered by declaration, always with nothing or with one fault.
 ANSWERED = {a for a in ACTIONS if OPERATIONS[a].get("answers")}
-WITH_FILTERS = [a for a in ACTIONS if OPERATIONS[a]["filtered"]]
+WITH_FILTERS = [a for a in ACTIONS if OPERATIONS[a]["filtered"] and a not in parameters.EMPTY]
 PAGINATED = [a for a in ACTIONS if {"max_results", "next_token"} <= {f["name"] for f in OPERATIONS[a]["in"]}
-             and a not in ANSWERED and a not in parameters.ONE_PAGE]
+             and a not in ANSWERED and a not in parameters.ONE_PAGE and a not in parameters.EMPTY]
 FILTER = {a: next(f["query"] for f in OPERATIONS[a]["in"] if f["name"] == "filters") for a in WITH_FILTERS}
 WITH_DRY_RUN = [a for a in ACTIONS if "dry_run" in {f["name"] for f in OPERATIONS[a]["in"]}]
 # Tested by themselves below.

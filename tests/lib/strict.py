@@ -10,6 +10,7 @@ EXTRA = {  # documented by Amazon, but no part of its model of the output, or ne
     "ResetImageAttribute": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
     "ModifyIdFormat": {"return"}, "ModifyIdentityIdFormat": {"return"}, "CreateTags": {"return"}, "DeleteTags": {"return"},
     "DeletePlacementGroup": {"return"},
+    "ReportInstanceStatus": {"return"}, "ModifyInstanceAttribute": {"return"}, "ResetInstanceAttribute": {"return"},
 }
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 
