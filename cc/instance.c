@@ -70,6 +70,7 @@ cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instanc
 	i->boot_count = INT();
 	i->needs_sources = INT();
 	i->is_unreachable = INT();
+	i->export = TEXT();
 #undef TEXT
 #undef INT
 }
@@ -86,8 +87,17 @@ cc_instance_load(struct store_tx *tx, const char *id, struct arena *arena, struc
 	return r;
 }
 
+static struct export_report *
+export_of(const struct cc_instance *i, struct arena *arena)
+{
+	struct export_report *x = i->export ? arena_alloc(arena, sizeof(*x)) : NULL;
+
+	/* What can't be read is asked for again by whoever misses it. */
+	return x && cc_from_text(&export_report_shape, i->export, arena, x, NULL) == 0 ? x : NULL;
+}
+
 void
-cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret)
+cc_instance_to_report(const struct cc_instance *i, struct arena *arena, struct instance_report *ret)
 {
 	*ret = (struct instance_report){ .instance_id = i->instance_id,
 		.generation = (uint64_t)i->generation,
@@ -103,7 +113,8 @@ cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret)
 		.has_boot_count = true,
 		.boot_count = (uint32_t)i->boot_count,
 		.has_needs_sources = true,
-		.needs_sources = i->needs_sources };
+		.needs_sources = i->needs_sources,
+		.export = export_of(i, arena) };
 }
 
 int
@@ -409,7 +420,7 @@ cc_handle_put_instance(struct rpc_request *rq, const struct cc_put_instance_in *
 
 	if (r < 0)
 		return r;
-	cc_instance_to_report(&i, out);
+	cc_instance_to_report(&i, rq->arena, out);
 	log_info(&rq->log, "instance.accepted",
 	    "instance=%s wanted=%s generation=%llu node=%s state=%s", in->spec->instance_id,
 	    in->spec->wanted, (unsigned long long)in->spec->generation, i.node_id ? i.node_id : "-",
@@ -494,6 +505,7 @@ int
 cc_instance_report(struct store_tx *tx, const char *node_id, const struct instance_report *report,
     struct arena *arena, struct err *e)
 {
+	_cleanup_strbuf_ struct strbuf export = STRBUF_INIT;
 	struct cc_instance i;
 	int64_t holds;
 	int r = cc_instance_load(tx, report->instance_id, arena, &i, e);
@@ -510,10 +522,12 @@ cc_instance_report(struct store_tx *tx, const char *node_id, const struct instan
 	/* A failed guest holds no processor; its disk may be there to be started again. */
 	if (strcmp(report->state, "failed") == 0)
 		holds = HOLDS_DISK;
+	if (report->export)
+		cc_text_of(&export_report_shape, report->export, &export);
 	r = store_exec(tx, Q_INSTANCE_REPORT, NULL, e, i.instance_id, report->state,
 	    report->reason_code, report->reason_message, report->step,
 	    report->has_since ? report->since : store_now_us(tx), (int64_t)report->boot_count,
-	    (int64_t)report->needs_sources, holds);
+	    (int64_t)report->needs_sources, holds, report->export ? strbuf_c(&export) : NULL);
 	return r < 0 ? r
 		     : outbox_add(tx, "instance", i.instance_id, i.account_id, report->state, e);
 }
@@ -524,7 +538,7 @@ cc_instance_lost(struct store_tx *tx, const struct cc_instance *i, struct err *e
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct instance_report report;
 
-	cc_instance_to_report(i, &report);
+	cc_instance_to_report(i, arena, &report);
 	report.state = "gone";
 	report.reason_code = "Server.InternalError";
 	report.reason_message = "Server.InternalError: its node knows nothing of it any more";

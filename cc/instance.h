@@ -11,12 +11,13 @@ struct cc_instance { /* strings from the arena */
 	const char *state, *reason_code, *reason_message, *step;
 	int64_t since_us, boot_count;
 	bool needs_sources, is_unreachable;
+	const char *export; /* as its node reported it: text of an export_report, or NULL */
 };
 void cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instance *ret);
 /* ERR_NOT_FOUND */
 int cc_instance_load(struct store_tx *tx, const char *id, struct arena *arena,
     struct cc_instance *ret, struct err *e);
-void cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret);
+void cc_instance_to_report(const struct cc_instance *i, struct arena *arena, struct instance_report *ret);
 /* Accepts a wanted record and chooses a node where one is needed. The same again changes nothing;
  * ERR_STALE when a later generation, or what comes later in the same one, is wanted already. */
 int cc_instance_accept(struct store *s, const struct instance_spec *spec, struct arena *arena,
