@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/vec.h"
 
+#include "bundle_task.h"
 #include "instance.h"
 #include "instance_type.h"
 #include "zone.h"
@@ -37,6 +38,11 @@ check_start(struct store_tx *tx, const struct clc_instance *i, struct err *e)
 	struct clc_capacity c;
 	int r;
 
+	if (i->state == INSTANCE_STOPPED || i->state == INSTANCE_STOPPING) {
+		r = clc_bundle_check_start(tx, i, e);
+		if (r < 0)
+			return r;
+	}
 	if (i->state != INSTANCE_STOPPED)
 		return 0;
 	r = clc_zone_capacity(tx, i->zone, &c, e);
@@ -60,6 +66,8 @@ check_one(struct store_tx *tx, const struct order *o, const struct clc_instance 
 		    "instance "
 		    "attribute and try again.",
 		    i->instance_id);
+	if (o->event == EV_STOP) /* it stays stopped, then, when its disk has been copied */
+		return store_exec(tx, Q_BUNDLE_STAYS_STOPPED, NULL, e, i->instance_id);
 	return o->event == EV_START ? check_start(tx, i, e) : 0;
 }
 

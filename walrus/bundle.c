@@ -152,7 +152,7 @@ authorize(struct walrus *w, const char *account_id, const struct bucket *bucket,
 	struct request asked = { .walrus = w };
 
 	(void)snprintf(asked.caller.account_id, sizeof(asked.caller.account_id), "%s", account_id);
-	return request_authorize(&asked, bucket->account_id, e);
+	return request_authorize_bucket(&asked, bucket, e);
 }
 
 int

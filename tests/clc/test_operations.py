@@ -30,6 +30,9 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "ResetImageAttribute": {"ImageId": "{image}", "Attribute": "launchPermission"},
     "EnableImageDeprecation": {"ImageId": "{image}", "DeprecateAt": "2030-01-01T00:00:00Z"},
     "DisableImageDeprecation": {"ImageId": "{image}"},
+    "CreateImage": {"InstanceId": "{instance}", "Name": "of an instance"},
+    "BundleInstance": {"InstanceId": "{instance}", "Storage.S3.Bucket": "bundles", "Storage.S3.Prefix": "disk"},
+    "CancelBundleTask": {"BundleId": "bun-0123456789abcdef0"},
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me").decode()},
@@ -40,6 +43,8 @@ REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances
             "CopyImage": ["Name", "SourceImageId", "SourceRegion"], "DescribeImageAttribute": ["ImageId", "Attribute"],
             "ModifyImageAttribute": ["ImageId"], "ResetImageAttribute": ["ImageId", "Attribute"],
             "EnableImageDeprecation": ["ImageId", "DeprecateAt"], "DisableImageDeprecation": ["ImageId"],
+            "CreateImage": ["InstanceId", "Name"], "BundleInstance": ["InstanceId"],
+            "CancelBundleTask": ["BundleId"],
             "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -48,7 +53,8 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidVpcID.NotFound", "InvalidNextToken", "UnsupportedOperation", "InvalidUserData.Malformed",
          "InvalidAMIName.Malformed", "InvalidKey.Format", "InvalidInstanceType", "FilterLimitExceeded", "DryRunOperation",
          "InsufficientInstanceCapacity", "InstanceLimitExceeded", "ServiceUnavailable", "InvalidIPAddress.InUse",
-         "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded"}
+         "MalformedQueryString", "IncorrectInstanceState", "InvalidBundleID.NotFound",
+         "BundlingInProgress", "InvalidBucketName", "InvalidKeyPair.Duplicate", "TagLimitExceeded"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}
@@ -88,7 +94,7 @@ def test_all_actions_are_amazons():
     assert ACTIONS and set(ACTIONS) <= set(EC2["operations"])
 
 
-@pytest.mark.parametrize("action", [a for a in ACTIONS if a not in ("RegisterImage",)])
+@pytest.mark.parametrize("action", [a for a in ACTIONS if a not in ("RegisterImage", "CancelBundleTask")])
 def test_good_answers(clc, action):
     """Each once, in a world where it works; the reply holds nothing that Amazon's would not."""
     account = clc.new_account("good-" + action.lower())
@@ -99,6 +105,8 @@ def test_good_answers(clc, action):
     clc.ec2(account, "CreateKeyPair", KeyName="there")
     if action == "StartInstances":
         clc.rows("UPDATE instance SET state = 'stopped', wanted = 'stopped', holds = 1 WHERE instance_id = ?", instance)
+    if action in ("BundleInstance", "CreateImage"):
+        clc.rows("UPDATE instance SET state = 'running' WHERE instance_id = ?", instance)
     check_ec2(clc.call(account, good(account, action, instance)), action)
     clc.ec2(account, "TerminateInstances", InstanceId__1=instance)
     clc.rows("UPDATE instance SET state = 'terminated', holds = 0 WHERE account_id = ?", account.id)
@@ -152,6 +160,7 @@ def test_filters_and_pages(clc, tried, action):
                 "The filter 'no-such' is invalid")
     many = {f"Filter__1__Value__{i}": "x" for i in range(201)}
     known = {"DescribeRegions": "endpoint", "DescribeAvailabilityZones": "state", "DescribeImages": "name",
+             "DescribeBundleTasks": "state",
              "DescribeKeyPairs": "key-name", "DescribeVpcs": "state", "DescribeSubnets": "state", "DescribeInstances":
              "image-id", "DescribeSecurityGroups": "group-name", "DescribeInstanceTypes": "instance-type"}[action]
     check_error(clc.ec2(tried, action, Filter__1__Name=known, **many), 400, "FilterLimitExceeded")
