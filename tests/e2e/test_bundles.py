@@ -64,6 +64,11 @@ def wait_task(cloud, task_id, *states):
     return eventually(f"{task_id} {states}", STORE_S, look, every=0.3)
 
 
+def runs_again(cloud, instance_id):
+    """It is started again by itself, after having been stopped for its disk."""
+    eventually(f"{instance_id} runs again", STORE_S, lambda: cloud.state(instance_id) == "running", every=0.5)
+
+
 def story(cloud, instance_id):
     return cloud.guest(instance_id).wait().sh("cat /root/story")
 
@@ -86,7 +91,7 @@ def test_an_image_of_an_instance(cloud, tidy, writer, made):
     assert found["Tags"] == [{"Key": "kind", "Value": "copy"}] and found["Description"] == "a story"
     assert found["KernelId"] == cloud.describe(writer)["KernelId"]
     # The writer runs again by itself, where it was.
-    cloud.wait(writer, "running")
+    runs_again(cloud, writer)
     assert cloud.describe(writer)["PublicIpAddress"] == address
     assert story(cloud, writer) == "written by the guest"
     copy = cloud.run(ImageId=image)
@@ -129,13 +134,13 @@ def test_a_bundle_of_an_instance_and_an_image_of_it_again(cloud, tidy, writer, m
     cloud.kill("clc")
     cloud.start("clc")
     wait_task(cloud, task_id, "bundling", "storing", "complete")
-    cloud.kill("nc")
-    cloud.start("nc")
+    cloud.kill("nc:zone-a-node-1")
+    cloud.start("nc:zone-a-node-1")
     wait_task(cloud, task_id, "storing", "complete")
     cloud.restart("walrus")
     done = wait_task(cloud, task_id, "complete")
     assert done["Progress"] == "100%" and "BundleTaskError" not in done
-    cloud.wait(writer, "running")
+    runs_again(cloud, writer)
     keys = [o["Key"] for o in cloud.s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert "writer.manifest.xml" in keys and "writer.part.00" in keys
     raw = unbundle(cloud, "writer", guests.variables(cloud.model)["EUCALYPTUS_CERT"].replace("-cert", "-key"))
@@ -153,14 +158,14 @@ def test_a_bundle_of_an_instance_and_an_image_of_it_again(cloud, tidy, writer, m
 
 
 def test_a_bundle_that_is_cancelled(cloud, tidy, writer):
-    cloud.wait(writer, "running")
+    runs_again(cloud, writer)
     task_id = cloud.ec2.bundle_instance(InstanceId=writer, Storage={"S3": {"Bucket": BUCKET, "Prefix": "cancelled"}})[
         "BundleTask"]["BundleId"]
     wait_task(cloud, task_id, "waiting-for-shutdown", "bundling", "storing")
     assert cloud.ec2.cancel_bundle_task(BundleId=task_id)["BundleTask"]["State"] == "cancelling"
     ended = wait_task(cloud, task_id, "failed")
     assert ended["BundleTaskError"]["Code"] == "Client.Cancelled"
-    cloud.wait(writer, "running")
+    runs_again(cloud, writer)
     assert story(cloud, writer) == "written by the guest"
     assert not [b for b in cloud.s3.list_buckets()["Buckets"] if b["Name"] == BUCKET] or not \
         cloud.s3.list_objects_v2(Bucket=BUCKET).get("Contents")
