@@ -23,8 +23,9 @@ def everything_runs_again(cloud):
 @pytest.fixture(scope="module")
 def writer(cloud):
     """An instance whose guest wrote a file."""
-    one = cloud.booted()
-    cloud.guest(one).sh("echo 'written by the guest' > /root/story && sync")
+    one = cloud.run()
+    cloud.wait(one, "running", FETCH_S)
+    cloud.guest(one).wait(FETCH_S).sh("echo 'written by the guest' > /root/story && sync")
     yield one
     cloud.terminate(one)
 
@@ -70,7 +71,7 @@ def runs_again(cloud, instance_id):
 
 
 def story(cloud, instance_id):
-    return cloud.guest(instance_id).wait().sh("cat /root/story")
+    return cloud.guest(instance_id).wait(FETCH_S).sh("cat /root/story")
 
 
 def test_an_image_of_an_instance(cloud, tidy, writer, made):
