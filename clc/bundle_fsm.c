@@ -1,9 +1,10 @@
 /* The life of a bundle task as a table: state by event. Its instance is held, stopped, until its
  * disk is in the object store; then it is put back where it was, whatever becomes of the rest.
  *
- *     pending --taken--> waiting-for-shutdown --stopped--> bundling --exported--> storing --stored--> complete
- *        \-----------------------+---------------------------+---------------------+--failed, lost--> failed
- *                                any of these --cancel--> cancelling --undone--> failed
+ *     pending --taken--> waiting-for-shutdown --stopped--> bundling
+ *         --exported--> storing --stored--> complete
+ *     any of the first four --failed--> failed; --cancel--> cancelling --undone--> failed
+ *     pending, waiting-for-shutdown, bundling --lost--> failed
  */
 #include "bundle_task.h"
 
