@@ -31,6 +31,7 @@ struct nc {
 	char host_boot[40]; /* of this boot of the host */
 	char node_id[ID_MAX + 8];
 	struct node_capacity capacity;
+	struct helper_cpus cpus; /* the host's */
 	struct store *store;
 	struct rpc *rpc;
 	struct http_client *http; /* for images */
@@ -54,6 +55,7 @@ struct nc {
 	uint64_t news;    /* under lock: counts nc_instances_news */
 	bool has_swept;   /* under lock: since this process and its helper know each other */
 	bool is_ending;   /* under lock */
+	uint64_t cpus_version; /* under lock: counts changes of who has processors of its own */
 	unsigned jobs;    /* under lock: of nc_run, queued or running */
 	pthread_cond_t no_jobs;
 };
@@ -71,6 +73,7 @@ struct nc_live {      /* what this process knows of an instance beside the store
 	bool is_busy; /* a step is under way */
 	bool is_adopted;   /* its network services were registered by this process */
 	uint64_t released; /* FAILED: the generation of which nothing is left */
+	uint64_t cpus_version; /* as of which it was given its processors */
 	uint64_t retry_ms; /* not before */
 };
 int nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
@@ -90,13 +93,26 @@ struct nc_step {
 	const struct instance_record *i;
 	struct arena *arena;
 	bool is_adopted, is_released; /* may be set by the step */
+	uint64_t cpus_version;        /* likewise */
 	uint32_t retry_ms;            /* out; NC_SETTLED: only news can change anything */
 };
 /* One step of an instance. 0: done, look again at once; 1: wait for news or retry_ms; negative: an
  * error worth a retry. */
 int nc_instance_step(struct nc_step *s, struct err *e);
 
+/* -- cpus.c: which processors of the host an instance may use -- */
+int nc_cpus_init(struct nc *nc, struct err *e);
+/* Takes an instance's own processors if it is pinned, and the same again when it is asked anew;
+ * ERR_NO_SPACE when too few are left. Others get those that are nobody's own. *ret_version is for
+ * nc_live. */
+int nc_cpus_place(struct nc *nc, const struct instance_spec *spec, struct helper_cpus *ret,
+    uint64_t *ret_version, struct err *e);
+int nc_cpus_release(struct nc *nc, const char *instance_id, struct err *e);
+uint64_t nc_cpus_version(struct nc *nc);
+
 /* -- disks.c -- */
+/* How many ephemeral disks it has. */
+unsigned nc_disks_ephemeral(const struct instance_spec *spec);
 int nc_disks_prepare(struct nc *nc, const struct instance_record *i, struct err *e);
 int nc_disks_remove(struct nc *nc, const char *instance_id, struct err *e);
 

@@ -40,6 +40,12 @@ check_spec(struct nc *nc, const struct instance_spec *spec, struct err *e)
 		return err_set(e, ERR_INVALID, "generation out of range");
 	if (spec->ramdisk && !spec->kernel)
 		return err_set(e, ERR_INVALID, "ramdisk without a kernel");
+	if (spec->ephemeral_disks.count > HELPER_EPHEMERAL_MAX)
+		return err_set(
+		    e, ERR_LIMIT, "more than %d ephemeral disks", HELPER_EPHEMERAL_MAX);
+	for (size_t i = 0; i < spec->ephemeral_disks.count; i++)
+		if (!spec->ephemeral_disks.items[i].size_gib)
+			return err_set(e, ERR_INVALID, "an ephemeral disk without a size");
 	if ((r = check_image(spec->image, "image", e)) < 0 ||
 	    (r = check_image(spec->kernel, "kernel", e)) < 0 ||
 	    (r = check_image(spec->ramdisk, "ramdisk", e)) < 0)

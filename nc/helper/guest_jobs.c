@@ -25,6 +25,7 @@ struct guest_job {
 		struct helper_guest_spec start;
 		struct helper_guest_stop stop;
 		struct helper_guest_reboot reboot;
+		struct helper_guest_cpus cpus;
 	} in;
 	struct helper_guest looked; /* by the last look */
 	bool is_present;            /* start: paused or running already, of this generation */
@@ -140,6 +141,7 @@ work_create(void *arg, struct err *e)
 		.instances_dir = helper->conf->instances_dir,
 		.cache_dir = helper->conf->cache_dir,
 		.console_dir = helper->console_dir,
+		.default_shares = helper_bounds(helper),
 		.seclabel = helper->seclabel };
 	bool is_direct = false;
 	int r;
@@ -514,6 +516,21 @@ work_io_resume(void *arg, struct err *e)
 }
 
 static int
+work_set_cpus(void *arg, struct err *e)
+{
+	struct guest_job *job = arg;
+	struct hypervisor *h = job->helper->hypervisor;
+	int r = work_look(job, e);
+
+	if (r < 0)
+		return r;
+	if (!is_active(job->looked.state))
+		return err_set(e, ERR_CONFLICT, "cannot move a guest that is %s",
+		    helper_state_name(job->looked.state));
+	return h->ops->set_cpus(h, job->id, &job->in.cpus.cpus, e);
+}
+
+static int
 work_forget(void *arg, struct err *e)
 {
 	struct guest_job *job = arg;
@@ -597,6 +614,9 @@ job_begin(struct guest_job *job)
 		break;
 	case HELPER_GUEST_RESUME:
 		task(job, work_io_resume, job_done);
+		break;
+	case HELPER_GUEST_CPUS:
+		task(job, work_set_cpus, job_done);
 		break;
 	case HELPER_GUEST_FORGET:
 		task(job, work_forget, forgotten);

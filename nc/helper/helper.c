@@ -175,6 +175,7 @@ dispatch(struct helper *h, const struct ticket *t, struct str payload)
 	case HELPER_GUEST_STOP:
 	case HELPER_GUEST_REBOOT:
 	case HELPER_GUEST_RESUME:
+	case HELPER_GUEST_CPUS:
 	case HELPER_GUEST_FORGET:
 	case HELPER_GUEST_LIST:
 		guest_verb(h, t, payload);
@@ -392,7 +393,30 @@ warm_work(void *arg, struct err *e)
 {
 	struct helper *h = arg;
 
-	return h->hypervisor->ops->warm(h->hypervisor, h->health.hypervisor, h->conf->emulator, e);
+	int r = h->hypervisor->ops->warm(
+	    h->hypervisor, h->health.hypervisor, h->conf->emulator, e);
+
+	if (r == 0)
+		(void)helper_bounds(h);
+	return r;
+}
+
+uint32_t
+helper_bounds(struct helper *h)
+{
+	struct err e = { 0 };
+	uint32_t shares = 0;
+
+	if (h->default_shares >= 0)
+		return (uint32_t)h->default_shares;
+	if (h->hypervisor->ops->default_shares(
+		h->hypervisor, h->health.hypervisor, h->conf->emulator, &shares, &e) < 0) {
+		/* What is wrong there will show in the guest's own start, or passes. */
+		log_warn(h->log, "helper.bounds", "error=\"%s\"", e.text);
+		return 0;
+	}
+	h->default_shares = shares;
+	return shares;
 }
 
 static void
@@ -402,6 +426,12 @@ warm_done(void *arg, int r, const struct err *e)
 
 	if (r < 0)
 		log_warn(h->log, "helper.warm", "error=\"%s\"", e->text);
+	if (h->default_shares == 0) {
+		snprintf(h->health.note, sizeof(h->health.note),
+		    "libvirt has no cpu controller here: guests share processors unbounded");
+		log_warn(h->log, "helper.unbounded", "reason=\"%s\"", h->health.note);
+		helper_event(h, HELPER_EVENT_HEALTH, &h->health, sizeof(h->health));
+	}
 }
 
 static void
@@ -575,6 +605,7 @@ helper_init(struct helper *h, struct loop *loop, const struct helper_conf *conf,
 	list_init(&h->jobs);
 	strcpy(h->health.reason, "connecting to libvirt");
 	h->health.degraded = true;
+	h->default_shares = -1;
 	if (strcmp(conf->hypervisor, "auto") != 0)
 		copy_printable(
 		    h->health.hypervisor, sizeof(h->health.hypervisor), conf->hypervisor);

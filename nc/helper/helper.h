@@ -45,6 +45,7 @@ struct helper {
 	struct helper_health health;
 	struct loop_timer *beat;
 	bool is_beating, is_warm;
+	_Atomic int64_t default_shares; /* libvirt's (hypervisor.h); -1: not known yet */
 	unsigned stuck; /* tasks past their deadline whose call has not come back */
 };
 
@@ -79,6 +80,8 @@ struct task {
 	void *arg;
 };
 void helper_task(struct helper *h, const struct task *task);
+/* libvirt's share for 1024 of ours, 0: it bounds nobody. On a worker. */
+uint32_t helper_bounds(struct helper *h);
 void helper_set_health(struct helper *h, bool degraded, const char *hypervisor, const char *reason);
 
 /* -- verbs -- */

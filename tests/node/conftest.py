@@ -143,6 +143,16 @@ class Controller:
                  f"<groupIds><item>sg-00000001</item></groupIds></item></interfaces>"
                  f"<region>mallee</region><zone>zone-a</zone><hostname>ip-172-31-0-{number}</hostname>"
                  f"<domain>mallee.compute.internal</domain>")
+        if "shares" in more:
+            text += f"<cpuShares>{more['shares']}</cpuShares>"
+        if "pinned" in more:
+            text += f"<isPinned>{str(more['pinned']).lower()}</isPinned>"
+        if "ephemeral_disks" in more:
+            text += "<ephemeralDisks>" + "".join(
+                f"<item><deviceName>/dev/sd{chr(ord('b') + n)}</deviceName><virtualName>{name}</virtualName>"
+                f"<sizeGib>{size}</sizeGib></item>" for n, (name, size) in enumerate(more["ephemeral_disks"]))
+            text += "</ephemeralDisks>"
+        text += more.get("extra", "")
         if "user_data" in more:
             text += f"<userData>{more['user_data']}</userData>"
         return f"<spec>{text}</spec>"

@@ -35,6 +35,8 @@ struct fake {
 	const char *failing;       /* this call fails */
 	const char *hanging;       /* this call hangs until it is set to NULL */
 	unsigned created, resumed, destroyed, reset, undefined;
+	bool has_shares; /* the definition it was created from bounded it */
+	struct helper_cpus cpus;
 };
 
 static struct fake *
@@ -116,6 +118,7 @@ fake_create(struct hypervisor *h, const char *id, const char *xml, struct err *e
 		return r;
 	LOCK_SCOPE(&f->lock);
 	f->created++;
+	f->has_shares = strstr(xml, "<shares>200</shares>") != NULL;
 	f->guest.state = GUEST_PREPARED;
 	f->guest.generation = strtoull(generation + 12, NULL, 10);
 	return 0;
@@ -198,7 +201,32 @@ fake_undefine(struct hypervisor *h, const char *id, struct err *e)
 	return 0;
 }
 
+static int
+fake_shares(struct hypervisor *h, const char *type, const char *emulator, uint32_t *ret,
+    struct err *e)
+{
+	int r = begin(h, "shares", e);
+
+	if (r == 0)
+		*ret = 100;
+	return r;
+}
+
+static int
+fake_set_cpus(
+    struct hypervisor *h, const char *id, const struct helper_cpus *cpus, struct err *e)
+{
+	struct fake *f = fake_of(h);
+	int r = begin(h, "cpus", e);
+
+	LOCK_SCOPE(&f->lock);
+	f->cpus = *cpus;
+	return r;
+}
+
 static const struct hypervisor_ops fake_ops = { .connect = fake_connect,
+	.default_shares = fake_shares,
+	.set_cpus = fake_set_cpus,
 	.list = fake_list,
 	.look = fake_look,
 	.create_paused = fake_create,
@@ -435,6 +463,28 @@ a_generation_is_started_once(void **state)
 }
 
 static void
+guests_are_bounded(void **state)
+{
+	struct world *w = *state;
+	struct helper_guest_cpus move = { .instance_id = ID };
+
+	helper_cpus_add(&move.cpus, 5);
+	assert_string_equal(
+	    ask(w, HELPER_GUEST_CPUS, &move, sizeof(move)).fault, "CONFLICT"); /* absent */
+	set(&w->fake, "shares", NULL); /* libvirt cannot be asked: the guest starts all the same */
+	assert_ok(start(w, 1));
+	assert_false(w->fake.has_shares);
+	set(&w->fake, NULL, NULL);
+	assert_ok(start(w, 2));
+	assert_true(w->fake.has_shares);
+	assert_ok(ask(w, HELPER_GUEST_CPUS, &move, sizeof(move)));
+	assert_int_equal(helper_cpus_count(&w->fake.cpus), 1);
+	assert_true(helper_cpus_has(&w->fake.cpus, 5));
+	set(&w->fake, "cpus", NULL);
+	assert_string_equal(ask(w, HELPER_GUEST_CPUS, &move, sizeof(move)).fault, "IO");
+}
+
+static void
 a_start_that_broke_off_goes_on(void **state)
 {
 	struct world *w = *state;
@@ -662,6 +712,7 @@ main(void)
 #define IN_A_WORLD(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		IN_A_WORLD(a_generation_is_started_once),
+		IN_A_WORLD(guests_are_bounded),
 		IN_A_WORLD(a_start_that_broke_off_goes_on),
 		IN_A_WORLD(files_are_looked_at),
 		IN_A_WORLD(stops),
