@@ -227,7 +227,11 @@ disk_of(const struct instance_spec *spec)
 
 	if (spec->has_root_disk_gib && spec->root_disk_gib > gib)
 		gib = spec->root_disk_gib;
-	return gib + (spec->has_ephemeral_gib ? spec->ephemeral_gib : 0);
+	for (size_t i = 0; i < spec->ephemeral_disks.count; i++)
+		gib += spec->ephemeral_disks.items[i].size_gib;
+	if (!spec->ephemeral_disks.count && spec->has_ephemeral_gib)
+		gib += spec->ephemeral_gib;
+	return gib;
 }
 
 static void

@@ -7,6 +7,7 @@
 #include "net/url.h"
 
 #include "account.h"
+#include "instance_type.h"
 #include "join.h"
 #include "peers.h"
 
@@ -189,5 +190,9 @@ const struct admin_verb clc_admin_verbs[] = {
 	{ "GET", "/accounts", "account ids and names", list_accounts },
 	{ "GET", "/nodes", "nodes with capacity used and whole", list_nodes },
 	{ "GET", "/peers", "daemons of the cloud", list_peers },
+	{ "GET", "/types", "instance types", clc_instance_types_list },
+	{ "POST", "/types", "name and what is to change: makes or changes an instance type",
+	    clc_instance_types_set },
+	{ "POST", "/types/delete", "name: an instance type goes", clc_instance_types_delete },
 };
 const size_t clc_admin_verb_count = ARRAY_SIZE(clc_admin_verbs);

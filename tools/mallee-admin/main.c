@@ -13,7 +13,7 @@
 #include "ask.h"
 
 #define EXIT_USAGE 2
-#define WORDS_MAX 8
+#define WORDS_MAX 10
 #define CONFIG_MAX (256 * 1024)
 
 struct options {
@@ -204,6 +204,41 @@ run_peers(const struct options *o, const char *const *arguments, unsigned count)
 }
 
 static int
+run_type_list(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/types", NULL);
+}
+
+static int
+run_type_set(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "name", arguments[0]);
+	for (unsigned i = 1; i < count; i++) {
+		struct str rest = str_of(arguments[i]), key;
+		_cleanup_free_ char *name = NULL;
+
+		if (!strchr(arguments[i], '=') || !str_split(&rest, '=', &key) || !key.n) {
+			fprintf(stderr, "mallee-admin: '%s' is not KEY=VALUE\n", arguments[i]);
+			return EXIT_USAGE;
+		}
+		name = str_dup(key);
+		add_pair(&form, name, strchr(arguments[i], '=') + 1);
+	}
+	return ask(o, "/types", strbuf_c(&form));
+}
+
+static int
+run_type_delete(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "name", arguments[0]);
+	return ask(o, "/types/delete", strbuf_c(&form));
+}
+
+static int
 run_reconcilers(const struct options *o, const char *const *arguments, unsigned count)
 {
 	return ask(o, "/reconcilers", NULL);
@@ -249,6 +284,11 @@ static const struct command commands[] = {
 	{ "status", "", 0, 0, "what the daemon is, and whether it is ready", run_status },
 	{ "nodes", "", 0, 0, "the nodes of the cloud, with capacity and state", run_nodes },
 	{ "peers", "", 0, 0, "the daemons that joined", run_peers },
+	{ "type list", "", 0, 0, "prints the instance types", run_type_list },
+	{ "type set", "NAME KEY=VALUE...", 2, 8, "makes an instance type, or changes it",
+	    run_type_set },
+	{ "type delete", "NAME", 1, 1, "deletes an instance type; its instances stay",
+	    run_type_delete },
 	{ "reconcilers", "", 0, 0, "the daemon's background work: last run, result, next run",
 	    run_reconcilers },
 	{ "reconcilers run", "NAME", 1, 1, "runs one now", run_reconcilers_run },
