@@ -172,11 +172,13 @@ steps(struct nc *nc, const char *id, struct nc_live *io)
 		step.is_adopted = io->is_adopted;
 		step.is_released = r == 0 && io->released == i.generation;
 		step.cpus_version = io->cpus_version;
+		step.spec_hash = io->spec_hash;
 		if (r == 0)
 			r = nc_instance_step(&step, &e);
 		io->is_adopted = step.is_adopted;
 		io->released = step.is_released ? i.generation : 0;
 		io->cpus_version = step.cpus_version;
+		io->spec_hash = step.spec_hash;
 		if (r > 0)
 			return step.retry_ms;
 		if (r < 0 && retry_after(r) > 0) {
@@ -210,6 +212,7 @@ work(void *arg)
 		live->is_adopted = now.is_adopted;
 		live->released = now.released;
 		live->cpus_version = now.cpus_version;
+		live->spec_hash = now.spec_hash;
 		/* News that came during the step may be what it waits for. */
 		live->retry_ms = retry_ms == NC_SETTLED || news != nc->news
 				     ? 0
@@ -233,7 +236,8 @@ is_at_rest(const struct instance_record *i, const struct nc_live *live, uint64_t
 	case INSTANCE_FAILED:
 		return live->released == i->generation;
 	case INSTANCE_RUNNING:
-		if (!live->is_adopted || live->cpus_version != cpus_version ||
+		if (!live->is_adopted || live->spec_hash != i->spec_hash ||
+		    live->cpus_version != cpus_version ||
 		    i->spec->reboot_serial > i->reboot_done)
 			return false;
 		if (!guests->payload)

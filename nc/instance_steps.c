@@ -274,9 +274,11 @@ run_guest(struct nc_step *s, bool *ret_started, struct err *e)
 	if (*ret_started) /* who ran already may be where it was put under another version */
 		s->cpus_version = version;
 	r = nc_network_serve(s->nc, s->i->spec, spec.nics, started->ifindex, spec.nic_count, e);
-	if (r == 0)
-		s->is_adopted = true;
-	return r;
+	if (r < 0)
+		return r;
+	s->is_adopted = true;
+	s->spec_hash = s->i->spec_hash;
+	return 0;
 }
 
 static int
@@ -380,6 +382,7 @@ adopt(struct nc_step *s, struct err *e)
 	if (r < 0)
 		return r;
 	s->is_adopted = true;
+	s->spec_hash = s->i->spec_hash;
 	log_info(s->nc->log, "instance.adopted", "instance=%s generation=%llu", s->i->instance_id,
 	    (unsigned long long)s->i->generation);
 	return say_nothing(s, e);
@@ -467,7 +470,8 @@ step_run(struct nc_step *s, struct err *e)
 	}
 	if (g.state == GUEST_PREPARED)
 		return run_guest(s, &ignored, e);
-	if (!s->is_adopted)
+	/* A changed record may say otherwise to the guest who asks, or name other groups. */
+	if (!s->is_adopted || s->spec_hash != s->i->spec_hash)
 		return adopt(s, e);
 	if (g.state == GUEST_PAUSED_IO_ERROR)
 		return resume_from_io_error(s, e);

@@ -45,6 +45,17 @@ decode(const struct shape *shape, struct str text, struct arena *arena, void *ou
 	return r < 0 ? err_wrap(e, "reading a stored record") : 0;
 }
 
+/* FNV-1a: tells that a spec has changed, protects nothing. */
+static uint64_t
+hash_of(struct str bytes)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < bytes.n; i++)
+		h = (h ^ (uint8_t)bytes.p[i]) * UINT64_C(1099511628211);
+	return h;
+}
+
 static int
 record_from_row(
     struct store_rows *rows, struct arena *arena, struct instance_record *ret, struct err *e)
@@ -67,6 +78,7 @@ record_from_row(
 		.waits_for = arena_strdup(arena, store_text(rows, 13)),
 		.who = arena_strdup(arena, store_text(rows, 14)),
 		.reachability = arena_strdup(arena, store_text(rows, 15)) };
+	ret->spec_hash = hash_of(store_blob(rows, 2));
 	if (!instance_state_from_string(store_text(rows, 3), &ret->state))
 		return err_set(
 		    e, ERR_CORRUPT, "instance '%s' has an unknown state", ret->instance_id);

@@ -9,6 +9,7 @@ struct instance_record { /* all of it from one arena */
 	const char *instance_id;
 	uint64_t generation;
 	const struct instance_spec *spec;
+	uint64_t spec_hash; /* of the spec as it was read: changes with it */
 	enum instance_state state;
 	const char *reason_code, *reason_message, *step; /* may be NULL */
 	int64_t since_us;

@@ -72,6 +72,7 @@ void nc_node_helper_link(void *arg, bool up, const char *why);
 struct nc_live {      /* what this process knows of an instance beside the store; under nc->lock */
 	bool is_busy; /* a step is under way */
 	bool is_adopted;   /* its network services were registered by this process */
+	uint64_t spec_hash; /* from this spec */
 	uint64_t released; /* FAILED: the generation of which nothing is left */
 	uint64_t cpus_version; /* as of which it was given its processors */
 	uint64_t retry_ms; /* not before */
@@ -93,7 +94,7 @@ struct nc_step {
 	const struct instance_record *i;
 	struct arena *arena;
 	bool is_adopted, is_released; /* may be set by the step */
-	uint64_t cpus_version;        /* likewise */
+	uint64_t cpus_version, spec_hash; /* likewise */
 	uint32_t retry_ms;            /* out; NC_SETTLED: only news can change anything */
 };
 /* One step of an instance. 0: done, look again at once; 1: wait for news or retry_ms; negative: an

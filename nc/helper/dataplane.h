@@ -76,7 +76,7 @@ int dataplane_sweep(struct dataplane *d, const struct dataplane_nic *keep, size_
 
 struct dataplane_sockets {    /* opened inside the VPC's namespace; they keep working anywhere */
 	int dhcp;             /* UDP 0.0.0.0:67 with IP_PKTINFO */
-	int metadata;         /* TCP 169.254.169.254:80, listening, TTL 1 on what it accepts */
+	int metadata;         /* TCP 169.254.169.254:80, listening */
 	int dns_udp, dns_tcp; /* 169.254.169.253:53 */
 };
 int dataplane_sockets_open(
