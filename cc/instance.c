@@ -70,6 +70,10 @@ cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instanc
 	i->boot_count = INT();
 	i->needs_sources = INT();
 	i->is_unreachable = INT();
+	i->step_us = INT();
+	i->waits_for = TEXT();
+	i->who = TEXT();
+	i->reachability = TEXT();
 #undef TEXT
 #undef INT
 }
@@ -103,7 +107,12 @@ cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret)
 		.has_boot_count = true,
 		.boot_count = (uint32_t)i->boot_count,
 		.has_needs_sources = true,
-		.needs_sources = i->needs_sources };
+		.needs_sources = i->needs_sources,
+		.has_step_since = i->step && i->step_us,
+		.step_since = i->step_us,
+		.waits_for = i->step ? i->waits_for : NULL,
+		.who = i->step ? i->who : NULL,
+		.reachability = i->reachability };
 }
 
 int
@@ -517,7 +526,8 @@ cc_instance_report(struct store_tx *tx, const char *node_id, const struct instan
 	r = store_exec(tx, Q_INSTANCE_REPORT, NULL, e, i.instance_id, report->state,
 	    report->reason_code, report->reason_message, report->step,
 	    report->has_since ? report->since : store_now_us(tx), (int64_t)report->boot_count,
-	    (int64_t)report->needs_sources, holds);
+	    (int64_t)report->needs_sources, holds, report->step_since, report->waits_for,
+	    report->who, report->reachability);
 	return r < 0 ? r
 		     : outbox_add(tx, "instance", i.instance_id, i.account_id, report->state, e);
 }

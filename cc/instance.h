@@ -11,6 +11,8 @@ struct cc_instance { /* strings from the arena */
 	const char *state, *reason_code, *reason_message, *step;
 	int64_t since_us, boot_count;
 	bool needs_sources, is_unreachable;
+	int64_t step_us; /* since when it is at its step */
+	const char *waits_for, *who, *reachability;
 };
 void cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instance *ret);
 /* ERR_NOT_FOUND */

@@ -31,6 +31,7 @@ static const char *const verb_names[] = {
 	[HELPER_NIC_PLUG] = "nic_plug",
 	[HELPER_NIC_UNPLUG] = "nic_unplug",
 	[HELPER_NIC_COUNTERS] = "nic_counters",
+	[HELPER_NIC_PROBE] = "nic_probe",
 	[HELPER_NET_SWEEP] = "net_sweep",
 	[HELPER_EVENT_LIFECYCLE] = "lifecycle",
 	[HELPER_EVENT_HEALTH] = "health",
@@ -402,6 +403,7 @@ static const struct payload requests[HELPER_VERB_MAX] = {
 	[HELPER_NIC_PLUG] = OF(struct helper_nic, check_one_nic),
 	[HELPER_NIC_UNPLUG] = OF(struct helper_nic, check_one_nic),
 	[HELPER_NIC_COUNTERS] = OF(struct helper_nic, check_one_nic),
+	[HELPER_NIC_PROBE] = OF(struct helper_nic, check_one_nic),
 	[HELPER_NET_SWEEP] = FROM(struct helper_sweep, check_sweep),
 };
 static const struct payload replies[HELPER_EVENT_HEALTH + 1] = {
@@ -411,6 +413,7 @@ static const struct payload replies[HELPER_EVENT_HEALTH + 1] = {
 	[HELPER_GUEST_LIST] = FROM(struct helper_guest_list, check_guest_list),
 	[HELPER_NIC_PLUG] = OF(struct helper_nic_plugged, NULL),
 	[HELPER_NIC_COUNTERS] = OF(struct helper_nic_counters, NULL),
+	[HELPER_NIC_PROBE] = OF(struct helper_nic_probed, NULL),
 	[HELPER_EVENT_LIFECYCLE] = OF(struct helper_lifecycle, check_lifecycle),
 	[HELPER_EVENT_HEALTH] = OF(struct helper_health, check_health),
 };

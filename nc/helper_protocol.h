@@ -42,6 +42,7 @@ enum helper_verb {
 	HELPER_NIC_PLUG,     /* helper_nic -> helper_nic_plugged */
 	HELPER_NIC_UNPLUG,   /* helper_nic */
 	HELPER_NIC_COUNTERS, /* helper_nic -> helper_nic_counters */
+	HELPER_NIC_PROBE,    /* helper_nic -> helper_nic_probed; answers within some 1 s */
 	HELPER_NET_SWEEP,    /* helper_sweep, then nics, then vnis */
 	HELPER_VERB_MAX,
 
@@ -197,6 +198,9 @@ struct helper_rule {
 };
 struct helper_nic_plugged {
 	uint32_t ifindex;
+};
+struct helper_nic_probed {
+	uint32_t has_answered; /* the guest said that it has its address */
 };
 struct helper_nic_counters {
 	uint64_t received_bytes, received_packets, sent_bytes, sent_packets;

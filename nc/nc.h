@@ -45,7 +45,7 @@ struct nc {
 	struct guest_services *services;
 	struct workers
 	    *workers; /* of instances' steps: they take long, calls must not wait for them */
-	struct reconciler *instances, *networks, *renewal;
+	struct reconciler *instances, *networks, *reachability, *renewal;
 
 	struct lock lock;
 	struct helper_health
@@ -76,6 +76,11 @@ struct nc_live {      /* what this process knows of an instance beside the store
 	uint64_t released; /* FAILED: the generation of which nothing is left */
 	uint64_t cpus_version; /* as of which it was given its processors */
 	uint64_t retry_ms; /* not before */
+	/* reachability.c */
+	bool has_passed;
+	uint64_t heard_ms; /* when it last gave a sign; 0: not yet */
+	uint64_t since_ms; /* since when it is watched, of the generation `judged` */
+	uint64_t judged;
 };
 int nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
 void nc_instances_poke(struct nc *nc); /* look again; any thread */
@@ -140,6 +145,10 @@ void nc_network_unserve(struct nc *nc, const struct helper_nic *nics, uint32_t c
 /* What the kernel has and no record wants goes. Once, after a start. */
 int nc_network_sweep(struct nc *nc, const struct instance_record *instances, size_t count,
     struct arena *arena, struct err *e);
+
+/* -- reachability.c -- */
+void nc_heard(void *arg, const char *instance_id); /* on the loop: a guest asked something */
+int nc_reachability_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
 
 /* -- console.c -- */
 #define NC_CONSOLE_MAX (64 * 1024)

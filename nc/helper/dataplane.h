@@ -84,6 +84,13 @@ int dataplane_sockets_open(
 /* The tap's interface index inside its VPC: what DHCP identifies a NIC by. */
 int dataplane_nic_ifindex(
     struct dataplane *d, uint32_t vni, uint32_t index, unsigned *ret, struct err *e);
+/* A packet socket for ARP on the tap, inside its VPC: the caller's to close. */
+struct dataplane_neighbour {
+	int socket;
+	uint8_t mac[6]; /* the tap's own, which the guest knows as its gateway's */
+};
+int dataplane_neighbour_open(struct dataplane *d, uint32_t vni, uint32_t index,
+    struct dataplane_neighbour *ret, struct err *e);
 struct dataplane_counters {
 	uint64_t received_bytes, received_packets, sent_bytes,
 	    sent_packets; /* as the guest sees them */

@@ -168,6 +168,9 @@ dispatch(struct helper *h, const struct ticket *t, struct str payload)
 	case HELPER_PROBE:
 		helper_reply(h, t, &h->health, sizeof(h->health), NULL, 0);
 		break;
+	case HELPER_NIC_PROBE:
+		neighbour_verb(h, t, payload);
+		break;
 	case HELPER_CONSOLE:
 		console_verb(h, t, payload);
 		break;
@@ -603,6 +606,7 @@ helper_init(struct helper *h, struct loop *loop, const struct helper_conf *conf,
 	h->log = log;
 	list_init(&h->connections);
 	list_init(&h->jobs);
+	list_init(&h->probes);
 	strcpy(h->health.reason, "connecting to libvirt");
 	h->health.degraded = true;
 	h->default_shares = -1;
@@ -640,6 +644,7 @@ helper_free(struct helper *h)
 	if (!h)
 		return;
 	guest_jobs_free(h);
+	neighbour_probes_free(h);
 	LIST_FOREACH (&h->connections, c, following, link)
 		connection_close(c);
 	for (size_t i = 0; i < h->listener_count; i++) {

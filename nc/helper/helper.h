@@ -40,8 +40,8 @@ struct helper {
 	struct list connections;
 	unsigned connection_count;
 	uint64_t last_connection;
-	struct list jobs;
-	unsigned job_count;
+	struct list jobs, probes;
+	unsigned job_count, probe_count;
 	struct helper_health health;
 	struct loop_timer *beat;
 	bool is_beating, is_warm;
@@ -90,6 +90,8 @@ void guest_jobs_lifecycle(struct helper *h, const struct helper_guest *guest);
 void guest_jobs_rebooted(struct helper *h, const char *instance_id);
 void guest_jobs_free(struct helper *h);
 void net_verb(struct helper *h, const struct ticket *t, struct str payload); /* net_verbs.c */
+void neighbour_verb(struct helper *h, const struct ticket *t, struct str payload); /* neighbour.c */
+void neighbour_probes_free(struct helper *h);
 void helper_nic_to_dataplane(const struct helper_nic *in, struct dataplane_nic *out);
 void console_verb(struct helper *h, const struct ticket *t, struct str payload); /* console.c */
 int console_prepare(struct helper *h, const char *instance_id, struct err *e);

@@ -7,7 +7,7 @@ from node import connect
 
 VERBS = ["", "hello", "probe", "guest_start", "guest_stop", "guest_reboot", "guest_resume", "guest_cpus", "guest_forget",
          "guest_list", "console", "vpc_put", "vpc_remove", "vpc_sockets", "nic_plug", "nic_unplug",
-         "nic_counters", "net_sweep"]
+         "nic_counters", "nic_probe", "net_sweep"]
 STATES = ["absent", "defined", "prepared", "running", "paused-io", "paused", "shut-down", "destroyed",
           "crashed", "failed"]
 HEADER = struct.Struct("=IHHIII")
