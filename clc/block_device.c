@@ -147,7 +147,8 @@ clc_devices_check(const struct block_device *asked, size_t count, struct err *e)
 		for (size_t k = 0; r == 0 && k < i; k++) {
 			if (strcmp(letters[i], letters[k]) == 0)
 				r = err_set(e, ERR_INVALID_BLOCK_DEVICE_MAPPING,
-				    "The device '%.100s' is used in more than one block-device mapping",
+				    "The device '%.100s' is used in more than one block-device "
+				    "mapping",
 				    asked[i].device_name);
 			else if (asked[i].virtual_name && asked[k].virtual_name &&
 				 strcmp(asked[i].virtual_name, asked[k].virtual_name) == 0)
@@ -213,8 +214,8 @@ put_root(const struct block_device *b, int64_t image_gib, int64_t *io_root_gib, 
 	if (b->no_device)
 		return invalid(e, "The root device cannot be suppressed:", b->device_name);
 	if (b->virtual_name)
-		return invalid(
-		    e, "An ephemeral disk cannot take the place of the root device", b->device_name);
+		return invalid(e, "An ephemeral disk cannot take the place of the root device",
+		    b->device_name);
 	if (!b->ebs->has_volume_size)
 		return 0;
 	if (b->ebs->volume_size < image_gib)
@@ -295,8 +296,8 @@ clc_devices_spec(const char *ephemeral_disks, struct arena *arena, struct instan
 
 	ret->ephemeral_disks.items =
 	    arena_alloc(arena, INSTANCE_TYPE_DISKS_MAX * sizeof(*ret->ephemeral_disks.items));
-	while (ret->ephemeral_disks.count < INSTANCE_TYPE_DISKS_MAX &&
-	       str_split(&rest, ' ', &word)) {
+	while (
+	    ret->ephemeral_disks.count < INSTANCE_TYPE_DISKS_MAX && str_split(&rest, ' ', &word)) {
 		struct ephemeral_disk *disk =
 		    &ret->ephemeral_disks.items[ret->ephemeral_disks.count];
 		struct str device, name;

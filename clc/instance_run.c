@@ -364,8 +364,8 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	r = store_exec(tx, Q_INSTANCE_INSERT, NULL, e, id, rq->account_id, rq->clc->conf->region,
 	    l->reservation_id, (int64_t)index, l->subnet.zone, l->image.image_id, l->kernel_id,
 	    l->ramdisk_id, l->type.name, l->type.vcpus, l->type.memory_mib,
-	    l->devices.root_disk_gib, l->devices.ephemeral_gib, l->disk_gib, in->key_name, l->public_key, l->user_data,
-	    in->shutdown_behavior ? in->shutdown_behavior : "stop",
+	    l->devices.root_disk_gib, l->devices.ephemeral_gib, l->disk_gib, in->key_name,
+	    l->public_key, l->user_data, in->shutdown_behavior ? in->shutdown_behavior : "stop",
 	    (int64_t)in->disable_api_termination,
 	    (int64_t)(in->monitoring && in->monitoring->enabled), in->client_token,
 	    metadata && metadata->http_tokens ? metadata->http_tokens : "optional",
@@ -373,7 +373,8 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 			  ? metadata->http_put_response_hop_limit
 			  : HOP_LIMIT_DEFAULT),
 	    store_now_us(tx), "enabled", "disabled", NULL, INT64_C(0), NULL, l->type.cpu_shares,
-	    (int64_t)l->type.is_pinned, l->devices.ephemeral_disks, (int64_t)in->ebs_optimized, INT64_C(0), "default");
+	    (int64_t)l->type.is_pinned, l->devices.ephemeral_disks, (int64_t)in->ebs_optimized,
+	    INT64_C(0), "default");
 	if (r == 0)
 		r = clc_interface_create(tx, &nic, interface_id, e);
 	if (r == 0)

@@ -88,8 +88,7 @@ clc_instance_types_create(struct store_tx *tx, struct err *e)
 }
 
 void
-clc_instance_type_read(
-    struct store_rows *rows, struct arena *arena, struct clc_instance_type *ret)
+clc_instance_type_read(struct store_rows *rows, struct arena *arena, struct clc_instance_type *ret)
 {
 	ret->name = arena_strdup(arena, store_text(rows, 0));
 	ret->vcpus = store_int(rows, 1);
@@ -217,8 +216,7 @@ describe(const struct clc_instance_type *t, struct arena *arena, struct instance
 	out->memory_info->has_size_mib = true;
 	out->memory_info->size_mib = (uint64_t)t->memory_mib;
 	out->ebs_info = arena_alloc(arena, sizeof(*out->ebs_info));
-	*out->ebs_info =
-	    (struct instance_type_ebs){ "unsupported", "unsupported", "unsupported" };
+	*out->ebs_info = (struct instance_type_ebs){ "unsupported", "unsupported", "unsupported" };
 	out->placement_group_info = arena_alloc(arena, sizeof(*out->placement_group_info));
 	LIST_OF(out->placement_group_info->strategies, "cluster", "partition", "spread");
 	LIST_OF(out->boot_modes, "legacy-bios");

@@ -50,7 +50,8 @@ print_types(struct store_tx *tx, void *arg, struct err *e)
 		struct clc_instance_type t;
 
 		clc_instance_type_read(rows, c->call->arena, &t);
-		strbuf_addf(out, "%s vcpus=%lld memory_mib=%lld root_disk_gib=%lld ephemeral=", t.name,
+		strbuf_addf(out,
+		    "%s vcpus=%lld memory_mib=%lld root_disk_gib=%lld ephemeral=", t.name,
 		    (long long)t.vcpus, (long long)t.memory_mib, (long long)t.root_disk_gib);
 		for (const char *p = t.ephemeral_disks ? t.ephemeral_disks : "none"; *p; p++)
 			strbuf_addc(out, *p == ' ' ? ',' : *p);
@@ -91,8 +92,8 @@ is_name(const char *name)
 }
 
 static int
-take_number(const char *key, const char *value, int64_t min, int64_t max, int64_t *ret,
-    struct err *e)
+take_number(
+    const char *key, const char *value, int64_t min, int64_t max, int64_t *ret, struct err *e)
 {
 	uint64_t n;
 
@@ -139,8 +140,8 @@ take_description(const char *value, struct arena *arena, const char **ret, struc
 		    e, ERR_INVALID, "a description has at most %d characters", DESCRIPTION_MAX);
 	for (const char *p = value; *p; p++)
 		if ((unsigned char)*p < 0x20 || *p == '"')
-			return err_set(e, ERR_INVALID,
-			    "a description is one line without quotation marks");
+			return err_set(
+			    e, ERR_INVALID, "a description is one line without quotation marks");
 	return 0;
 }
 

@@ -22,6 +22,8 @@ int clc_peers_walrus_url(struct store_tx *tx, const struct clc_conf *conf, struc
 int clc_peers_describe_object(struct clc_peers *p, const struct rpc_context *context,
     const struct walrus_describe_object_in *in, struct walrus_describe_object_out *out,
     struct arena *arena, struct err *e);
+int clc_peers_screenshot(struct clc_peers *p, const char *zone, const struct rpc_context *context,
+    const char *instance_id, bool wakes, struct arena *arena, struct str *ret_image, struct err *e);
 int clc_peers_console(struct clc_peers *p, const char *zone, const struct rpc_context *context,
     const char *instance_id, struct arena *arena, struct str *ret_output, int64_t *ret_at_us,
     struct err *e);

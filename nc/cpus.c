@@ -33,7 +33,7 @@ nc_cpus_version(struct nc *nc)
 struct placing {
 	const struct helper_cpus *host;
 	const char *instance_id;
-	uint32_t wanted; /* for itself; 0: it is not pinned */
+	uint32_t wanted;                /* for itself; 0: it is not pinned */
 	struct helper_cpus own, others; /* out: of it, and of every other pinned instance */
 	bool has_changed;
 };

@@ -1,7 +1,7 @@
 /* An instance's disks: <instances_dir>/<id>/root.qcow2, an overlay on the cached image, and
- * ephemeral0.qcow2 and so on, sparse, in the order of its mapping. All survive stop and start; a half-made one is never seen under
- * its name. QEMU runs as another user of our group (kvm): directories let it in, files let it
- * write. */
+ * ephemeral0.qcow2 and so on, sparse, in the order of its mapping. All survive stop and start; a
+ * half-made one is never seen under its name. QEMU runs as another user of our group (kvm):
+ * directories let it in, files let it write. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -122,8 +122,8 @@ rename_old(const char *directory, struct err *e)
 }
 
 static int
-make_ephemeral(const struct instance_spec *spec, unsigned index, const char *directory,
-    struct err *e)
+make_ephemeral(
+    const struct instance_spec *spec, unsigned index, const char *directory, struct err *e)
 {
 	_cleanup_free_ char *path = xasprintf("%s/ephemeral%u.qcow2", directory, index);
 	_cleanup_free_ char *part = xasprintf("%s.part", path);

@@ -22,6 +22,7 @@ static const char *const verb_names[] = {
 	[HELPER_GUEST_REBOOT] = "guest_reboot",
 	[HELPER_GUEST_RESUME] = "guest_resume",
 	[HELPER_GUEST_CPUS] = "guest_cpus",
+	[HELPER_GUEST_SCREEN] = "guest_screen",
 	[HELPER_GUEST_FORGET] = "guest_forget",
 	[HELPER_GUEST_LIST] = "guest_list",
 	[HELPER_CONSOLE] = "console",
@@ -181,8 +182,8 @@ check_guest_spec(struct str p, struct err *e)
 	    (r = check_range("vcpus", s->vcpus, 1, VCPUS_MAX, e)) < 0 ||
 	    (r = check_range("memory", s->memory_mib, 16, MEMORY_MIB_MAX, e)) < 0 ||
 	    (r = check_range("generation", s->generation, 1, INT64_MAX, e)) < 0 ||
-	    (r = check_range(
-		 "number of ephemeral disks", s->ephemeral_count, 0, HELPER_EPHEMERAL_MAX, e)) < 0 ||
+	    (r = check_range("number of ephemeral disks", s->ephemeral_count, 0,
+		 HELPER_EPHEMERAL_MAX, e)) < 0 ||
 	    (r = check_range("pinning", s->is_pinned, 0, 1, e)) < 0 ||
 	    (r = check_range(
 		 "processor shares", s->cpu_shares, CPU_SHARES_MIN, CPU_SHARES_MAX, e)) < 0 ||
@@ -237,6 +238,15 @@ check_guest_cpus(struct str p, struct err *e)
 	return r < 0 ? r
 		     : check_range("number of processors", helper_cpus_count(&g->cpus), 1,
 			   HELPER_CPUS_MAX, e);
+}
+
+static int
+check_guest_screen(struct str p, struct err *e)
+{
+	const struct helper_guest_screen *s = (const void *)p.p;
+	int r = check_id(s->instance_id, e);
+
+	return r < 0 ? r : check_range("waking", s->wakes, 0, 1, e);
 }
 
 static int
@@ -395,6 +405,7 @@ static const struct payload requests[HELPER_VERB_MAX] = {
 	[HELPER_GUEST_REBOOT] = OF(struct helper_guest_reboot, check_guest_reboot),
 	[HELPER_GUEST_RESUME] = OF(struct helper_guest_ref, check_guest_ref),
 	[HELPER_GUEST_CPUS] = OF(struct helper_guest_cpus, check_guest_cpus),
+	[HELPER_GUEST_SCREEN] = OF(struct helper_guest_screen, check_guest_screen),
 	[HELPER_GUEST_FORGET] = OF(struct helper_guest_ref, check_guest_ref),
 	[HELPER_CONSOLE] = OF(struct helper_guest_ref, check_guest_ref),
 	[HELPER_VPC_PUT] = FROM(struct helper_vpc, check_vpc),

@@ -33,6 +33,7 @@ enum helper_verb {
 	HELPER_GUEST_REBOOT, /* helper_guest_reboot -> nothing; answers when it has been reset */
 	HELPER_GUEST_RESUME, /* helper_guest_ref -> nothing; only pauses by an I/O error */
 	HELPER_GUEST_CPUS,   /* helper_guest_cpus -> nothing; moves a running guest */
+	HELPER_GUEST_SCREEN, /* helper_guest_screen -> 1 descriptor: what it shows, PNG or PPM */
 	HELPER_GUEST_FORGET, /* helper_guest_ref: an ended guest's definition and console log */
 	HELPER_GUEST_LIST,   /* -> helper_guest_list */
 	HELPER_CONSOLE,      /* helper_guest_ref -> 1 or 2 descriptors, newest log last */
@@ -156,6 +157,11 @@ struct helper_guest_reboot {
 struct helper_guest_cpus {
 	char instance_id[HELPER_INSTANCE_ID_SIZE];
 	struct helper_cpus cpus;
+};
+#define HELPER_SCREEN_MAX (64u << 20) /* bytes of a picture */
+struct helper_guest_screen {
+	char instance_id[HELPER_INSTANCE_ID_SIZE];
+	uint32_t wakes; /* presses a key first, for screens that have gone dark */
 };
 struct helper_guest {
 	char instance_id[HELPER_INSTANCE_ID_SIZE];

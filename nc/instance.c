@@ -237,8 +237,7 @@ is_at_rest(const struct instance_record *i, const struct nc_live *live, uint64_t
 		return live->released == i->generation;
 	case INSTANCE_RUNNING:
 		if (!live->is_adopted || live->spec_hash != i->spec_hash ||
-		    live->cpus_version != cpus_version ||
-		    i->spec->reboot_serial > i->reboot_done)
+		    live->cpus_version != cpus_version || i->spec->reboot_serial > i->reboot_done)
 			return false;
 		if (!guests->payload)
 			return true; /* nothing is known that speaks against it */

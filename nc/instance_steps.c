@@ -162,9 +162,8 @@ have_file(
 		break;
 	default:
 		*ret_r = say(s,
-		    &(struct instance_step){ arena_printf(s->arena,
-						 "downloading %s '%s' again: %s", what,
-						 image->image_id, why.text),
+		    &(struct instance_step){ arena_printf(s->arena, "downloading %s '%s' again: %s",
+						 what, image->image_id, why.text),
 			"the object store to send it", "administrator", false },
 		    e);
 		if (*ret_r == 0)

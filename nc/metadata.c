@@ -518,7 +518,8 @@ static size_t
 item_count(const struct instance_spec *spec, const char *path)
 {
 	if (str_starts(str_of(path), TAGS))
-		return strings_equal(spec->instance_metadata_tags, "enabled") ? spec->tags.count : 0;
+		return strings_equal(spec->instance_metadata_tags, "enabled") ? spec->tags.count
+									      : 0;
 	return spec->ephemeral_disks.count ? spec->ephemeral_disks.count : spec->ephemeral_gib > 0;
 }
 
@@ -527,9 +528,8 @@ item_name(const struct context *c, const char *path)
 {
 	if (str_starts(str_of(path), TAGS))
 		return c->spec->tags.items[c->item].key;
-	return c->spec->ephemeral_disks.count
-		   ? c->spec->ephemeral_disks.items[c->item].virtual_name
-		   : "ephemeral0";
+	return c->spec->ephemeral_disks.count ? c->spec->ephemeral_disks.items[c->item].virtual_name
+					      : "ephemeral0";
 }
 
 static void
@@ -543,7 +543,8 @@ visit_items(struct context *c, const char *path, value_fn fn, struct search *s)
 		/* A key that a path can't hold is not shown, as with Amazon. */
 		if (name && name[0] && !strpbrk(name, "/ "))
 			visit(c,
-			    str_of(arena_printf(c->arena, "%.*s%s", (int)strlen(path) - 1, path, name)),
+			    str_of(arena_printf(
+				c->arena, "%.*s%s", (int)strlen(path) - 1, path, name)),
 			    fn, s);
 	}
 }

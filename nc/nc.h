@@ -146,6 +146,12 @@ void nc_network_unserve(struct nc *nc, const struct helper_nic *nics, uint32_t c
 int nc_network_sweep(struct nc *nc, const struct instance_record *instances, size_t count,
     struct arena *arena, struct err *e);
 
+/* -- screenshot.c -- */
+#define NC_SCREENSHOT_MAX (1024 * 1024)
+/* JPEG; `wakes` presses a key first. ERR_CONFLICT when the guest does not run. */
+int nc_screenshot(struct nc *nc, const char *instance_id, bool wakes, struct arena *arena,
+    struct str *ret, struct err *e);
+
 /* -- reachability.c -- */
 void nc_heard(void *arg, const char *instance_id); /* on the loop: a guest asked something */
 int nc_reachability_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);

@@ -41,8 +41,7 @@ check_spec(struct nc *nc, const struct instance_spec *spec, struct err *e)
 	if (spec->ramdisk && !spec->kernel)
 		return err_set(e, ERR_INVALID, "ramdisk without a kernel");
 	if (spec->ephemeral_disks.count > HELPER_EPHEMERAL_MAX)
-		return err_set(
-		    e, ERR_LIMIT, "more than %d ephemeral disks", HELPER_EPHEMERAL_MAX);
+		return err_set(e, ERR_LIMIT, "more than %d ephemeral disks", HELPER_EPHEMERAL_MAX);
 	for (size_t i = 0; i < spec->ephemeral_disks.count; i++)
 		if (!spec->ephemeral_disks.items[i].size_gib)
 			return err_set(e, ERR_INVALID, "an ephemeral disk without a size");
@@ -195,6 +194,25 @@ nc_handle_get_console_output(struct rpc_request *rq, const struct nc_get_console
 	out->at = clock_now_us();
 	out->has_at = true;
 	return 0;
+}
+
+int
+nc_handle_get_console_screenshot(struct rpc_request *rq,
+    const struct nc_get_console_screenshot_in *in, struct nc_get_console_screenshot_out *out,
+    struct err *e)
+{
+	struct nc *nc = rq->state;
+	struct instance_record record;
+	int r;
+
+	if (!id_is_valid(in->instance_id, "i"))
+		return err_set(e, ERR_INVALID, "ill-formed instance id");
+	r = instance_load(nc->store, in->instance_id, rq->arena, &record, e);
+	if (r == 0 && record.state != INSTANCE_RUNNING)
+		r = err_set(e, ERR_CONFLICT, "instance '%s' is %s", in->instance_id,
+		    instance_state_to_string(record.state));
+	return r < 0 ? r
+		     : nc_screenshot(nc, in->instance_id, in->wake_up, rq->arena, &out->image, e);
 }
 
 int

@@ -50,7 +50,8 @@ cache_path(const struct domain_surroundings *around, const struct helper_file *f
 static uint32_t
 shares_of(uint32_t ours, uint32_t default_shares)
 {
-	/* What libvirt takes: of cgroup v1 2 to 262144, of v2 (where the default is 100) 1 to 10000. */
+	/* What libvirt takes: of cgroup v1 2 to 262144, of v2 (where the default is 100) 1 to
+	 * 10000. */
 	uint64_t max = default_shares < SHARES_AVERAGE ? 10000 : 262144;
 	uint64_t min = default_shares < SHARES_AVERAGE ? 1 : 2;
 	uint64_t n = (uint64_t)ours * default_shares / SHARES_AVERAGE;
@@ -285,6 +286,30 @@ write_serial(struct xml_writer *w, const struct helper_guest_spec *spec,
 	xml_close(w, "serial");
 }
 
+/* A screen and a keyboard, at a socket in a directory that only root and the guests' user enter:
+ * no port, no password. The video memory is what 1024 by 768 needs, twice. */
+static void
+write_screen(struct xml_writer *w, const struct helper_guest_spec *spec,
+    const struct domain_surroundings *around)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s.sock", around->screen_dir, spec->instance_id);
+
+	xml_open(w, "graphics");
+	xml_attribute(w, "type", "vnc");
+	xml_open(w, "listen");
+	xml_attribute(w, "type", "socket");
+	xml_attribute(w, "socket", path);
+	xml_close(w, "listen");
+	xml_close(w, "graphics");
+	xml_open(w, "video");
+	xml_open(w, "model");
+	xml_attribute(w, "type", "vga");
+	xml_attribute(w, "vram", "8192");
+	xml_attribute(w, "heads", "1");
+	xml_close(w, "model");
+	xml_close(w, "video");
+}
+
 static void
 write_devices(struct xml_writer *w, const struct helper_guest_spec *spec,
     const struct domain_surroundings *around)
@@ -306,6 +331,7 @@ write_devices(struct xml_writer *w, const struct helper_guest_spec *spec,
 	for (uint32_t i = 0; i < spec->nic_count; i++)
 		write_interface(w, &spec->nics[i]);
 	write_serial(w, spec, around);
+	write_screen(w, spec, around);
 	xml_open(w, "memballoon");
 	xml_attribute(w, "model", "none");
 	xml_close(w, "memballoon");

@@ -32,7 +32,7 @@ struct helper {
 	struct hypervisor *hypervisor;
 	struct hypervisor_events events;
 	struct dataplane *dataplane;
-	char *console_dir, *probe_dir, *seclabel;
+	char *console_dir, *screen_dir, *probe_dir, *seclabel;
 	uid_t client_uid;
 	struct loop_watch **listeners;
 	int *listener_fds;
@@ -96,6 +96,7 @@ void helper_nic_to_dataplane(const struct helper_nic *in, struct dataplane_nic *
 void console_verb(struct helper *h, const struct ticket *t, struct str payload); /* console.c */
 int console_prepare(struct helper *h, const char *instance_id, struct err *e);
 void console_remove(struct helper *h, const char *instance_id);
+void screen_remove(struct helper *h, const char *instance_id); /* QEMU leaves its socket */
 void console_trim_all(struct helper *h); /* gives back the space of what nobody will read */
 
 /* Checks the guest's files below the configured directories: regular, no symbolic links. Any

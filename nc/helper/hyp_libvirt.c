@@ -8,12 +8,16 @@
 
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include "base/id.h"
 #include "domain_xml.h"
+#include "run/fd.h"
 #include "run/lock.h"
 #include "run/log.h"
 
@@ -429,7 +433,8 @@ scheduler_shares(virDomainPtr d, uint32_t *ret)
 	free(kind);
 	parameters = xcalloc((size_t)wanted + 1, sizeof(*parameters));
 	count = wanted;
-	if (virDomainGetSchedulerParametersFlags(d, parameters, &count, VIR_DOMAIN_AFFECT_LIVE) == 0)
+	if (virDomainGetSchedulerParametersFlags(d, parameters, &count, VIR_DOMAIN_AFFECT_LIVE) ==
+	    0)
 		(void)virTypedParamsGetULLong(
 		    parameters, count, VIR_DOMAIN_SCHEDULER_CPU_SHARES, &shares);
 	virTypedParamsFree(parameters, count);
@@ -440,8 +445,8 @@ scheduler_shares(virDomainPtr d, uint32_t *ret)
 /* Only a guest that is there can be asked for its shares: one without disks, paused before its
  * first instruction and gone with our connection whatever happens. */
 static int
-libvirt_default_shares(struct hypervisor *h, const char *type, const char *emulator, uint32_t *ret,
-    struct err *e)
+libvirt_default_shares(
+    struct hypervisor *h, const char *type, const char *emulator, uint32_t *ret, struct err *e)
 {
 	_cleanup_connection_ virConnectPtr c = NULL;
 	_cleanup_domain_ virDomainPtr d = NULL;
@@ -456,10 +461,11 @@ libvirt_default_shares(struct hypervisor *h, const char *type, const char *emula
 		*ret = 1024;
 		return 0;
 	}
-	xml = xasprintf("<domain type='%s'><name>mallee-bounds-%u</name><memory unit='MiB'>16</memory>"
-			"<os><type arch='x86_64' machine='pc'>hvm</type></os><devices>"
-			"<emulator>%s</emulator><controller type='usb' model='none'/>"
-			"<memballoon model='none'/></devices></domain>",
+	xml = xasprintf(
+	    "<domain type='%s'><name>mallee-bounds-%u</name><memory unit='MiB'>16</memory>"
+	    "<os><type arch='x86_64' machine='pc'>hvm</type></os><devices>"
+	    "<emulator>%s</emulator><controller type='usb' model='none'/>"
+	    "<memballoon model='none'/></devices></domain>",
 	    type, atomic_fetch_add(&number, 1), emulator);
 	d = virDomainCreateXML(c, xml, VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY);
 	if (!d)
@@ -490,6 +496,70 @@ libvirt_set_cpus(
 	if (virDomainPinEmulator(d, map.bits, sizeof(map.bits), VIR_DOMAIN_AFFECT_LIVE) < 0)
 		return set_libvirt_error(e, "cannot move the guest's threads");
 	return 0;
+}
+
+/* -- the screen -- */
+
+#define WAKE_KEY 42 /* Linux's KEY_LEFTSHIFT: types nothing */
+#define WAKE_MS 200
+
+static void
+stream_freep(virStreamPtr *s)
+{
+	if (*s)
+		virStreamFree(*s);
+}
+
+static int
+receive(virStreamPtr stream, int fd, struct err *e)
+{
+	_cleanup_free_ char *piece = xmalloc(65536);
+	size_t all = 0;
+	int n;
+
+	while ((n = virStreamRecv(stream, piece, 65536)) > 0) {
+		all += (size_t)n;
+		if (all > HELPER_SCREEN_MAX)
+			return err_set(
+			    e, ERR_LIMIT, "the picture has more than %u bytes", HELPER_SCREEN_MAX);
+		if (write(fd, piece, (size_t)n) != n)
+			return err_set_errno(e, errno, "cannot keep the picture");
+	}
+	return n < 0 ? set_libvirt_error(e, "cannot read the picture") : 0;
+}
+
+static int
+libvirt_screenshot(struct hypervisor *h, const char *id, bool wakes, int *ret_fd, struct err *e)
+{
+	_cleanup_domain_ virDomainPtr d = NULL;
+	_cleanup_(stream_freep) virStreamPtr stream = NULL;
+	_cleanup_close_ int fd = memfd_create("screen", MFD_CLOEXEC);
+	unsigned key = WAKE_KEY;
+	char *mime;
+	int r = get_domain(h, id, &d, e);
+
+	if (r < 0)
+		return r;
+	if (fd < 0)
+		return err_set_errno(e, errno, "cannot keep a picture");
+	if (wakes) {
+		if (virDomainSendKey(d, VIR_KEYCODE_SET_LINUX, WAKE_MS / 2, &key, 1, 0) < 0)
+			return set_libvirt_error(e, "cannot press a key");
+		(void)poll(NULL, 0, WAKE_MS); /* for the guest to draw */
+	}
+	stream = virStreamNew(virDomainGetConnect(d), 0);
+	mime = stream ? virDomainScreenshot(d, stream, 0, 0) : NULL;
+	if (!mime)
+		return set_libvirt_error(e, "cannot take a picture of the guest's screen");
+	free(mime); /* PPM, or PNG where QEMU makes it: the bytes tell */
+	r = receive(stream, fd, e);
+	if (r == 0 && virStreamFinish(stream) < 0)
+		r = set_libvirt_error(e, "cannot end the picture");
+	else if (r < 0)
+		(void)virStreamAbort(stream);
+	if (r == 0)
+		*ret_fd = TAKE_FD(fd);
+	return r;
 }
 
 /* -- the operations -- */
@@ -658,6 +728,7 @@ static const struct hypervisor_ops libvirt_ops = {
 	.reboot = libvirt_reboot,
 	.reset = libvirt_reset,
 	.set_cpus = libvirt_set_cpus,
+	.screenshot = libvirt_screenshot,
 	.undefine = libvirt_undefine,
 	.free = libvirt_free,
 };

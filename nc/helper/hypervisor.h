@@ -45,6 +45,9 @@ struct hypervisor_ops {
 	/* Moves a running guest's threads to these processors. */
 	int (*set_cpus)(struct hypervisor *h, const char *instance_id,
 	    const struct helper_cpus *cpus, struct err *e);
+	/* A file in memory with what the guest's screen shows, PNG or PPM; the caller's to close. */
+	int (*screenshot)(struct hypervisor *h, const char *instance_id, bool wakes, int *ret_fd,
+	    struct err *e);
 	int (*undefine)(
 	    struct hypervisor *h, const char *instance_id, struct err *e); /* absent: fine */
 	void (*free)(struct hypervisor *h);

@@ -22,7 +22,7 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "RunInstances": {"ImageId": "{image}", "MinCount": "1", "MaxCount": "1"},
     "StartInstances": {"InstanceId.1": "{instance}"}, "StopInstances": {"InstanceId.1": "{instance}"},
     "RebootInstances": {"InstanceId.1": "{instance}"}, "TerminateInstances": {"InstanceId.1": "{instance}"},
-    "GetConsoleOutput": {"InstanceId": "{instance}"},
+    "GetConsoleOutput": {"InstanceId": "{instance}"}, "GetConsoleScreenshot": {"InstanceId": "{instance}"},
     "RegisterImage": {"Name": "an image", "ImageLocation": "bucket/key"}, "DeregisterImage": {"ImageId": "{image}"},
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
@@ -30,7 +30,8 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
 }
 REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances": ["InstanceId"],
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
-            "GetConsoleOutput": ["InstanceId"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
+            "GetConsoleOutput": ["InstanceId"], "GetConsoleScreenshot": ["InstanceId"],
+            "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
             "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -39,7 +40,8 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidVpcID.NotFound", "InvalidNextToken", "UnsupportedOperation", "InvalidUserData.Malformed",
          "InvalidAMIName.Malformed", "InvalidKey.Format", "InvalidInstanceType", "FilterLimitExceeded", "DryRunOperation",
          "InsufficientInstanceCapacity", "InstanceLimitExceeded", "ServiceUnavailable", "InvalidIPAddress.InUse",
-         "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded"}
+         "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded",
+         "InvalidBlockDeviceMapping"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}
@@ -79,7 +81,7 @@ def test_all_actions_are_amazons():
     assert ACTIONS and set(ACTIONS) <= set(EC2["operations"])
 
 
-@pytest.mark.parametrize("action", [a for a in ACTIONS if a not in ("RegisterImage",)])
+@pytest.mark.parametrize("action", [a for a in ACTIONS if a not in ("RegisterImage", "GetConsoleScreenshot")])
 def test_good_answers(clc, action):
     """Each once, in a world where it works; the reply holds nothing that Amazon's would not."""
     account = clc.new_account("good-" + action.lower())

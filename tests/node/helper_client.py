@@ -5,7 +5,8 @@ import struct
 
 from node import connect
 
-VERBS = ["", "hello", "probe", "guest_start", "guest_stop", "guest_reboot", "guest_resume", "guest_cpus", "guest_forget",
+VERBS = ["", "hello", "probe", "guest_start", "guest_stop", "guest_reboot", "guest_resume", "guest_cpus",
+         "guest_screen", "guest_forget",
          "guest_list", "console", "vpc_put", "vpc_remove", "vpc_sockets", "nic_plug", "nic_unplug",
          "nic_counters", "nic_probe", "net_sweep"]
 STATES = ["absent", "defined", "prepared", "running", "paused-io", "paused", "shut-down", "destroyed",

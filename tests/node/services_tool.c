@@ -1,6 +1,7 @@
 /* Runs nc/guest_services.h over the sockets of a VPC that dataplane_tool made, until stdin ends:
  *   services_tool NETNS_DIR STATE_DIR RESOLVER VNI TOKENS NIC...
- * TOKENS is optional or required, then of "+disabled", "+hops=N" and "+tags" any; a NIC is INDEX,MAC,ADDRESS,GATEWAY,PREFIX,PUBLIC,INSTANCE. */
+ * TOKENS is optional or required, then of "+disabled", "+hops=N" and "+tags" any; a NIC is
+ * INDEX,MAC,ADDRESS,GATEWAY,PREFIX,PUBLIC,INSTANCE. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>

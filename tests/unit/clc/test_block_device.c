@@ -128,20 +128,23 @@ one_over_the_other(void **state)
 		    "/dev/vdc=ephemeral1:7 /dev/sdd=ephemeral0:4", 11 },
 		{ "4 7", NULL, { NOTHING("/dev/sdb") }, 1, "/dev/vdc=ephemeral1:7", 7 },
 		{ "4", NULL, { NOTHING("/dev/sdx") }, 1, "/dev/vdb=ephemeral0:4", 4 },
-		{ "4 7", NULL, { EPHEMERAL("sdb", "ephemeral1"), EPHEMERAL("sdc", "ephemeral0") }, 2,
-		    "sdb=ephemeral1:7 sdc=ephemeral0:4", 11 },
+		{ "4 7", NULL, { EPHEMERAL("sdb", "ephemeral1"), EPHEMERAL("sdc", "ephemeral0") },
+		    2, "sdb=ephemeral1:7 sdc=ephemeral0:4", 11 },
 		{ "4", NULL, { EPHEMERAL("/dev/xvdca", "ephemeral0") }, 1,
 		    "/dev/xvdca=ephemeral0:4", 4 },
 		/* more than the type has is ignored */
-		{ "4", NULL, { EPHEMERAL("/dev/sdc", "ephemeral1") }, 1, "/dev/vdb=ephemeral0:4", 4 },
+		{ "4", NULL, { EPHEMERAL("/dev/sdc", "ephemeral1") }, 1, "/dev/vdb=ephemeral0:4",
+		    4 },
 		{ NULL, "/dev/sdb=ephemeral0", { { 0 } }, 0, NULL, 0 },
 		/* the image's lies between */
-		{ "4 7", "/dev/sdb=ephemeral1 /dev/sdc=", { { 0 } }, 0, "/dev/sdb=ephemeral1:7", 7 },
+		{ "4 7", "/dev/sdb=ephemeral1 /dev/sdc=", { { 0 } }, 0, "/dev/sdb=ephemeral1:7",
+		    7 },
 		{ "4", "/dev/sdb=", { { 0 } }, 0, NULL, 0 },
 		{ "4", "/dev/sdb=", { EPHEMERAL("/dev/sdb", "ephemeral0") }, 1,
 		    "/dev/sdb=ephemeral0:4", 4 },
 		{ "4", "/dev/sda1=ephemeral0", { { 0 } }, 0, "/dev/vdb=ephemeral0:4", 4 },
-		{ "4", "nonsense /dev/nonsense=ephemeral0 /dev/sdb=nonsense", { { 0 } }, 0, NULL, 0 },
+		{ "4", "nonsense /dev/nonsense=ephemeral0 /dev/sdb=nonsense", { { 0 } }, 0, NULL,
+		    0 },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -153,8 +156,8 @@ one_over_the_other(void **state)
 				     "/dev/vda", 1, &type, arena, &got, NULL),
 		    0);
 		if (!strings_equal(got.ephemeral_disks, cases[i].wanted))
-			fail_msg("case %u: '%s'", i,
-			    got.ephemeral_disks ? got.ephemeral_disks : "none");
+			fail_msg(
+			    "case %u: '%s'", i, got.ephemeral_disks ? got.ephemeral_disks : "none");
 		assert_int_equal(got.ephemeral_gib, cases[i].gib);
 	}
 }

@@ -16,6 +16,7 @@ static const struct domain_surroundings around = { .type = "qemu",
 	.instances_dir = "/var/lib/mallee/nc/instances",
 	.cache_dir = "/var/lib/mallee/nc/cache",
 	.console_dir = "/var/lib/mallee/nc-helper/consoles",
+	.screen_dir = "/run/mallee/nc-helper/screens",
 	.disk_cache = "none",
 	.default_shares = 1024,
 	.seclabel = "+64055:+108" };

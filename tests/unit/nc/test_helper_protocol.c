@@ -154,6 +154,13 @@ moves(void **state)
 	assert_int_equal(check(HELPER_GUEST_CPUS, &move, sizeof(move)), ERR_INVALID);
 	helper_cpus_add(&move.cpus, HELPER_CPUS_MAX - 1);
 	assert_int_equal(check(HELPER_GUEST_CPUS, &move, sizeof(move)), 0);
+	{
+		struct helper_guest_screen screen = { .instance_id = "i-89abcdef", .wakes = 1 };
+
+		assert_int_equal(check(HELPER_GUEST_SCREEN, &screen, sizeof(screen)), 0);
+		screen.wakes = 2;
+		assert_int_equal(check(HELPER_GUEST_SCREEN, &screen, sizeof(screen)), ERR_INVALID);
+	}
 	move.instance_id[0] = 'j';
 	assert_int_equal(check(HELPER_GUEST_CPUS, &move, sizeof(move)), ERR_INVALID);
 }

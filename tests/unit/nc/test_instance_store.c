@@ -216,9 +216,8 @@ reports(void **state)
 	struct world *w = *state;
 	struct instance_record i;
 	struct report_set all, more;
-	const struct instance_step downloading = {
-		"downloading", "the object store", "cloud", false
-	};
+	const struct instance_step downloading = { "downloading", "the object store", "cloud",
+		false };
 
 	assert_int_equal(put(w, ID, 1, "running", &i), 0);
 	assert_int_equal(put(w, OTHER, 1, "running", &i), 0);
