@@ -104,12 +104,13 @@ link = $(call say,LINK,$@) mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $(filter
 $(foreach d,$(DAEMONS),$(eval $(call daemon_rules,$(d))))
 include $(wildcard tools/local.mk tests/local.mk tests/*/local.mk)
 
+API_PAGES := $(patsubst clc/api/%.api,$(BUILD)/docs/%.md,$(wildcard clc/api/*.api))
 GEN_HEADERS := $(GEN_SOURCES:.c=.h)
 
 # Rules ---------------------------------------------------------------------------------------------
 
 .PHONY: all check fuzz bench install format format-check clean
-all: $(BUILD)/libcommon.a $(DAEMON_LIBS) $(PROGRAMS) $(BUILD)/includes.ok
+all: $(BUILD)/libcommon.a $(DAEMON_LIBS) $(PROGRAMS) $(BUILD)/includes.ok $(API_PAGES)
 
 configure: configure.ac
 	@command -v autoconf >/dev/null || { echo 'autoconf is missing: apt-get install autoconf' >&2; exit 1; }
@@ -137,6 +138,10 @@ $(BUILD)/gen/$(1)/%.api.c $(BUILD)/gen/$(1)/%.api.h &: $(1)/api/%.api $(wildcard
 	$$(apigen)
 endef
 $(foreach d,$(DAEMONS),$(eval $(call daemon_api_rules,$(d))))
+
+# For people: a page for each API that users call.
+$(BUILD)/docs/%.md: clc/api/%.api $(wildcard clc/api/*.api clc/api/*/*.api) $(APIGEN)
+	$(call say,DOC,$@) mkdir -p $(@D) && $(PYTHON) tools/apigen --reference $< >$@
 
 $(BUILD)/includes.ok: tools/check-includes $(wildcard common/*/*.[ch] $(foreach d,$(DAEMONS),$(d)/*.[ch] $(d)/*/*.[ch]) tools/*/*.[ch])
 	$(call say,CHECK,includes) mkdir -p $(@D) && $(PYTHON) tools/check-includes && touch $@

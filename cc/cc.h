@@ -13,6 +13,9 @@ struct cc_conf {
 	struct daemon_conf daemon;
 	char *advertise;          /* URL at which the clc reaches this daemon */
 	uint32_t silent_after_ms; /* a node that does not answer for so long is silent */
+	/* power of nodes */
+	uint32_t power_idle_after_ms, wake_timeout_ms;
+	char *wake_command, *wake_broadcast;
 };
 struct cc_nodes;
 struct cc {

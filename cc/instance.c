@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/vec.h"
+#include "rpc/placement.h"
 
 #include "link.h"
 #include "node.h"
@@ -50,6 +52,12 @@ cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instanc
 #define INT() store_int(rows, c++)
 	i->instance_id = TEXT();
 	i->account_id = TEXT();
+	i->placement_group_id = TEXT();
+	i->partition_number = INT();
+	i->step_us = INT();
+	i->waits_for = TEXT();
+	i->who = TEXT();
+	i->reachability = TEXT();
 	i->generation = INT();
 	i->wanted = TEXT();
 	i->reboot_serial = INT();
@@ -70,10 +78,6 @@ cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instanc
 	i->boot_count = INT();
 	i->needs_sources = INT();
 	i->is_unreachable = INT();
-	i->step_us = INT();
-	i->waits_for = TEXT();
-	i->who = TEXT();
-	i->reachability = TEXT();
 #undef TEXT
 #undef INT
 }
@@ -90,8 +94,25 @@ cc_instance_load(struct store_tx *tx, const char *id, struct arena *arena, struc
 	return r;
 }
 
+/* Where it is the zone that waits, it says for what, and who can do something about it. */
+static void
+report_waiting(const struct cc_instance *i, struct arena *arena, struct instance_report *ret)
+{
+	if (i->is_unreachable && i->node_id) {
+		ret->waits_for = arena_printf(arena, "node %s to answer", i->node_id);
+		ret->who = "administrator";
+	} else if (i->to_put == PUT_SPEC && i->node_id && !i->step &&
+		   strcmp(i->state, "pending") == 0) {
+		ret->waits_for = arena_printf(arena, "node %s to be told", i->node_id);
+		ret->step = arena_printf(arena, "waiting for %s", ret->waits_for);
+		ret->has_step_since = true;
+		ret->step_since = i->since_us;
+		ret->who = "cloud";
+	}
+}
+
 void
-cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret)
+cc_instance_to_report(const struct cc_instance *i, struct arena *arena, struct instance_report *ret)
 {
 	*ret = (struct instance_report){ .instance_id = i->instance_id,
 		.generation = (uint64_t)i->generation,
@@ -104,15 +125,16 @@ cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret)
 		.has_unreachable = true,
 		.unreachable = i->is_unreachable,
 		.step = i->step,
+		.has_step_since = i->step_us != 0,
+		.step_since = i->step_us,
+		.waits_for = i->waits_for,
+		.who = i->who,
+		.reachability = i->reachability,
 		.has_boot_count = true,
 		.boot_count = (uint32_t)i->boot_count,
 		.has_needs_sources = true,
-		.needs_sources = i->needs_sources,
-		.has_step_since = i->step && i->step_us,
-		.step_since = i->step_us,
-		.waits_for = i->step ? i->waits_for : NULL,
-		.who = i->step ? i->who : NULL,
-		.reachability = i->reachability };
+		.needs_sources = i->needs_sources };
+	report_waiting(i, arena, ret);
 }
 
 int
@@ -128,44 +150,121 @@ cc_instance_spec(
 
 /* -- placement -- */
 
-static bool
-fits(const struct cc_node *n, const struct instance_spec *spec, int64_t disk_gib)
+typedef VEC(struct placement_node) placement_vec;
+
+static struct placement_node
+placement_of(const struct cc_node *n)
 {
-	return !n->is_removed && n->vcpus - n->vcpus_held >= spec->vcpus &&
-	       n->memory_mib - n->memory_mib_held >= spec->memory_mib &&
-	       n->disk_gib - n->disk_gib_held >= disk_gib;
+	return (struct placement_node){ .node_id = n->node_id,
+		.state = n->is_removed ? PLACEMENT_SILENT : placement_state_from_string(n->state),
+		.is_asleep = !strings_equal(n->power, "awake"),
+		.is_maintained = n->is_maintained,
+		.vcpus = n->vcpus,
+		.memory_mib = n->memory_mib,
+		.disk_gib = n->disk_gib,
+		.vcpus_held = n->vcpus_held,
+		.memory_mib_held = n->memory_mib_held,
+		.disk_gib_held = n->disk_gib_held };
 }
 
-/* The node with the most memory left, so that load spreads; by id among equals. A degraded node
- * (its helper or libvirt was killed a moment ago) is taken when no other has room: the clc has
- * promised the launch, and the order waits there until the node is well. A silent one is not. */
 static int
-choose_node(struct store_tx *tx, const struct instance_spec *spec, int64_t disk_gib,
-    struct arena *arena, const char **ret_id, struct err *e)
+read_members(
+    struct store_tx *tx, const struct instance_spec *spec, placement_vec *nodes, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	bool best_is_up = false;
-	int64_t best = -1;
-	int r = store_query(tx, Q_NODES, &rows, e);
+	int r = store_query(
+	    tx, Q_PLACEMENT_GROUP_MEMBERS, &rows, e, spec->placement->group_id, spec->instance_id);
 
-	*ret_id = NULL;
+	while (r >= 0 && (r = store_next(rows, e)) > 0)
+		VEC_FOREACH (nodes, n) {
+			int64_t partition = store_int(rows, 1), count = store_int(rows, 2);
+
+			if (strcmp(n->node_id, store_text(rows, 0)) != 0)
+				continue;
+			n->members += (uint32_t)count;
+			if (partition > 0 && partition <= PLACEMENT_PARTITIONS_MAX)
+				n->partition_members[partition] += (uint32_t)count;
+		}
+	return r;
+}
+
+static int
+read_nodes(struct store_tx *tx, const struct instance_spec *spec, struct arena *arena,
+    placement_vec *ret, enum placement_policy *ret_policy, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL, *policy = NULL;
+	int r = store_query(tx, Q_PLACEMENT_POLICY, &policy, e);
+
+	if (r == 0 && (r = store_next(policy, e)) > 0)
+		(void)placement_policy_from_string(store_text(policy, 0), ret_policy);
+	if (r >= 0)
+		r = store_query(tx, Q_NODES, &rows, e);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct cc_node n;
 
-		bool is_up;
-
 		cc_node_read(rows, arena, &n);
-		is_up = strcmp(n.state, "up") == 0;
-		if ((!is_up && strcmp(n.state, "degraded") != 0) || is_up < best_is_up ||
-		    !fits(&n, spec, disk_gib))
-			continue;
-		if (is_up > best_is_up || n.memory_mib - n.memory_mib_held > best) {
-			best = n.memory_mib - n.memory_mib_held;
-			best_is_up = is_up;
-			*ret_id = n.node_id;
-		}
+		vec_add(ret, placement_of(&n));
 	}
-	return r;
+	return r == 0 && spec->placement && spec->placement->group_id
+		   ? read_members(tx, spec, ret, e)
+		   : r;
+}
+
+/* A degraded node (its helper or libvirt was killed a moment ago) is taken when no other has room:
+ * the clc has promised the launch, and the order waits there until the node is well. */
+static struct placement_demand
+demand_of(const struct instance_spec *spec, int64_t disk_gib)
+{
+	const struct placement_spec *p = spec->placement;
+	struct placement_demand d = { .vcpus = spec->vcpus,
+		.memory_mib = spec->memory_mib,
+		.disk_gib = disk_gib,
+		.count = 1,
+		.takes_degraded = true };
+
+	if (!p)
+		return d;
+	d.preferred = p->preferred_node_id;
+	(void)placement_strategy_from_string(p->strategy, &d.strategy);
+	d.partition = p->partition_number;
+	return d;
+}
+
+/* The node that the clc reserved, if it can be had; else one by the same rules. *ret_why says why
+ * there is none. */
+static int
+choose_node(struct store_tx *tx, const struct instance_spec *spec, int64_t disk_gib,
+    struct arena *arena, const char **ret_id, const char **ret_why, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct placement_demand d = demand_of(spec, disk_gib);
+	enum placement_policy policy = PLACEMENT_ROUND_ROBIN;
+	struct placement_node *found;
+	placement_vec nodes = { 0 };
+	struct placement_why why;
+	int r = read_nodes(tx, spec, arena, &nodes, &policy, e);
+
+	*ret_id = *ret_why = NULL;
+	found = placement_choose(nodes.items, nodes.count, &d, policy, &why);
+	if (found) {
+		*ret_id = found->node_id;
+	} else {
+		placement_why_format(&why, &text);
+		*ret_why = arena_printf(
+		    arena, "no node of this zone has room for it: %s", strbuf_c(&text));
+	}
+	vec_done(&nodes);
+	return r < 0 ? r : 0;
+}
+
+/* Its disk holds room already. */
+static bool
+has_room_again(const struct cc_node *n, const struct instance_spec *spec)
+{
+	struct placement_node node = placement_of(n);
+	struct placement_demand d = { .vcpus = spec->vcpus, .memory_mib = spec->memory_mib };
+
+	return placement_check(&node, &d) == PLACEMENT_FITS;
 }
 
 /* A stopped instance starts where its disk is, if there is room again. *ret_why NULL: there is. */
@@ -194,9 +293,12 @@ fits_again(struct store_tx *tx, const struct cc_instance *i, const struct instan
 	if (strcmp(n.state, "up") != 0)
 		*ret_why = arena_printf(arena, "the node that has its disk is %s: %s", n.state,
 		    n.reason ? n.reason : "no reason given");
+	else if (n.is_maintained)
+		*ret_why = "the node that has its disk is in maintenance";
 	else
-		*ret_why =
-		    fits(&n, spec, 0) ? NULL : "the node that has its disk has no room for it now";
+		*ret_why = has_room_again(&n, spec)
+			       ? NULL
+			       : "the node that has its disk has no room for it now";
 	return 0;
 }
 
@@ -236,10 +338,10 @@ disk_of(const struct instance_spec *spec)
 
 	if (spec->has_root_disk_gib && spec->root_disk_gib > gib)
 		gib = spec->root_disk_gib;
-	for (size_t i = 0; i < spec->ephemeral_disks.count; i++)
-		gib += spec->ephemeral_disks.items[i].size_gib;
-	if (!spec->ephemeral_disks.count && spec->has_ephemeral_gib)
-		gib += spec->ephemeral_gib;
+	if (!spec->ephemeral_disks.count)
+		return gib + (spec->has_ephemeral_gib ? spec->ephemeral_gib : 0);
+	for (size_t n = 0; n < spec->ephemeral_disks.count; n++)
+		gib += spec->ephemeral_disks.items[n].size_gib;
 	return gib;
 }
 
@@ -261,9 +363,7 @@ place(struct store_tx *tx, struct acceptance *a, struct cc_instance *i, struct e
 	if (i->node_id) {
 		r = fits_again(tx, i, spec, a->arena, &why, e);
 	} else {
-		r = choose_node(tx, spec, i->disk_gib, a->arena, &i->node_id, e);
-		if (!i->node_id)
-			why = "no node of this zone has room for it";
+		r = choose_node(tx, spec, i->disk_gib, a->arena, &i->node_id, &why, e);
 	}
 	if (r < 0)
 		return r;
@@ -298,7 +398,7 @@ write_instance(
 	int r = store_exec(tx, Q_INSTANCE_PUT, NULL, e, i->instance_id, i->account_id,
 	    i->generation, i->wanted, i->reboot_serial, spec_text, i->vpc_id, i->node_id, i->vcpus,
 	    i->memory_mib, i->disk_gib, i->holds, i->to_put, i->state, i->reason_code,
-	    i->reason_message, i->since_us);
+	    i->reason_message, i->since_us, i->placement_group_id, i->partition_number);
 
 	return r < 0 ? r : outbox_add(tx, "instance", i->instance_id, i->account_id, i->state, e);
 }
@@ -313,6 +413,10 @@ take_spec(struct cc_instance *i, const struct instance_spec *spec)
 	i->memory_mib = spec->memory_mib;
 	if (spec->interfaces.count)
 		i->vpc_id = spec->interfaces.items[0].vpc_id;
+	if (strcmp(spec->wanted, "terminated") != 0) {
+		i->placement_group_id = spec->placement ? spec->placement->group_id : NULL;
+		i->partition_number = spec->placement ? spec->placement->partition_number : 0;
+	}
 	i->wanted = spec->wanted;
 	i->reboot_serial = spec->has_reboot_serial ? spec->reboot_serial : 0;
 	if (strcmp(spec->wanted, "terminated") != 0)
@@ -404,6 +508,29 @@ accept(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
+cc_instance_move(struct store_tx *tx, const struct cc_instance *known, const char *why,
+    struct arena *arena, struct err *e)
+{
+	struct cc_instance i = *known;
+	struct instance_spec spec;
+	struct acceptance a = { .spec = &spec, .arena = arena, .result = &i };
+	int r = cc_instance_spec(&i, arena, &spec, e);
+
+	if (r < 0)
+		return r;
+	i.since_us = store_now_us(tx);
+	if (i.generation > 1 || spec.has_run) {
+		refuse(&i, arena, arena_printf(arena, "%s, and has its disk", why));
+		i.holds = HOLDS_DISK;
+		i.to_put = PUT_NOTHING;
+	} else {
+		i.node_id = NULL;
+		r = place(tx, &a, &i, e);
+	}
+	return r < 0 ? r : write_instance(tx, &i, i.spec, e);
+}
+
+int
 cc_instance_accept(struct store *s, const struct instance_spec *spec, struct arena *arena,
     struct cc_instance *ret, struct err *e)
 {
@@ -422,7 +549,7 @@ cc_handle_put_instance(struct rpc_request *rq, const struct cc_put_instance_in *
 
 	if (r < 0)
 		return r;
-	cc_instance_to_report(&i, out);
+	cc_instance_to_report(&i, rq->arena, out);
 	log_info(&rq->log, "instance.accepted",
 	    "instance=%s wanted=%s generation=%llu node=%s state=%s", in->spec->instance_id,
 	    in->spec->wanted, (unsigned long long)in->spec->generation, i.node_id ? i.node_id : "-",
@@ -526,8 +653,11 @@ cc_instance_report(struct store_tx *tx, const char *node_id, const struct instan
 	r = store_exec(tx, Q_INSTANCE_REPORT, NULL, e, i.instance_id, report->state,
 	    report->reason_code, report->reason_message, report->step,
 	    report->has_since ? report->since : store_now_us(tx), (int64_t)report->boot_count,
-	    (int64_t)report->needs_sources, holds, report->step_since, report->waits_for,
-	    report->who, report->reachability);
+	    (int64_t)report->needs_sources, holds);
+	if (r == 0)
+		r = store_exec(tx, Q_INSTANCE_STEP, NULL, e, i.instance_id, report->step,
+		    report->has_step_since ? report->step_since : INT64_C(0), report->waits_for,
+		    report->who, report->reachability);
 	return r < 0 ? r
 		     : outbox_add(tx, "instance", i.instance_id, i.account_id, report->state, e);
 }
@@ -538,12 +668,12 @@ cc_instance_lost(struct store_tx *tx, const struct cc_instance *i, struct err *e
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct instance_report report;
 
-	cc_instance_to_report(i, &report);
+	cc_instance_to_report(i, arena, &report);
 	report.state = "gone";
 	report.reason_code = "Server.InternalError";
 	report.reason_message = "Server.InternalError: its node knows nothing of it any more";
-	report.step = NULL;
-	report.has_since = false;
+	report.step = report.waits_for = report.who = NULL;
+	report.has_since = report.has_step_since = false;
 	return cc_instance_report(tx, i->node_id, &report, arena, e);
 }
 

@@ -6,19 +6,20 @@
 enum cc_put { PUT_NOTHING, PUT_SPEC, PUT_FORGET };
 enum cc_holds { HOLDS_NOTHING, HOLDS_DISK, HOLDS_ALL };
 struct cc_instance { /* strings from the arena */
+	const char *placement_group_id;
+	int64_t partition_number, step_us;
+	const char *waits_for, *who, *reachability;
 	const char *instance_id, *account_id, *wanted, *spec, *vpc_id, *node_id;
 	int64_t generation, reboot_serial, vcpus, memory_mib, disk_gib, holds, to_put, serial;
 	const char *state, *reason_code, *reason_message, *step;
 	int64_t since_us, boot_count;
 	bool needs_sources, is_unreachable;
-	int64_t step_us; /* since when it is at its step */
-	const char *waits_for, *who, *reachability;
 };
 void cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instance *ret);
 /* ERR_NOT_FOUND */
 int cc_instance_load(struct store_tx *tx, const char *id, struct arena *arena,
     struct cc_instance *ret, struct err *e);
-void cc_instance_to_report(const struct cc_instance *i, struct instance_report *ret);
+void cc_instance_to_report(const struct cc_instance *i, struct arena *arena, struct instance_report *ret);
 /* Accepts a wanted record and chooses a node where one is needed. The same again changes nothing;
  * ERR_STALE when a later generation, or what comes later in the same one, is wanted already. */
 int cc_instance_accept(struct store *s, const struct instance_spec *spec, struct arena *arena,
@@ -31,6 +32,10 @@ int cc_instance_forget(struct store *s, const char *instance_id, struct arena *a
  * nodes. */
 int cc_instance_report(struct store_tx *tx, const char *node_id,
     const struct instance_report *report, struct arena *arena, struct err *e);
+/* Its node can't be had, and was never told of it: another one is chosen, or it fails with a reason. One that
+ * has its disk there fails. */
+int cc_instance_move(struct store_tx *tx, const struct cc_instance *i, const char *why, struct arena *arena,
+    struct err *e);
 /* Its node knows nothing of it any more: it is gone. */
 int cc_instance_lost(struct store_tx *tx, const struct cc_instance *i, struct err *e);
 /* The record as it goes to the node. */

@@ -17,6 +17,7 @@
 
 #include "instance.h"
 #include "node.h"
+#include "power.h"
 
 #include "rpc/cc.handlers.h"
 
@@ -38,6 +39,11 @@ struct node {
 	/* of the reconciler alone */
 	uint64_t heard_ms;
 	bool is_marked;
+	uint64_t idle_ms;     /* since when nothing was there; 0: something is */
+	uint64_t slept_ms;    /* when it was put to sleep; 0: before this daemon began */
+	uint64_t woken_ms;    /* when it was last called to wake */
+	uint64_t no_sleep_ms; /* it could not be put to sleep: not before */
+	bool has_fallen;      /* it was silent once since it was put to sleep */
 };
 
 struct cc_nodes {
@@ -320,18 +326,254 @@ check_node(struct node *n, struct arena *arena, struct err *e)
 	return r;
 }
 
+/* -- sleeping and waking -- */
+
+#define SETTLE_MS 20000 /* how long a node may answer yet after it was put to sleep */
+#define WAKE_AGAIN_MS 10000
+#define POWER_AGAIN_MS 1000
+#define SLEEP_MS 45000
+#define NO_SLEEP_MS (600 * 1000)
+
+struct power_step {
+	const char *node_id;
+	struct arena *arena;
+	struct cc_power now;
+	const char *why;
+	bool is_done;
+};
+
+static int
+read_power(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct power_step *s = arg;
+
+	return cc_power_read(tx, s->node_id, s->arena, &s->now, e);
+}
+
+static int
+write_fall(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct power_step *s = arg;
+
+	return cc_power_fall(tx, s->node_id, &s->is_done, e);
+}
+
+static int
+write_rise(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct power_step *s = arg;
+
+	return cc_power_rise(tx, s->node_id, s->why, e);
+}
+
+static int
+write_waking(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct power_step *s = arg;
+	int r = cc_power_begin_waking(tx, s->node_id, e);
+
+	return r < 0 ? r : cc_power_note_waiting(tx, s->node_id, e);
+}
+
+static int
+write_waiting(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct power_step *s = arg;
+
+	return cc_power_note_waiting(tx, s->node_id, e);
+}
+
+static int
+write_give_up(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct power_step *s = arg;
+
+	return cc_power_give_up(tx, s->node_id, s->why, &s->is_done, e);
+}
+
+/* Whether it is down for sure, so that an answer means that it woke and a call to wake is heard. */
+static bool
+is_down(const struct node *n)
+{
+	return n->has_fallen || clock_monotonic_ms() - n->slept_ms > SETTLE_MS;
+}
+
+static int
+give_up(struct node *n, struct power_step *s, struct err *e)
+{
+	int r;
+
+	s->why =
+	    arena_printf(s->arena, "did not wake within %u s", n->cc->conf->wake_timeout_ms / 1000);
+	log_warn(n->cc->log, "node.not_woken", "node=%s after_ms=%u", n->node_id,
+	    n->cc->conf->wake_timeout_ms);
+	r = store_write(n->cc->store, write_give_up, s, e);
+	if (r == 0) {
+		n->is_marked = true;
+		set_flag(n, &n->must_welcome);
+		cc_nodes_poke(n->cc, NULL); /* where they went */
+	}
+	return r;
+}
+
+static void
+call_to_wake(struct node *n, struct power_step *s)
+{
+	struct err why = { 0 };
+
+	if (n->woken_ms && clock_monotonic_ms() - n->woken_ms < WAKE_AGAIN_MS)
+		return;
+	n->woken_ms = clock_monotonic_ms();
+	if (cc_power_wake(n->cc->conf, &s->now.node, &why) < 0)
+		log_warn(n->cc->log, "node.wake", "node=%s error=\"%s\"", n->node_id, why.text);
+	else
+		log_info(n->cc->log, "node.wake", "node=%s mac=%s", n->node_id,
+		    s->now.node.mac ? s->now.node.mac : "-");
+}
+
+/* It answers though it counts as asleep: it woke, by our call or by somebody's hand. */
+static int
+rise(struct node *n, struct power_step *s, const char *why, struct err *e)
+{
+	int r;
+
+	s->why = why;
+	r = store_write(n->cc->store, write_rise, s, e);
+	if (r < 0)
+		return r;
+	n->has_fallen = false;
+	n->woken_ms = n->idle_ms = 0;
+	n->heard_ms = clock_monotonic_ms();
+	set_flag(n, &n->must_welcome);
+	log_info(n->cc->log, "node.awake", "node=%s", n->node_id);
+	return 0;
+}
+
+/* What is asleep, or being woken, is not asked like others: that it does not answer is no news. */
+static int
+power_before(
+    struct node *n, struct power_step *s, bool *ret_asleep, uint32_t *ret_again_ms, struct err *e)
+{
+	const struct cc_node *row = &s->now.node;
+	bool is_waking = strcmp(row->power, "waking") == 0;
+	struct node_report report;
+	struct empty nothing = { 0 };
+	struct err silence = { 0 };
+	int r = 0;
+
+	if (strcmp(row->power, "awake") == 0)
+		return 0;
+	*ret_asleep = true;
+	*ret_again_ms = POWER_AGAIN_MS;
+	if (!is_waking && (s->now.is_needed || strings_equal(row->power_order, "awake"))) {
+		is_waking = true;
+		n->woken_ms = 0;
+		r = store_write(n->cc->store, write_waking, s, e);
+	} else if (is_waking) {
+		r = store_write(n->cc->store, write_waiting, s, e);
+	}
+	if (r < 0)
+		return r;
+	if (is_waking && is_down(n))
+		call_to_wake(n, s);
+	if (rpc_call(n->rpc, &nc_describe_node, NULL, &nothing, &report, s->arena, probe_ms(n),
+		&silence) == 0) {
+		if (!is_down(n)) /* it is still on its way to sleep */
+			return 0;
+		*ret_asleep = false;
+		return rise(n, s, NULL, e);
+	}
+	n->has_fallen = true;
+	if (!is_waking)
+		*ret_again_ms = probe_ms(n);
+	else if (strcmp(row->power, "waking") == 0 &&
+		 clock_now_us() - row->power_us > n->cc->conf->wake_timeout_ms * INT64_C(1000))
+		return give_up(n, s, e);
+	return 0;
+}
+
+static bool
+may_sleep(struct node *n, const struct cc_power *p)
+{
+	uint64_t now = clock_monotonic_ms();
+	bool is_ordered = strings_equal(p->node.power_order, "asleep");
+	struct err why = { 0 };
+
+	if (p->is_needed || strings_equal(p->node.power_order, "awake"))
+		n->idle_ms = 0;
+	else if (!n->idle_ms)
+		n->idle_ms = now;
+	if (p->is_needed || (!is_ordered && (!p->saves || p->node.is_maintained)))
+		return false;
+	if (!is_ordered && (now < n->no_sleep_ms || !n->idle_ms ||
+			       now - n->idle_ms < n->cc->conf->power_idle_after_ms))
+		return false;
+	return cc_power_can_wake(n->cc->conf, &p->node, &why) == 0;
+}
+
+/* Asks it to sleep. When it refuses it is awake, and says why. */
+static int
+put_to_sleep(struct node *n, struct power_step *s, bool *ret_asleep, struct err *e)
+{
+	struct empty nothing = { 0 }, done;
+	struct err why = { 0 };
+	int r = store_write(n->cc->store, write_fall, s, e);
+
+	if (r < 0 || !s->is_done)
+		return r;
+	log_info(n->cc->log, "node.sleep", "node=%s", n->node_id);
+	n->has_fallen = false;
+	n->slept_ms = clock_monotonic_ms();
+	r = rpc_call(n->rpc, &nc_sleep, NULL, &nothing, &done, s->arena, SLEEP_MS, &why);
+	/* An answer that is lost is no refusal: whether it sleeps will be seen. */
+	*ret_asleep = r == 0 || r == ERR_UNAVAILABLE || r == ERR_TIMEOUT;
+	if (*ret_asleep)
+		return 0;
+	log_warn(n->cc->log, "node.no_sleep", "node=%s error=\"%s\"", n->node_id, why.text);
+	n->no_sleep_ms = clock_monotonic_ms() + NO_SLEEP_MS;
+	return rise(n, s, arena_printf(s->arena, "it could not be put to sleep: %s", why.text), e);
+}
+
+/* It is awake and has answered. */
+static int
+power_after(
+    struct node *n, struct power_step *s, bool *ret_asleep, uint32_t *ret_again_ms, struct err *e)
+{
+	int r = 0;
+
+	if (may_sleep(n, &s->now))
+		r = put_to_sleep(n, s, ret_asleep, e);
+	else if (s->now.node.power_order)
+		r = rise(n, s, s->now.node.power_reason, e);
+	if (*ret_asleep)
+		*ret_again_ms = POWER_AGAIN_MS;
+	return r;
+}
+
 static int
 put_node(void *arg, uint32_t *ret_again_ms, struct err *e)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct put_batch *b = arena_alloc(arena, sizeof(*b));
+	struct power_step power = { .arena = arena };
 	struct node *n = arg;
-	int r = check_node(n, arena, e);
+	bool is_asleep = false;
+	int r;
 
+	power.node_id = n->node_id;
+	r = store_read(n->cc->store, read_power, &power, e);
+	if (r == 0)
+		r = power_before(n, &power, &is_asleep, ret_again_ms, e);
+	if (r < 0 || is_asleep)
+		return r;
+	r = check_node(n, arena, e);
 	b->node = n;
 	b->arena = arena;
 	if (r == 0)
-		r = store_read(n->cc->store, read_batch, b, e);
+		r = power_after(n, &power, &is_asleep, ret_again_ms, e);
+	if (r < 0 || is_asleep)
+		return r;
+	r = store_read(n->cc->store, read_batch, b, e);
 	if (r < 0)
 		return r;
 	*ret_again_ms = probe_ms(n);
@@ -636,7 +878,19 @@ cc_nodes_console(struct cc *cc, struct rpc_request *rq, const char *node_id,
 	return 0;
 }
 
-/* -- PutNodes, DescribeNodes -- */
+/* -- PutNodes, DescribeNodes, SetNodePower -- */
+
+int
+cc_handle_set_node_power(
+    struct rpc_request *rq, const struct cc_set_node_power_in *in, struct empty *out, struct err *e)
+{
+	struct cc *cc = rq->state;
+	int r = cc_power_order(cc, in->node_id, in->power, e);
+
+	if (r == 0)
+		cc_nodes_poke(cc, in->node_id);
+	return r;
+}
 
 static int
 write_set(struct store_tx *tx, void *arg, struct err *e)

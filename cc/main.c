@@ -13,6 +13,20 @@ static const struct conf_key keys[] = {
 	{ "silent_after", CONF_DURATION, offsetof(struct cc_conf, silent_after_ms), "15s",
 	    "a node that does not answer for so long is silent and its instances are unreachable",
 	    NULL, 0, 0 },
+	{ "power_idle_after", CONF_DURATION, offsetof(struct cc_conf, power_idle_after_ms), "10m",
+	    "with the policy power-save: a node that nothing ran on for so long is put to sleep",
+	    NULL, 0, 0 },
+	{ "wake_timeout", CONF_DURATION, offsetof(struct cc_conf, wake_timeout_ms), "5m",
+	    "how long a node may take to wake before what waits for it goes to another one", NULL,
+	    1000, 0 },
+	{ "wake_command", CONF_STRING, offsetof(struct cc_conf, wake_command), "",
+	    "wakes a node: a program and arguments, separated by spaces, run without a shell; "
+	    "{node}, {mac} and {address} stand for the node's; empty: a magic packet",
+	    NULL, 0, 0 },
+	{ "wake_broadcast", CONF_STRING, offsetof(struct cc_conf, wake_broadcast),
+	    "255.255.255.255",
+	    "IPv4 address that magic packets are sent to, ADDRESS[:PORT]; the port is 9 else", NULL,
+	    0, 0 },
 	CONF_END,
 };
 

@@ -35,7 +35,7 @@ add_instance(struct news *n, struct store_rows *rows)
 	struct cc_instance i;
 
 	cc_instance_read(rows, n->arena, &i);
-	cc_instance_to_report(&i, &report);
+	cc_instance_to_report(&i, n->arena, &report);
 	vec_add(&n->instances, report);
 }
 

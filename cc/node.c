@@ -27,6 +27,12 @@ cc_node_read(struct store_rows *rows, struct arena *arena, struct cc_node *n)
 	n->report_epoch = INT();
 	n->report_revision = INT();
 	n->is_removed = INT();
+	n->is_maintained = INT();
+	n->mac = TEXT();
+	n->power = TEXT();
+	n->power_us = INT();
+	n->power_order = TEXT();
+	n->power_reason = TEXT();
 	n->vcpus_held = INT();
 	n->memory_mib_held = INT();
 	n->disk_gib_held = INT();
@@ -39,7 +45,7 @@ cc_node_to_report(const struct cc_node *n, struct node_report *ret)
 {
 	*ret = (struct node_report){ .node_id = n->node_id,
 		.state = n->state,
-		.reason = n->reason,
+		.reason = n->reason ? n->reason : n->power_reason,
 		.hypervisor = n->hypervisor,
 		.has_vcpus = true,
 		.vcpus = (uint32_t)n->vcpus,
@@ -54,16 +60,20 @@ cc_node_to_report(const struct cc_node *n, struct node_report *ret)
 		.has_disk_gib_used = true,
 		.disk_gib_used = (uint32_t)n->disk_gib_held,
 		.has_last_seen = true,
-		.last_seen = n->last_seen_us };
+		.last_seen = n->last_seen_us,
+		.mac = n->mac,
+		.power = n->power,
+		.has_is_maintained = true,
+		.is_maintained = n->is_maintained };
 }
 
 int
 cc_node_report(struct store_tx *tx, const char *node_id, const struct node_report *n, struct err *e)
 {
 	int64_t changed = 0;
-	int r =
-	    store_exec(tx, Q_NODE_REPORT, &changed, e, node_id, n->state, n->reason, n->hypervisor,
-		(int64_t)n->vcpus, (int64_t)n->memory_mib, (int64_t)n->disk_gib, store_now_us(tx));
+	int r = store_exec(tx, Q_NODE_REPORT, &changed, e, node_id, n->state, n->reason,
+	    n->hypervisor, (int64_t)n->vcpus, (int64_t)n->memory_mib, (int64_t)n->disk_gib,
+	    store_now_us(tx), n->mac);
 
 	return r < 0 || !changed ? r : outbox_add(tx, "node", node_id, NULL, n->state, e);
 }
@@ -206,13 +216,28 @@ remove_node(struct store_tx *tx, const char *node_id, struct err *e)
 	return r < 0 ? r : store_exec(tx, Q_NODE_REMOVE, NULL, e, node_id);
 }
 
+/* Told back when it changes: so the clc shows what the zone knows. */
+static int
+put_node(struct store_tx *tx, const struct peer_record *record, struct err *e)
+{
+	int64_t changed = 0;
+	int r = store_exec(tx, Q_NODE_PUT, NULL, e, record->peer_id, record->url);
+
+	if (r == 0)
+		r = store_exec(tx, Q_NODE_MAINTAIN, &changed, e, record->peer_id,
+		    (int64_t)record->is_maintained);
+	return r < 0 || !changed ? r
+				 : outbox_add(tx, "node", record->peer_id, NULL, "maintained", e);
+}
+
 int
 cc_nodes_set(struct store_tx *tx, const struct cc_put_nodes_in *in, struct err *e)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct cc_node_vec known = { 0 };
 	int64_t is_newer = 0;
-	int r = store_exec(tx, Q_NODE_SET_REVISION, &is_newer, e, (int64_t)in->revision);
+	int r = store_exec(tx, Q_NODE_SET_REVISION, &is_newer, e, (int64_t)in->revision,
+	    in->placement_policy ? in->placement_policy : "round-robin");
 
 	if (r < 0 || !is_newer)
 		return r;
@@ -223,7 +248,6 @@ cc_nodes_set(struct store_tx *tx, const struct cc_put_nodes_in *in, struct err *
 	vec_done(&known);
 	for (size_t i = 0; r == 0 && i < in->nodes.count; i++)
 		if (!in->nodes.items[i].removed)
-			r = store_exec(tx, Q_NODE_PUT, NULL, e, in->nodes.items[i].peer_id,
-			    in->nodes.items[i].url);
+			r = put_node(tx, &in->nodes.items[i], e);
 	return r;
 }

@@ -9,6 +9,9 @@ struct cc_node { /* strings from the arena */
 	const char *node_id, *url, *state, *reason, *hypervisor;
 	int64_t vcpus, memory_mib, disk_gib, last_seen_us, report_epoch, report_revision,
 	    is_removed;
+	bool is_maintained;
+	const char *mac, *power, *power_order, *power_reason; /* power: awake, asleep, waking */
+	int64_t power_us;                                     /* since when */
 	int64_t vcpus_held, memory_mib_held, disk_gib_held;
 };
 struct cc_node_vec {

@@ -7,9 +7,11 @@
 #include "net/url.h"
 
 #include "account.h"
+#include "admin_node.h"
 #include "instance_type.h"
 #include "join.h"
 #include "peers.h"
+#include "quota.h"
 
 static void
 fail(struct http_call *call, const struct err *e)
@@ -86,6 +88,85 @@ create_account(struct http_call *call, void *arg)
 	    a.account.account_id);
 }
 
+/* -- quotas -- */
+
+struct quota_change {
+	struct clc *clc;
+	struct form form;
+	bool is_change;
+	struct strbuf *out;
+};
+
+static int
+find_account(struct store_tx *tx, const char *account, char ret[ACCOUNT_ID_SIZE], struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = account ? store_query_one(tx, Q_ACCOUNT_FIND, &rows, "account", e, account)
+			: err_set(e, ERR_INVALID, "name an account");
+
+	if (r == ERR_NOT_FOUND)
+		return err_set(e, ERR_NOT_FOUND, "there is no account '%.100s'", account);
+	if (r == 0)
+		snprintf(ret, ACCOUNT_ID_SIZE, "%s", store_text(rows, 0));
+	return r;
+}
+
+/* A number, or `default`. */
+static int
+set_quota(struct store_tx *tx, const char *account_id, const struct form *form, struct err *e)
+{
+	const char *name = form_find(form, "name"), *text = form_find(form, "value");
+	int64_t value = 0;
+
+	if (!name || !text)
+		return err_set(e, ERR_INVALID, "name a quota and its value");
+	if (strcmp(text, "default") == 0)
+		return clc_quota_set(tx, account_id, name, NULL, e);
+	if (!str_to_i64(str_of(text), &value) || value < 0 || value > QUOTA_VALUE_MAX)
+		return err_set(e, ERR_INVALID, "'%.100s' is no number from 0 to %d, nor 'default'",
+		    text, QUOTA_VALUE_MAX);
+	return clc_quota_set(tx, account_id, name, &value, e);
+}
+
+static int
+use_quota(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct quota_change *q = arg;
+	char account_id[ACCOUNT_ID_SIZE];
+	int r = find_account(tx, form_find(&q->form, "account"), account_id, e);
+
+	strbuf_reset(q->out);
+	if (r == 0 && q->is_change)
+		r = set_quota(tx, account_id, &q->form, e);
+	return r == 0 ? clc_quota_list(tx, q->clc->conf, account_id, q->out, e) : r;
+}
+
+static void
+serve_quota(struct http_call *call, struct clc *clc, bool is_change)
+{
+	struct quota_change q = { .clc = clc, .is_change = is_change, .out = &call->reply };
+	struct err e = { 0 };
+	int r = read_form(call, &q.form, &e);
+
+	if (r == 0)
+		r = is_change ? store_write(clc->store, use_quota, &q, &e)
+			      : store_read(clc->store, use_quota, &q, &e);
+	if (r < 0)
+		fail(call, &e);
+}
+
+static void
+change_quota(struct http_call *call, void *arg)
+{
+	serve_quota(call, arg, true);
+}
+
+static void
+list_quotas(struct http_call *call, void *arg)
+{
+	serve_quota(call, arg, false);
+}
+
 struct table { /* a statement printed as lines */
 	struct clc *clc;
 	struct strbuf *out;
@@ -121,6 +202,16 @@ print_nodes(struct store_tx *tx, void *arg, struct err *e)
 		    (long long)store_int(rows, 5), (long long)store_int(rows, 9),
 		    (long long)store_int(rows, 6), (long long)store_int(rows, 10),
 		    (long long)store_int(rows, 7));
+		strbuf_addf(t->out, " power=%s", store_text(rows, 15));
+		if (store_int(rows, 12)) {
+			char since[TIME_TEXT_SIZE];
+
+			time_format_iso(store_int(rows, 13), since);
+			strbuf_addf(t->out, " maintenance_since=%s", since);
+			if (store_text(rows, 14))
+				strbuf_addf(
+				    t->out, " maintenance_reason=\"%s\"", store_text(rows, 14));
+		}
 		if (store_text(rows, 3))
 			strbuf_addf(t->out, " reason=\"%s\"", store_text(rows, 3));
 		strbuf_addc(t->out, '\n');
@@ -188,8 +279,22 @@ const struct admin_verb clc_admin_verbs[] = {
 	{ "POST", "/token", "role, zone: a token for one daemon to join with", create_token },
 	{ "POST", "/accounts", "name: an account with its admin user and key", create_account },
 	{ "GET", "/accounts", "account ids and names", list_accounts },
+	{ "POST", "/quotas", "account: what it may have", list_quotas },
+	{ "POST", "/quotas/set", "account, name, value: a number or default", change_quota },
 	{ "GET", "/nodes", "nodes with capacity used and whole", list_nodes },
 	{ "GET", "/peers", "daemons of the cloud", list_peers },
+	{ "GET", "/zones", "zones with their placement policy", clc_admin_list_zones },
+	{ "POST", "/zones", "zone, policy: how the zone chooses nodes", clc_admin_set_zone },
+	{ "POST", "/capacity", "type, zone: how many more instances of that type fit",
+	    clc_admin_capacity },
+	{ "POST", "/nodes/maintenance", "node, value (on, off), reason: takes no new instances",
+	    clc_admin_maintain },
+	{ "POST", "/nodes/power", "node, power (asleep, awake): sends it to sleep, wakes it",
+	    clc_admin_power },
+	{ "POST", "/nodes/remove", "node, force: it is no longer part of the cloud",
+	    clc_admin_remove_node },
+	{ "POST", "/peers/remove", "peer, force: the same of a walrus, cc or sc",
+	    clc_admin_remove_peer },
 	{ "GET", "/types", "instance types", clc_instance_types_list },
 	{ "POST", "/types", "name and what is to change: makes or changes an instance type",
 	    clc_instance_types_set },

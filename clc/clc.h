@@ -20,10 +20,12 @@ struct clc_conf {
 	char *default_vpc_cidr;
 	char *default_group_ingress; /* list of PROTOCOL:PORT:CIDR; empty: members only, as at Amazon */
 	uint32_t instance_limit;     /* per account, unless a quota row says otherwise */
+	char *zone_names;            /* shared, shuffled: zone_name.h */
 	bool stop_instance_store;    /* whether such instances may be stopped: Amazon refuses */
 	uint32_t keep_terminated_ms; /* how long DescribeInstances shows them */
 	uint32_t audit_keep_days;
 	uint32_t url_life_s;         /* of presigned image URLs */
+	char *answer_log;            /* file; empty: none */
 };
 
 struct clc_peers;

@@ -16,6 +16,7 @@
 #include "store/outbox.h"
 
 #include "account.h"
+#include "answer_log.h"
 #include "authorize.h"
 #include "filter.h"
 #include "join.h"
@@ -138,6 +139,10 @@ clc_front_refuse(struct http_call *call, int status, const char *message)
 	    : status == 413 ? "RequestEntityTooLarge"
 			    : "InvalidRequest",
 	    message);
+	answer_log_add(&(struct answer){ .request_id = call->request_id,
+	    .source_address = call->peer.address,
+	    .status = status,
+	    .body = strbuf_str(&call->reply) });
 }
 
 /* -- which service -- */
@@ -450,6 +455,24 @@ count_request(const struct request *rq, int status, uint64_t us)
 	    (double)us / 1e6);
 }
 
+/* `rq` knows as much of the request as was found out. */
+static void
+record_answer(
+    const struct http_call *call, const struct api *api, const struct request *rq, bool is_good)
+{
+	answer_log_add(&(struct answer){ .request_id = call->request_id,
+	    .source_address = rq->source_address,
+	    .user_agent = rq->user_agent,
+	    .account_id = rq->account_id,
+	    .service = api ? api->service->name : NULL,
+	    .action = rq->operation ? rq->operation->name : NULL,
+	    .version = rq->version,
+	    .parameters = rq->parameters,
+	    .status = call->status,
+	    .body = strbuf_str(&call->reply),
+	    .shape = is_good ? rq->operation->out : NULL });
+}
+
 static void
 serve_query(struct clc *clc, struct http_call *call, struct str path)
 {
@@ -489,6 +512,7 @@ serve_query(struct clc *clc, struct http_call *call, struct str path)
 		reply_error(call, api, &rq.log, &e);
 	else
 		write_reply(call, api, &rq, out);
+	record_answer(call, api, &rq, r == 0);
 	us = clock_monotonic_us() - started;
 	count_request(&rq, call->status, us);
 	log_debug(&rq.log, "request.done", "action=%s status=%d us=%llu",
@@ -514,6 +538,8 @@ clc_front(struct http_call *call, void *arg)
 	} else if (!str_is(call->head->method, "GET") && !str_is(call->head->method, "POST")) {
 		write_error(call, NULL, 405, "MethodNotAllowed",
 		    "GET and POST are what this service answers");
+		record_answer(
+		    call, NULL, &(struct request){ .source_address = call->peer.address }, false);
 	} else {
 		serve_query(clc, call, path);
 	}

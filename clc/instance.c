@@ -8,8 +8,11 @@
 #include "account.h"
 #include "block_device.h"
 #include "image.h"
+#include "tags.h"
+#include "placement.h"
 #include "vpc.h"
 #include "peers.h"
+#include "zone_name.h"
 
 int
 clc_instance_check_id(const char *id, struct err *e)
@@ -238,6 +241,25 @@ group_names(struct store_tx *tx, const char *interface_id, struct arena *arena,
 	return r < 0 ? r : 0;
 }
 
+/* What its guest may see of its tags, when it may. */
+static int
+spec_tags(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
+    struct instance_spec *spec, struct err *e)
+{
+	struct tag_list tags = { 0 };
+	int r;
+
+	if (!strings_equal(i->metadata_tags, "enabled"))
+		return 0;
+	r = clc_tags_read(tx, i->instance_id, arena, &tags, e);
+	spec->tags.items = arena_alloc(arena, (tags.count + 1) * sizeof(*spec->tags.items));
+	for (; r == 0 && spec->tags.count < tags.count; spec->tags.count++)
+		spec->tags.items[spec->tags.count] =
+		    (struct instance_tag){ tags.items[spec->tags.count].key,
+			    tags.items[spec->tags.count].value };
+	return r;
+}
+
 /* Read apart from its row: up to 16 KiB that only the zone needs. */
 static int
 user_data(struct store_tx *tx, const char *instance_id, struct arena *arena, struct str *ret,
@@ -258,10 +280,15 @@ int
 clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, struct arena *arena,
     struct instance_spec *s, struct err *e)
 {
+	struct clc_zone_names names = { 0 };
 	char *c;
-	int r;
+	int r = clc_zone_names_read(tx, clc->conf, i->account_id, arena, &names, e);
 
+	if (r < 0)
+		return r;
 	memset(s, 0, sizeof(*s));
+	s->zone =
+	    clc_zone_shown(&names, i->zone); /* metadata's; whom to tell is the caller's to know */
 	s->instance_id = i->instance_id;
 	s->account_id = i->account_id;
 	s->reservation_id = i->reservation_id;
@@ -285,7 +312,6 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 	s->launch_index = (uint32_t)i->launch_index;
 	s->launch_time = i->launch_us;
 	s->region = i->region;
-	s->zone = i->zone;
 	s->domain = arena_printf(arena, "%s.compute.internal", i->region);
 	s->http_tokens = i->http_tokens;
 	s->http_endpoint = i->http_endpoint;
@@ -316,7 +342,12 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 			*c = '-';
 	r = group_names(tx, s->interfaces.items[0].interface_id, arena, s, e);
 	if (r == 0)
+		r = spec_tags(tx, i, arena, s, e);
+	if (r == 0)
 		r = user_data(tx, i->instance_id, arena, &s->user_data, e);
+	if (r < 0)
+		return r;
+	r = clc_placement_spec(tx, i, arena, &s->placement, e);
 	if (r < 0)
 		return r;
 	s->image = arena_alloc(arena, sizeof(*s->image));

@@ -6,9 +6,11 @@
 
 #include "filter.h"
 #include "page.h"
+#include "placement_group.h"
 #include "tags.h"
 #include "vpc.h"
 #include "peers.h"
+#include "zone_name.h"
 
 /* -- one instance -- */
 
@@ -134,7 +136,6 @@ describe_devices(const struct clc_instance *i, struct arena *arena, struct insta
 	out->root_device_type = "instance-store";
 	out->placement = arena_alloc(arena, sizeof(*out->placement));
 	out->placement->availability_zone = i->zone;
-	out->placement->group_name = "";
 	out->placement->tenancy = "default";
 	out->monitoring = arena_alloc(arena, sizeof(*out->monitoring));
 	out->monitoring->state = i->is_monitored ? "enabled" : "disabled";
@@ -169,6 +170,31 @@ describe_reason(const struct clc_instance *i, struct arena *arena, struct instan
 	out->state_reason->message = message ? message : code;
 }
 
+/* A group can be deleted when its members have ended: then there is none to name. */
+static int
+describe_group(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
+    struct placement *out, struct err *e)
+{
+	struct clc_placement_group group;
+	int r;
+
+	out->group_name = "";
+	if (!i->placement_group_id)
+		return 0;
+	r = clc_placement_group_load(tx, i->placement_group_id, arena, &group, e);
+	if (r == ERR_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	out->group_name = group.name;
+	out->group_id = group.group_id;
+	out->has_partition_number = group.strategy == PLACEMENT_PARTITION;
+	out->partition_number = (uint32_t)i->partition_number;
+	return 0;
+}
+
 static int
 describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
     struct instance *out, struct err *e)
@@ -198,7 +224,9 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 	out->has_ebs_optimized = true;
 	describe_devices(i, arena, out);
 	describe_reason(i, arena, out);
-	r = describe_interface(tx, i, arena, out, e);
+	r = describe_group(tx, i, arena, out->placement, e);
+	if (r == 0)
+		r = describe_interface(tx, i, arena, out, e);
 	if (r == 0)
 		r = clc_tags_read(tx, i->instance_id, arena, &tags, e);
 	if (r == 0) {
@@ -209,6 +237,13 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 }
 
 /* -- reservations -- */
+
+static int
+show_zone(struct store_tx *tx, struct request *rq, struct instance *out, struct err *e)
+{
+	return clc_zone_name_show(
+	    tx, rq, out->placement->availability_zone, &out->placement->availability_zone, e);
+}
 
 static void
 begin_reservation(const struct clc_instance *i, struct reservation *out)
@@ -235,6 +270,8 @@ clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *re
 		if (!all.count)
 			begin_reservation(&i, ret);
 		r = describe(tx, &i, rq->arena, &out, e);
+		if (r == 0)
+			r = show_zone(tx, rq, &out, e);
 		vec_add(&all, out);
 	}
 	ret->reservation_id = arena_strdup(rq->arena, reservation_id);
@@ -285,6 +322,8 @@ add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance 
 		return 0;
 	}
 	r = describe(tx, i, scratch, &seen, e);
+	if (r == 0)
+		r = show_zone(tx, l->rq, &seen, e);
 	if (r < 0 ||
 	    !filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &seen))
 		return r;

@@ -6,8 +6,9 @@
 #include "base/vec.h"
 
 #include "instance.h"
-#include "instance_type.h"
+#include "placement.h"
 #include "zone.h"
+#include "zone_name.h"
 
 struct order {
 	struct request *rq;
@@ -32,27 +33,7 @@ state_of(struct arena *arena, enum clc_instance_state s)
 }
 
 static int
-check_start(struct store_tx *tx, const struct clc_instance *i, struct err *e)
-{
-	struct clc_capacity c;
-	int r;
-
-	if (i->state != INSTANCE_STOPPED)
-		return 0;
-	r = clc_zone_capacity(tx, i->zone, &c, e);
-	if (r < 0)
-		return r;
-	if (c.vcpus - c.vcpus_held < i->vcpus || c.memory_mib - c.memory_mib_held < i->memory_mib)
-		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
-		    "We currently do not have sufficient %s capacity in the Availability Zone '%s' "
-		    "to start "
-		    "'%s'.",
-		    i->instance_type, i->zone, i->instance_id);
-	return 0;
-}
-
-static int
-check_one(struct store_tx *tx, const struct order *o, const struct clc_instance *i, struct err *e)
+check_one(struct store_tx *tx, const struct order *o, struct clc_instance *i, struct err *e)
 {
 	if (o->event == EV_TERMINATE && i->is_protected)
 		return err_set(e, ERR_OPERATION_NOT_PERMITTED,
@@ -60,7 +41,9 @@ check_one(struct store_tx *tx, const struct order *o, const struct clc_instance 
 		    "instance "
 		    "attribute and try again.",
 		    i->instance_id);
-	return o->event == EV_START ? check_start(tx, i, e) : 0;
+	return o->event == EV_START && i->state == INSTANCE_STOPPED
+		   ? clc_placement_start(tx, o->rq, i, e)
+		   : 0;
 }
 
 static int

@@ -12,9 +12,12 @@
 #include "instance.h"
 #include "instance_describe.h"
 #include "instance_type.h"
+#include "quota.h"
+#include "placement_group.h"
 #include "tags.h"
 #include "vpc.h"
 #include "zone.h"
+#include "zone_name.h"
 
 #define USER_DATA_MAX 16384
 #define HOP_LIMIT_DEFAULT 1
@@ -32,6 +35,9 @@ struct launch {
 	struct clc_image image;
 	const char *kernel_id, *ramdisk_id, *public_key;
 	struct clc_subnet subnet;
+	const char *zone; /* of the subnet, as the account knows it */
+	const struct clc_placement_group *placement_group;
+	struct clc_seating seating;
 	const char **group_ids;
 	size_t group_count;
 	uint32_t count;
@@ -99,8 +105,6 @@ check(struct launch *l, struct err *e)
 	    strcmp(in->placement->tenancy, "default") != 0)
 		return err_set(e, ERR_UNSUPPORTED_OPERATION, "The tenancy '%s' is not supported",
 		    in->placement->tenancy);
-	if (in->placement && (in->placement->group_name || in->placement->affinity))
-		return err_set(e, ERR_UNSUPPORTED_OPERATION, "Placement groups are not supported");
 	if (in->metadata_options && in->metadata_options->http_endpoint &&
 	    strcmp(in->metadata_options->http_endpoint, "enabled") != 0)
 		return err_set(
@@ -201,7 +205,9 @@ resolve_key(struct store_tx *tx, struct launch *l, struct err *e)
 static int
 resolve_devices(struct launch *l, struct err *e)
 {
-	int64_t image_gib = (l->image.disk_bytes + (1 << 30) - 1) >> 30;
+	int64_t bytes =
+	    l->image.disk_bytes > l->image.size_bytes ? l->image.disk_bytes : l->image.size_bytes;
+	int64_t image_gib = (bytes + (1 << 30) - 1) >> 30;
 	int r;
 
 	r = clc_devices_resolve(l->in->block_devices.items, l->in->block_devices.count, NULL,
@@ -211,44 +217,25 @@ resolve_devices(struct launch *l, struct err *e)
 	return r;
 }
 
-static int64_t
-capacity_for(const struct launch *l, const struct clc_capacity *c)
-{
-	int64_t n = INT64_MAX, by;
-
-	by = (c->vcpus - c->vcpus_held) / l->type.vcpus;
-	n = by < n ? by : n;
-	by = (c->memory_mib - c->memory_mib_held) / l->type.memory_mib;
-	n = by < n ? by : n;
-	if (l->disk_gib > 0) {
-		by = (c->disk_gib - c->disk_gib_held) / l->disk_gib;
-		n = by < n ? by : n;
-	}
-	return n < 0 ? 0 : n;
-}
-
-/* No zone named: the one with the most room. */
 static int
-choose_zone(struct store_tx *tx, struct launch *l, char *ret_zone, size_t size, struct err *e)
+resolve_placement(struct store_tx *tx, struct launch *l, struct err *e)
 {
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int64_t best = -1;
-	int r = store_query(tx, Q_ZONES, &rows, e);
+	const struct launch_placement *p = l->in->placement;
+	struct clc_placement_group_ref ref = { 0 };
+	int r;
 
-	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		struct clc_capacity c;
-
-		r = clc_zone_capacity(tx, store_text(rows, 0), &c, e);
-		if (r < 0)
-			return r;
-		if (capacity_for(l, &c) > best) {
-			best = capacity_for(l, &c);
-			snprintf(ret_zone, size, "%s", store_text(rows, 0));
-		}
+	if (p) {
+		ref.name = p->group_name;
+		ref.group_id = p->group_id;
+		ref.partition_number = p->has_partition_number ? &p->partition_number : NULL;
 	}
-	if (r == 0 && best < 0)
-		return err_set(
-		    e, ERR_INSUFFICIENT_INSTANCE_CAPACITY, "this cloud has no availability zone");
+	r = clc_placement_group_find(tx, l->rq, &ref, &l->placement_group, e);
+	l->seating = (struct clc_seating){ .instance_type = l->type.name,
+		.vcpus = l->type.vcpus,
+		.memory_mib = l->type.memory_mib,
+		.disk_gib = l->disk_gib,
+		.group = l->placement_group,
+		.partition_number = ref.partition_number ? *ref.partition_number : 0 };
 	return r;
 }
 
@@ -257,28 +244,30 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 {
 	const struct run_instances_in *in = l->in;
 	const char *subnet_id = l->nic && l->nic->subnet_id ? l->nic->subnet_id : in->subnet_id;
-	const char *zone = in->placement ? in->placement->availability_zone : NULL;
-	char chosen[64] = "";
-	int r;
+	const char *shown = in->placement ? in->placement->availability_zone : NULL, *zone = NULL;
+	const char *chosen = NULL;
+	int r = 0;
 
+	if (shown)
+		r = clc_zone_name_find(tx, l->rq, shown, &zone, e);
+	if (r < 0)
+		return r;
 	if (subnet_id) {
 		r = clc_subnet_get(tx, l->rq->account_id, subnet_id, &l->subnet, e);
 		if (r == 0 && zone && strcmp(zone, l->subnet.zone) != 0)
 			r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
 			    "The subnet '%s' is not in the availability zone '%s'", subnet_id,
-			    zone);
+			    shown);
 	} else {
-		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-
-		r = zone ? store_query_one(tx, Q_ZONE_BY_NAME, &rows, "zone", e, zone)
-			 : choose_zone(tx, l, chosen, sizeof(chosen), e);
-		if (r == ERR_NOT_FOUND)
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-			    "Invalid availability zone: [%.100s]", zone);
+		if (!zone)
+			r = clc_placement_choose_zone(
+			    tx, &l->seating, in->max_count, l->rq->arena, &chosen, e);
 		if (r == 0)
 			r = clc_subnet_default(tx, l->rq->account_id, l->rq->clc->conf->region,
 			    zone ? zone : chosen, &l->subnet, e);
 	}
+	if (r == 0)
+		r = clc_zone_name_show(tx, l->rq, l->subnet.zone, &l->zone, e);
 	if (r < 0)
 		return r;
 	if (l->nic)
@@ -290,17 +279,40 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 	    in->security_groups.count, l->rq->arena, &l->group_ids, &l->group_count, e);
 }
 
+/* Seldom set, and a sum over rows: counted only for who has one. */
+static int
+check_vcpu_quota(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int64_t limit, room;
+	int r = clc_quota_get(tx, l->rq->account_id, "vcpus", -1, &limit, e);
+
+	if (r < 0 || limit < 0)
+		return r;
+	r = store_query_one(
+	    tx, Q_INSTANCES_ACTIVE_VCPUS, &rows, "count of vCPUs", e, l->rq->account_id);
+	if (r < 0)
+		return r;
+	room = (limit - store_int(rows, 0)) / l->type.vcpus;
+	if (limit < store_int(rows, 0) || room < l->in->min_count)
+		return err_set(e, ERR_VCPU_LIMIT_EXCEEDED,
+		    "You have requested more vCPU capacity than your current vCPU limit of %lld "
+		    "allows for the instance bucket that the specified instance type belongs to.",
+		    (long long)limit);
+	if (room < l->count)
+		l->count = (uint32_t)room;
+	return 0;
+}
+
 static int
 check_quota(struct store_tx *tx, struct launch *l, struct err *e)
 {
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL, *quota = NULL;
-	int64_t limit = l->rq->clc->conf->instance_limit, active;
-	int r;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int64_t limit, active;
+	int r = clc_quota_get(tx, l->rq->account_id, "instances",
+	    clc_quota_default(l->rq->clc->conf, "instances"), &limit, e);
 
-	r = store_query(tx, Q_QUOTA, &quota, e, l->rq->account_id, "instances");
-	if (r == 0 && (r = store_next(quota, e)) > 0)
-		limit = store_int(quota, 0);
-	if (r >= 0)
+	if (r == 0)
 		r = store_query_one(
 		    tx, Q_INSTANCES_ACTIVE, &rows, "count of instances", e, l->rq->account_id);
 	if (r < 0)
@@ -314,29 +326,20 @@ check_quota(struct store_tx *tx, struct launch *l, struct err *e)
 	l->count = l->in->max_count;
 	if (active + l->count > limit)
 		l->count = (uint32_t)(limit - active);
-	return 0;
+	return check_vcpu_quota(tx, l, e);
 }
 
 static int
 reserve_capacity(struct store_tx *tx, struct launch *l, struct err *e)
 {
-	struct clc_capacity c;
-	int64_t room;
-	int r = clc_zone_capacity(tx, l->subnet.zone, &c, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	room = capacity_for(l, &c);
-	if (room < l->in->min_count)
-		return err_set(e, ERR_INSUFFICIENT_INSTANCE_CAPACITY,
-		    "We currently do not have sufficient %s capacity in the Availability Zone you "
-		    "requested "
-		    "(%s): there is room for %lld. You can retry later, or choose another zone or "
-		    "type.",
-		    l->type.name, l->subnet.zone, (long long)room);
-	if (room < l->count)
-		l->count = (uint32_t)room;
-	return 0;
+	l->seating.zone = l->subnet.zone;
+	l->seating.shown_zone = l->zone;
+	r = clc_placement_seat(tx, &l->seating, l->in->min_count, l->count, l->rq->arena, e);
+	if (r == 0 && l->seating.count < l->count)
+		l->count = l->seating.count;
+	return r;
 }
 
 static int
@@ -372,9 +375,11 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	    (int64_t)(metadata && metadata->has_http_put_response_hop_limit
 			  ? metadata->http_put_response_hop_limit
 			  : HOP_LIMIT_DEFAULT),
-	    store_now_us(tx), "enabled", "disabled", NULL, INT64_C(0), NULL, l->type.cpu_shares,
-	    (int64_t)l->type.is_pinned, l->devices.ephemeral_disks, (int64_t)in->ebs_optimized,
-	    INT64_C(0), "default");
+	    store_now_us(tx), "enabled", "disabled",
+	    l->placement_group ? l->placement_group->group_id : NULL,
+	    l->seating.seats[index].partition_number, l->seating.seats[index].node_id,
+	    l->type.cpu_shares, (int64_t)l->type.is_pinned, l->devices.ephemeral_disks,
+	    (int64_t)in->ebs_optimized, INT64_C(0), "default");
 	if (r == 0)
 		r = clc_interface_create(tx, &nic, interface_id, e);
 	if (r == 0)
@@ -415,6 +420,8 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 	r = resolve_devices(l, e);
 	if (r == 0)
 		r = resolve_key(tx, l, e);
+	if (r == 0)
+		r = resolve_placement(tx, l, e);
 	if (r == 0)
 		r = resolve_network(tx, l, e);
 	if (r == 0)

@@ -16,11 +16,12 @@
 #include "base/vec.h"
 
 #include "filter.h"
+#include "named.h"
+#include "quota.h"
 #include "request.h"
 #include "tags.h"
 
 #define NAME_MAX_LENGTH 255
-#define KEYS_MAX 5000 /* per account and region, as at Amazon */
 #define RSA_BITS 2048
 #define RSA_BITS_MIN 1024
 #define RSA_BITS_MAX 16384
@@ -210,6 +211,87 @@ ed25519_pem(EVP_PKEY *key, const char *comment, struct arena *arena)
 	return arena_strdup(arena, strbuf_c(&text));
 }
 
+/* PuTTY's file, in its version 2 that all PuTTYs read: PuTTY's manual, appendix C. */
+
+static void
+put_lines(struct strbuf *out, const char *name, const struct strbuf *blob)
+{
+	_cleanup_free_ char *coded = base64_encode(blob->p, blob->n);
+	size_t n = strlen(coded);
+
+	strbuf_addf(out, "%s-Lines: %zu\r\n", name, (n + 63) / 64);
+	for (size_t i = 0; i < n; i += 64)
+		strbuf_addf(out, "%.64s\r\n", coded + i);
+}
+
+static void
+put_parameter(struct strbuf *out, EVP_PKEY *key, const char *name)
+{
+	_cleanup_(BN_freep) BIGNUM *number = NULL;
+
+	EVP_PKEY_get_bn_param(key, name, &number);
+	put_number(out, number);
+	BN_clear(number);
+}
+
+static void
+ppk_private_blob(EVP_PKEY *key, bool is_rsa, struct strbuf *out)
+{
+	uint8_t seed[ED25519_SIZE];
+	size_t n = sizeof(seed);
+
+	if (is_rsa) {
+		put_parameter(out, key, OSSL_PKEY_PARAM_RSA_D);
+		put_parameter(out, key, OSSL_PKEY_PARAM_RSA_FACTOR1);
+		put_parameter(out, key, OSSL_PKEY_PARAM_RSA_FACTOR2);
+		put_parameter(out, key, OSSL_PKEY_PARAM_RSA_COEFFICIENT1);
+		return;
+	}
+	EVP_PKEY_get_raw_private_key(key, seed, &n);
+	while (n && seed[n - 1] == 0) /* a number whose lowest byte comes first */
+		n--;
+	put_bytes(out, seed, n);
+	OPENSSL_cleanse(seed, sizeof(seed));
+}
+
+static char *
+ppk(EVP_PKEY *key, bool is_rsa, const char *comment, struct arena *arena)
+{
+	static const char mac_seed[] = "putty-private-key-file-mac-key";
+	const char *algorithm = is_rsa ? "ssh-rsa" : "ssh-ed25519";
+	_cleanup_strbuf_ struct strbuf public = STRBUF_INIT, private = STRBUF_INIT,
+				       signed_text = STRBUF_INIT, text = STRBUF_INIT;
+	uint8_t mac_key[32], mac[32];
+	char hex[65];
+
+	ssh_blob(key, is_rsa, &public);
+	ppk_private_blob(key, is_rsa, &private);
+	put_bytes(&signed_text, algorithm, strlen(algorithm));
+	put_bytes(&signed_text, "none", 4);
+	put_bytes(&signed_text, comment, strlen(comment));
+	put_bytes(&signed_text, public.p, public.n);
+	put_bytes(&signed_text, private.p, private.n);
+	digest(DIGEST_SHA1, str_of(mac_seed), mac_key);
+	hmac(DIGEST_SHA1, (struct str){ (char *)mac_key, digest_size(DIGEST_SHA1) },
+	    strbuf_str(&signed_text), mac);
+	hex_encode(mac, digest_size(DIGEST_SHA1), hex);
+
+	strbuf_addf(&text, "PuTTY-User-Key-File-2: %s\r\nEncryption: none\r\nComment: %s\r\n",
+	    algorithm, comment);
+	put_lines(&text, "Public", &public);
+	put_lines(&text, "Private", &private);
+	strbuf_addf(&text, "Private-MAC: %s\r\n", hex);
+	return arena_strdup(arena, strbuf_c(&text));
+}
+
+static char *
+private_file(EVP_PKEY *key, bool is_rsa, bool is_ppk, const char *comment, struct arena *arena)
+{
+	if (is_ppk)
+		return ppk(key, is_rsa, comment, arena);
+	return is_rsa ? rsa_pem(key, arena) : ed25519_pem(key, comment, arena);
+}
+
 /* -- reading public keys -- */
 
 static EVP_PKEY *
@@ -329,16 +411,19 @@ insert_key_pair(struct store_tx *tx, void *arg, struct err *e)
 	_cleanup_(store_rows_freep) struct store_rows *count = NULL;
 	struct key_pair *k = arg;
 	struct request *rq = k->rq;
-	int64_t changed = 0;
-	int r;
+	int64_t changed = 0, limit;
+	int r = clc_quota_get(tx, rq->account_id, "key-pairs",
+	    clc_quota_default(rq->clc->conf, "key-pairs"), &limit, e);
 
+	if (r < 0)
+		return r;
 	r = store_query_one(tx, Q_KEY_PAIR_COUNT, &count, "count of key pairs", e, rq->account_id,
 	    rq->clc->conf->region);
 	if (r < 0)
 		return r;
-	if (store_int(count, 0) >= KEYS_MAX)
+	if (store_int(count, 0) >= limit)
 		return err_set(e, ERR_KEY_PAIR_LIMIT_EXCEEDED,
-		    "the account has %d key pairs already", KEYS_MAX);
+		    "You have reached the limit of %lld key pairs", (long long)limit);
 	r = store_exec(tx, Q_KEY_PAIR_INSERT, &changed, e, k->id, rq->account_id,
 	    rq->clc->conf->region, k->name, k->type, k->fingerprint, k->public_key,
 	    store_now_us(tx));
@@ -392,9 +477,6 @@ ec2_handle_create_key_pair(struct request *rq, const struct create_key_pair_in *
 
 	if (r < 0)
 		return r;
-	if (in->key_format && strcmp(in->key_format, "pem") != 0)
-		return err_set(e, ERR_UNSUPPORTED_OPERATION, "The key format '%s' is not supported",
-		    in->key_format);
 	key = is_rsa ? EVP_RSA_gen(RSA_BITS) : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	if (!key)
 		return err_set(e, ERR_INTERNAL, "cannot make a key");
@@ -405,7 +487,8 @@ ec2_handle_create_key_pair(struct request *rq, const struct create_key_pair_in *
 	out->key_name = k.name;
 	out->key_fingerprint = k.fingerprint;
 	out->key_pair_id = arena_strdup(rq->arena, k.id);
-	out->key_material = is_rsa ? rsa_pem(key, rq->arena) : ed25519_pem(key, k.name, rq->arena);
+	out->key_material = private_file(
+	    key, is_rsa, in->key_format && strcmp(in->key_format, "ppk") == 0, k.name, rq->arena);
 	out->tags.items = arena_memdup(rq->arena, k.tags, k.tag_count * sizeof(*k.tags));
 	out->tags.count = k.tag_count;
 	return 0;
@@ -443,16 +526,8 @@ struct listing {
 	struct request *rq;
 	const struct describe_key_pairs_in *in;
 	VEC(struct key_pair_info) keys;
+	struct named names, ids;
 };
-
-static bool
-names(const char *const *items, size_t count, const char *text)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(items[i], text) == 0)
-			return true;
-	return count == 0;
-}
 
 static int
 read_listing(struct store_tx *tx, void *arg, struct err *e)
@@ -463,6 +538,8 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 	int r = store_query(tx, Q_KEY_PAIRS, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
 
 	l->keys.count = 0;
+	named_init(&l->names, l->in->key_names.items, l->in->key_names.count, arena);
+	named_init(&l->ids, l->in->key_pair_ids.items, l->in->key_pair_ids.count, arena);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct key_pair_info k = { .key_pair_id = arena_strdup(arena, store_text(rows, 0)),
 			.key_name = arena_strdup(arena, store_text(rows, 1)),
@@ -470,14 +547,15 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 			.key_fingerprint = arena_strdup(arena, store_text(rows, 3)),
 			.has_create_time = true,
 			.create_time = store_int(rows, 5) };
+		bool is_named = named_sees(&l->names, k.key_name);
 
+		is_named &= named_sees(&l->ids, k.key_pair_id);
 		if (l->in->include_public_key)
 			k.public_key = arena_strdup(arena, store_text(rows, 4));
 		r = clc_tags_read(tx, k.key_pair_id, arena, (void *)&k.tags, e);
 		if (r < 0)
 			return r;
-		if (names(l->in->key_names.items, l->in->key_names.count, k.key_name) &&
-		    names(l->in->key_pair_ids.items, l->in->key_pair_ids.count, k.key_pair_id) &&
+		if (is_named &&
 		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &k))
 			vec_add(&l->keys, k);
 	}
@@ -487,25 +565,14 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 static int
 check_found(const struct listing *l, struct err *e)
 {
-	for (size_t n = 0; n < l->in->key_names.count; n++) {
-		bool found = l->in->filters.count > 0;
+	const char *name = named_missing(&l->names), *id = named_missing(&l->ids);
 
-		for (size_t k = 0; !found && k < l->keys.count; k++)
-			found = strcmp(l->keys.items[k].key_name, l->in->key_names.items[n]) == 0;
-		if (!found)
-			return err_set(e, ERR_KEY_PAIR_NOT_FOUND,
-			    "The key pair '%s' does not exist", l->in->key_names.items[n]);
-	}
-	for (size_t n = 0; n < l->in->key_pair_ids.count; n++) {
-		bool found = l->in->filters.count > 0;
-
-		for (size_t k = 0; !found && k < l->keys.count; k++)
-			found =
-			    strcmp(l->keys.items[k].key_pair_id, l->in->key_pair_ids.items[n]) == 0;
-		if (!found)
-			return err_set(e, ERR_KEY_PAIR_NOT_FOUND,
-			    "The key pair ID '%s' does not exist", l->in->key_pair_ids.items[n]);
-	}
+	if (name)
+		return err_set(
+		    e, ERR_KEY_PAIR_NOT_FOUND, "The key pair '%.255s' does not exist", name);
+	if (id)
+		return err_set(
+		    e, ERR_KEY_PAIR_NOT_FOUND, "The key pair ID '%.100s' does not exist", id);
 	return 0;
 }
 

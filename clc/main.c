@@ -8,6 +8,7 @@
 
 #include "account.h"
 #include "admin.h"
+#include "answer_log.h"
 #include "front.h"
 #include "init.h"
 #include "instance.h"
@@ -39,6 +40,11 @@ static const struct conf_key keys[] = {
 	    "Amazon"),
 	{ "instance_limit", CONF_U32, offsetof(struct clc_conf, instance_limit), "100",
 	    "instances that an account may have", NULL, 0, 1000000 },
+	{ "zone_names", CONF_ENUM, offsetof(struct clc_conf, zone_names), "shared",
+	    "whether all accounts know the zones by the same names, or each by its own: choose "
+	    "before "
+	    "there are accounts",
+	    "shared|shuffled", 0, 0 },
 	KEY(stop_instance_store, CONF_BOOL, "yes",
 	    "whether instances may be stopped, their disk staying on its node (Amazon refuses)"),
 	{ "keep_terminated", CONF_DURATION, offsetof(struct clc_conf, keep_terminated_ms), "1h",
@@ -47,6 +53,9 @@ static const struct conf_key keys[] = {
 	    "days for which the record of who changed what is kept", NULL, 1, 36500 },
 	{ "url_life_s", CONF_U32, offsetof(struct clc_conf, url_life_s), "3600",
 	    "seconds for which a node may use the URL of an image", NULL, 60, 604800 },
+	KEY(answer_log, CONF_STRING, "",
+	    "file to which every answer to a user is added, for diagnosis; it grows without end; "
+	    "empty: none"),
 	CONF_END,
 };
 
@@ -203,6 +212,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	clc->peers = clc_peers_new();
 	r = clc_zones_new(clc, &clc->zones, e);
 	if (r == 0)
+		r = answer_log_open(conf->answer_log, e);
+	if (r == 0)
 		r = open_front(d, s, e);
 	if (r == 0)
 		r = status_server_new(d, clc_admin_verbs, clc_admin_verb_count, clc, &s->status, e);
@@ -224,7 +235,8 @@ reload(struct daemon *d, void *arg)
 	struct state *s = arg;
 	struct err e = { 0 };
 
-	if (rpc_reload(s->clc.rpc, &e) < 0 || tls_reload(s->tls, &e) < 0)
+	if (rpc_reload(s->clc.rpc, &e) < 0 || tls_reload(s->tls, &e) < 0 ||
+	    answer_log_open(s->clc.conf->answer_log, &e) < 0)
 		log_warn(s->clc.log, "reload.failed", "reason=\"%s\"", e.text);
 }
 

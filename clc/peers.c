@@ -143,6 +143,19 @@ clc_peers_describe_object(struct clc_peers *p, const struct rpc_context *context
 }
 
 int
+clc_peers_node_power(struct clc_peers *p, const char *zone, const struct cc_set_node_power_in *in,
+    struct arena *arena, struct err *e)
+{
+	struct rpc_peer *peer = find(p, "cc", zone);
+	struct empty nothing = { 0 };
+
+	if (!peer)
+		return err_set(
+		    e, ERR_SERVICE_UNAVAILABLE, "zone '%s' has no cluster controller", zone);
+	return rpc_call(peer, &cc_set_node_power, NULL, in, &nothing, arena, CONSOLE_MS, e);
+}
+
+int
 clc_peers_console(struct clc_peers *p, const char *zone, const struct rpc_context *context,
     const char *instance_id, struct arena *arena, struct str *ret_output, int64_t *ret_at_us,
     struct err *e)
@@ -153,8 +166,7 @@ clc_peers_console(struct clc_peers *p, const char *zone, const struct rpc_contex
 	int r;
 
 	if (!peer)
-		return err_set(
-		    e, ERR_SERVICE_UNAVAILABLE, "zone '%s' has no cluster controller", zone);
+		return err_set(e, ERR_SERVICE_UNAVAILABLE, "the zone has no cluster controller");
 	r = rpc_call(peer, &cc_get_console_output, context, &in, &out, arena, CONSOLE_MS, e);
 	if (r < 0)
 		return r;

@@ -2,6 +2,7 @@
 /* The daemons that the clc can call now, by id, role and zone, and the calls made on behalf of a user. Who
  * is listed is decided by the zones' links (zone.h). Any thread. */
 #include "clc.h"
+#include "rpc/cc.api.h"
 #include "rpc/walrus.api.h"
 
 struct clc_peers;
@@ -21,6 +22,9 @@ int clc_peers_walrus_url(struct store_tx *tx, const struct clc_conf *conf, struc
 /* ERR_SERVICE_UNAVAILABLE while there is nobody to ask; else what the peer says. */
 int clc_peers_describe_object(struct clc_peers *p, const struct rpc_context *context,
     const struct walrus_describe_object_in *in, struct walrus_describe_object_out *out,
+    struct arena *arena, struct err *e);
+/* An administrator's order to a zone about one of its nodes. */
+int clc_peers_node_power(struct clc_peers *p, const char *zone, const struct cc_set_node_power_in *in,
     struct arena *arena, struct err *e);
 int clc_peers_screenshot(struct clc_peers *p, const char *zone, const struct rpc_context *context,
     const char *instance_id, bool wakes, struct arena *arena, struct str *ret_image, struct err *e);

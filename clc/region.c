@@ -5,7 +5,9 @@
 #include "net/url.h"
 
 #include "filter.h"
+#include "named.h"
 #include "request.h"
+#include "zone_name.h"
 
 int
 ec2_handle_describe_regions(struct request *rq, const struct describe_regions_in *in,
@@ -37,16 +39,8 @@ struct listing {
 	struct request *rq;
 	const struct describe_availability_zones_in *in;
 	VEC(struct availability_zone) zones;
+	struct named names, ids;
 };
-
-static bool
-names(const char *const *items, size_t count, const char *text)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(items[i], text) == 0)
-			return true;
-	return count == 0;
-}
 
 /* A zone is available when one of its nodes is up; else it says why not. */
 static int
@@ -68,34 +62,56 @@ describe_state(struct store_tx *tx, const char *zone, struct arena *arena,
 }
 
 static int
+describe_zone(struct store_tx *tx, struct request *rq, const struct clc_zone_name *name,
+    struct availability_zone *out, struct err *e)
+{
+	const char *region = rq->clc->conf->region;
+
+	*out = (struct availability_zone){ .zone_name = name->shown,
+		.zone_id = name->zone_id,
+		.region_name = region,
+		.group_name = region,
+		.network_border_group = region,
+		.opt_in_status = "opt-in-not-required",
+		.zone_type = "availability-zone" };
+	return describe_state(tx, name->zone, rq->arena, out, e);
+}
+
+/* In the order of the zones, whatever they are called. */
+static int
 read_zones(struct store_tx *tx, void *arg, struct err *e)
 {
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct listing *l = arg;
-	const char *region = l->rq->clc->conf->region;
-	struct arena *arena = l->rq->arena;
-	int r = store_query(tx, Q_ZONES, &rows, e);
+	const struct clc_zone_names *known;
+	int r = clc_zone_names(tx, l->rq, &known, e);
 
 	l->zones.count = 0;
-	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		struct availability_zone z = { .zone_name =
-						   arena_strdup(arena, store_text(rows, 0)),
-			.zone_id = arena_strdup(arena, store_text(rows, 1)),
-			.region_name = region,
-			.group_name = region,
-			.network_border_group = region,
-			.opt_in_status = "opt-in-not-required",
-			.zone_type = "availability-zone" };
+	named_init(&l->names, l->in->zone_names.items, l->in->zone_names.count, l->rq->arena);
+	named_init(&l->ids, l->in->zone_ids.items, l->in->zone_ids.count, l->rq->arena);
+	for (size_t i = 0; r == 0 && i < known->count; i++) {
+		const struct clc_zone_name *name = &known->items[i];
+		bool is_named = named_sees(&l->names, name->shown);
+		struct availability_zone z;
 
-		r = describe_state(tx, z.zone_name, arena, &z, e);
-		if (r < 0)
-			return r;
-		if (names(l->in->zone_names.items, l->in->zone_names.count, z.zone_name) &&
-		    names(l->in->zone_ids.items, l->in->zone_ids.count, z.zone_id) &&
+		is_named &= named_sees(&l->ids, name->zone_id);
+		r = describe_zone(tx, l->rq, name, &z, e);
+		if (r == 0 && is_named &&
 		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &z))
 			vec_add(&l->zones, z);
 	}
 	return r;
+}
+
+static int
+check_named(const struct listing *l, struct err *e)
+{
+	const char *name = named_missing(&l->names), *id = named_missing(&l->ids);
+
+	if (name)
+		return err_set(e, ERR_ZONE_NOT_FOUND, "Invalid availability zone: [%.100s]", name);
+	if (id)
+		return err_set(e, ERR_ZONE_NOT_FOUND, "Invalid availability zone-id: [%.100s]", id);
+	return 0;
 }
 
 int
@@ -105,15 +121,9 @@ ec2_handle_describe_availability_zones(struct request *rq,
 {
 	struct listing l = { .rq = rq, .in = in };
 	int r = store_read(rq->clc->store, read_zones, &l, e);
-	for (size_t n = 0; r == 0 && n < in->zone_names.count; n++) {
-		bool found = in->filters.count > 0;
 
-		for (size_t k = 0; !found && k < l.zones.count; k++)
-			found = strcmp(l.zones.items[k].zone_name, in->zone_names.items[n]) == 0;
-		if (!found)
-			r = err_set(e, ERR_INVALID_PARAMETER_VALUE,
-			    "Invalid availability zone: [%.100s]", in->zone_names.items[n]);
-	}
+	if (r == 0)
+		r = check_named(&l, e);
 	if (r == 0) {
 		out->zones.count = l.zones.count;
 		out->zones.items =

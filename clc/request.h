@@ -13,6 +13,7 @@ struct request {
 	const struct service *service;
 	const struct operation *operation;
 	const char *version;    /* as the client wrote it */
+	const struct clc_zone_names *zone_names; /* of the account, once asked for: zone_name.h */
 	const char *parameters; /* the input as text without secrets, for the audit record */
 };
 

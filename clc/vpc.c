@@ -295,7 +295,7 @@ clc_subnet_default(struct store_tx *tx, const char *account_id, const char *regi
 	    tx, Q_SUBNET_DEFAULT, &rows, "default subnet", e, account_id, region, zone);
 	if (r == ERR_NOT_FOUND)
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-		    "There is no default subnet in the availability zone '%s'", zone);
+		    "There is no default subnet in this availability zone");
 	if (r == 0)
 		read_subnet(rows, ret);
 	return r;
@@ -331,6 +331,10 @@ clc_groups_resolve(struct store_tx *tx, const char *account_id, const char *vpc_
 		names = default_name;
 		name_count = 1;
 	}
+	if (id_count + name_count > GROUPS_PER_INTERFACE_MAX)
+		return err_set(e, ERR_SECURITY_GROUPS_PER_INTERFACE,
+		    "A network interface is in at most %d security groups",
+		    GROUPS_PER_INTERFACE_MAX);
 	out = arena_alloc(arena, (id_count + name_count) * sizeof(*out));
 	for (size_t i = 0; i < id_count + name_count; i++) {
 		bool by_id = i < id_count;

@@ -13,6 +13,8 @@ int clc_vpc_add_zone(struct store_tx *tx, const char *zone, struct err *e);
 int clc_public_addresses_set(struct store_tx *tx, const char *ranges, struct err *e);
 bool clc_public_addresses_are_valid(const char *ranges, struct err *e);
 
+#define GROUPS_PER_INTERFACE_MAX 5 /* as at Amazon */
+
 struct clc_subnet {
 	char subnet_id[ID_MAX], vpc_id[ID_MAX], zone[64], cidr[32];
 	bool maps_public_ip;

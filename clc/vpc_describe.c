@@ -3,19 +3,12 @@
 #include "clc/ec2.api.h"
 
 #include "filter.h"
+#include "named.h"
 #include "page.h"
 #include "request.h"
 #include "tags.h"
 #include "vpc.h"
-
-static bool
-is_named(const char *const *items, size_t count, const char *text)
-{
-	for (size_t i = 0; i < count; i++)
-		if (strcmp(items[i], text) == 0)
-			return true;
-	return count == 0;
-}
+#include "zone_name.h"
 
 /* -- VPCs -- */
 
@@ -23,6 +16,7 @@ struct vpc_listing {
 	struct request *rq;
 	const struct describe_vpcs_in *in;
 	VEC(struct vpc) found;
+	struct named ids;
 };
 
 static int
@@ -62,11 +56,12 @@ read_vpcs(struct store_tx *tx, void *arg, struct err *e)
 	    tx, Q_VPCS_OF_ACCOUNT, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
 
 	l->found.count = 0;
+	named_init(&l->ids, l->in->vpc_ids.items, l->in->vpc_ids.count, l->rq->arena);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct vpc v;
 
 		r = describe_vpc(tx, rows, l->rq->arena, &v, e);
-		if (r == 0 && is_named(l->in->vpc_ids.items, l->in->vpc_ids.count, v.vpc_id) &&
+		if (r == 0 && named_sees(&l->ids, v.vpc_id) &&
 		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &v))
 			vec_add(&l->found, v);
 	}
@@ -83,15 +78,9 @@ ec2_handle_describe_vpcs(struct request *rq, const struct describe_vpcs_in *in,
 	    in->vpc_ids.count && in->has_max_results, "vpcSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_vpcs, &l, e);
-	for (size_t n = 0; r == 0 && n < in->vpc_ids.count; n++) {
-		bool found = in->filters.count > 0;
-
-		for (size_t k = 0; !found && k < l.found.count; k++)
-			found = strcmp(l.found.items[k].vpc_id, in->vpc_ids.items[n]) == 0;
-		if (!found)
-			r = err_set(e, ERR_VPC_NOT_FOUND, "The vpc ID '%.100s' does not exist",
-			    in->vpc_ids.items[n]);
-	}
+	if (r == 0 && named_missing(&l.ids))
+		r = err_set(e, ERR_VPC_NOT_FOUND, "The vpc ID '%.100s' does not exist",
+		    named_missing(&l.ids));
 	if (r == 0) {
 		page_cut(&page, l.found.count);
 		out->vpcs.count = page.count;
@@ -109,13 +98,15 @@ struct subnet_listing {
 	struct request *rq;
 	const struct describe_subnets_in *in;
 	VEC(struct subnet) found;
+	struct named ids;
 };
 
 static int
-describe_subnet(struct store_tx *tx, struct store_rows *rows, const struct request *rq,
+describe_subnet(struct store_tx *tx, struct store_rows *rows, struct request *rq,
     struct subnet *out, struct err *e)
 {
 	struct arena *arena = rq->arena;
+	struct private_dns_name_options *dns;
 	struct tag_list tags;
 	int64_t network;
 	unsigned prefix;
@@ -134,11 +125,20 @@ describe_subnet(struct store_tx *tx, struct store_rows *rows, const struct reque
 		.has_available_addresses = true,
 		.has_assign_ipv6_address_on_creation = true,
 		.state = "available" };
+	out->has_map_customer_owned_ip_on_launch = out->has_ipv6_native = true;
+	out->has_enable_dns64 = true;
+	out->private_dns_name_options = dns = arena_alloc(arena, sizeof(*dns));
+	*dns = (struct private_dns_name_options){ .hostname_type = "ip-name",
+		.has_enable_resource_name_dns_a_record = true,
+		.has_enable_resource_name_dns_aaaa_record = true };
 	if (cidr_parse(out->cidr_block, &network, &prefix))
 		out->available_addresses =
 		    (uint32_t)((1LL << (32 - prefix)) - 5 - store_int(rows, 8));
 	out->subnet_arn = arena_printf(arena, "arn:aws:ec2:%s:%s:subnet/%s", rq->clc->conf->region,
 	    out->owner_id, out->subnet_id);
+	r = clc_zone_name_show(tx, rq, out->availability_zone, &out->availability_zone, e);
+	if (r < 0)
+		return r;
 	r = clc_tags_read(tx, out->subnet_id, arena, &tags, e);
 	out->tags.items = tags.items;
 	out->tags.count = tags.count;
@@ -154,12 +154,12 @@ read_subnets(struct store_tx *tx, void *arg, struct err *e)
 	    tx, Q_SUBNETS_OF_ACCOUNT, &rows, e, l->rq->account_id, l->rq->clc->conf->region);
 
 	l->found.count = 0;
+	named_init(&l->ids, l->in->subnet_ids.items, l->in->subnet_ids.count, l->rq->arena);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct subnet s;
 
 		r = describe_subnet(tx, rows, l->rq, &s, e);
-		if (r == 0 &&
-		    is_named(l->in->subnet_ids.items, l->in->subnet_ids.count, s.subnet_id) &&
+		if (r == 0 && named_sees(&l->ids, s.subnet_id) &&
 		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &s))
 			vec_add(&l->found, s);
 	}
@@ -176,15 +176,9 @@ ec2_handle_describe_subnets(struct request *rq, const struct describe_subnets_in
 	    in->subnet_ids.count && in->has_max_results, "subnetSet", e);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_subnets, &l, e);
-	for (size_t n = 0; r == 0 && n < in->subnet_ids.count; n++) {
-		bool found = in->filters.count > 0;
-
-		for (size_t k = 0; !found && k < l.found.count; k++)
-			found = strcmp(l.found.items[k].subnet_id, in->subnet_ids.items[n]) == 0;
-		if (!found)
-			r = err_set(e, ERR_SUBNET_NOT_FOUND,
-			    "The subnet ID '%.100s' does not exist", in->subnet_ids.items[n]);
-	}
+	if (r == 0 && named_missing(&l.ids))
+		r = err_set(e, ERR_SUBNET_NOT_FOUND, "The subnet ID '%.100s' does not exist",
+		    named_missing(&l.ids));
 	if (r == 0) {
 		page_cut(&page, l.found.count);
 		out->subnets.count = page.count;
@@ -204,6 +198,7 @@ struct group_listing {
 	struct request *rq;
 	const struct describe_security_groups_in *in;
 	VEC(struct security_group_info) found;
+	struct named ids, names;
 };
 
 /* Rules of the same protocol and ports are one permission with several ranges and groups. */
@@ -228,8 +223,8 @@ permission_for(
 }
 
 static void
-add_source(struct ip_permission *p, const char *cidr, const char *group_id, const char *account_id,
-    struct arena *arena)
+add_source(struct ip_permission *p, const char *cidr, const char *group_id, const char *group_name,
+    const char *account_id, struct arena *arena)
 {
 	if (cidr) {
 		struct ip_range *more =
@@ -245,8 +240,8 @@ add_source(struct ip_permission *p, const char *cidr, const char *group_id, cons
 
 		if (p->groups.count)
 			memcpy(more, p->groups.items, p->groups.count * sizeof(*more));
-		more[p->groups.count++] =
-		    (struct user_group_pair){ account_id, arena_strdup(arena, group_id) };
+		more[p->groups.count++] = (struct user_group_pair){ account_id,
+			arena_strdup(arena, group_id), arena_strdup(arena, group_name) };
 		p->groups.items = more;
 	}
 }
@@ -262,7 +257,8 @@ read_permissions(
 	while (r >= 0 && (r = store_next(rows, e)) > 0)
 		add_source(permission_for(store_int(rows, 0) ? &out : &in, store_text(rows, 1),
 			       (int32_t)store_int(rows, 2), (int32_t)store_int(rows, 3), arena),
-		    store_text(rows, 4), store_text(rows, 5), g->owner_id, arena);
+		    store_text(rows, 4), store_text(rows, 5), store_text(rows, 6), g->owner_id,
+		    arena);
 	g->ip_permissions.count = in.count;
 	g->ip_permissions.items = arena_memdup(arena, in.items, in.count * sizeof(*in.items));
 	g->ip_permissions_egress.count = out.count;
@@ -283,6 +279,8 @@ read_groups(struct store_tx *tx, void *arg, struct err *e)
 	    l->rq->clc->conf->region);
 
 	l->found.count = 0;
+	named_init(&l->ids, l->in->group_ids.items, l->in->group_ids.count, arena);
+	named_init(&l->names, l->in->group_names.items, l->in->group_names.count, arena);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct security_group_info g = { .group_id =
 						     arena_strdup(arena, store_text(rows, 0)),
@@ -290,8 +288,10 @@ read_groups(struct store_tx *tx, void *arg, struct err *e)
 			.group_name = arena_strdup(arena, store_text(rows, 2)),
 			.group_description = arena_strdup(arena, store_text(rows, 3)),
 			.owner_id = l->rq->account_id };
+		bool is_named = named_sees(&l->ids, g.group_id);
 		struct tag_list tags;
 
+		is_named &= named_sees(&l->names, g.group_name);
 		r = read_permissions(tx, &g, arena, e);
 		if (r == 0)
 			r = clc_tags_read(tx, g.group_id, arena, &tags, e);
@@ -299,8 +299,7 @@ read_groups(struct store_tx *tx, void *arg, struct err *e)
 			return r;
 		g.tags.items = tags.items;
 		g.tags.count = tags.count;
-		if (is_named(l->in->group_ids.items, l->in->group_ids.count, g.group_id) &&
-		    is_named(l->in->group_names.items, l->in->group_names.count, g.group_name) &&
+		if (is_named &&
 		    filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &g))
 			vec_add(&l->found, g);
 	}
@@ -310,23 +309,13 @@ read_groups(struct store_tx *tx, void *arg, struct err *e)
 static int
 check_groups_found(const struct group_listing *l, struct err *e)
 {
-	const struct describe_security_groups_in *in = l->in;
-	size_t ids = in->group_ids.count;
+	const char *missing = named_missing(&l->ids);
 
-	for (size_t n = 0; n < ids + in->group_names.count; n++) {
-		const char *wanted =
-		    n < ids ? in->group_ids.items[n] : in->group_names.items[n - ids];
-		bool found = in->filters.count > 0;
-
-		for (size_t k = 0; !found && k < l->found.count; k++)
-			found = strcmp(n < ids ? l->found.items[k].group_id
-					       : l->found.items[k].group_name,
-				    wanted) == 0;
-		if (!found)
-			return err_set(e, ERR_GROUP_NOT_FOUND,
-			    "The security group '%.100s' does not exist", wanted);
-	}
-	return 0;
+	if (!missing)
+		missing = named_missing(&l->names);
+	return missing ? err_set(e, ERR_GROUP_NOT_FOUND,
+			     "The security group '%.255s' does not exist", missing)
+		       : 0;
 }
 
 int
@@ -339,6 +328,11 @@ ec2_handle_describe_security_groups(struct request *rq,
 	int r = page_begin(&page, in->next_token, in->has_max_results ? in->max_results : 0,
 	    (in->group_ids.count || in->group_names.count) && in->has_max_results,
 	    "group IDs or names", e);
+	for (size_t n = 0; r == 0 && n < in->group_ids.count; n++)
+		if (!id_is_valid(in->group_ids.items[n], "sg"))
+			r = err_set(e, ERR_GROUP_ID_MALFORMED,
+			    "Invalid id: \"%.100s\" (expecting \"sg-...\")",
+			    in->group_ids.items[n]);
 	if (r == 0)
 		r = store_read(rq->clc->store, read_groups, &l, e);
 	if (r == 0)

@@ -63,7 +63,7 @@ struct put_batch { /* filled by one read, sent without any lock */
 static int
 read_nodes(struct store_tx *tx, struct put_batch *b, struct err *e)
 {
-	_cleanup_(store_rows_freep) struct store_rows *zone = NULL, *rows = NULL;
+	_cleanup_(store_rows_freep) struct store_rows *zone = NULL, *rows = NULL, *policy = NULL;
 	VEC(struct peer_record) nodes = { 0 };
 	int r;
 
@@ -74,13 +74,18 @@ read_nodes(struct store_tx *tx, struct put_batch *b, struct err *e)
 	b->nodes.revision = (uint64_t)store_int(zone, 3);
 	if (!b->has_nodes)
 		return 0;
-	r = store_query(tx, Q_PEERS_OF_ZONE, &rows, e, "nc", b->zone);
+	r = store_query_one(tx, Q_ZONE_POLICY, &policy, "zone", e, b->zone);
+	if (r < 0)
+		return r;
+	b->nodes.placement_policy = arena_strdup(b->arena, store_text(policy, 0));
+	r = store_query(tx, Q_NODES_TO_PUT, &rows, e, b->zone);
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct peer_record record = { .peer_id =
 						  arena_strdup(b->arena, store_text(rows, 0)),
 			.role = "nc",
-			.url = arena_strdup(b->arena, store_text(rows, 3)),
-			.fingerprint = arena_strdup(b->arena, store_text(rows, 4)) };
+			.url = arena_strdup(b->arena, store_text(rows, 1)),
+			.fingerprint = arena_strdup(b->arena, store_text(rows, 2)),
+			.is_maintained = store_int(rows, 3) };
 
 		vec_add(&nodes, record);
 	}
@@ -608,24 +613,4 @@ clc_zones_poke(struct clc *clc, const char *zone)
 	LIST_FOREACH (&z->peers, p, following, link)
 		if (p->put && (!zone || strcmp(p->zone, zone) == 0))
 			reconciler_poke(p->put);
-}
-
-int
-clc_zone_capacity(struct store_tx *tx, const char *zone, struct clc_capacity *ret, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *have = NULL, *held = NULL;
-	int r;
-
-	r = store_query_one(tx, Q_ZONE_CAPACITY, &have, "capacity", e, zone);
-	if (r == 0)
-		r = store_query_one(tx, Q_ZONE_HELD, &held, "capacity held", e, zone);
-	if (r < 0)
-		return r;
-	ret->vcpus = store_int(have, 0);
-	ret->memory_mib = store_int(have, 1);
-	ret->disk_gib = store_int(have, 2);
-	ret->vcpus_held = store_int(held, 0);
-	ret->memory_mib_held = store_int(held, 1);
-	ret->disk_gib_held = store_int(held, 2);
-	return 0;
 }

@@ -12,10 +12,3 @@ DEFINE_CLEANUP(struct clc_zones *, clc_zones_free)
 void clc_zones_poke(struct clc *clc, const char *zone);
 /* A daemon joined, left or has a new certificate: links are made anew where they differ. Any thread. */
 void clc_zones_refresh(struct clc *clc);
-
-/* Capacity of a zone: what its live nodes have, and what instances hold. */
-struct clc_capacity {
-	int64_t vcpus, memory_mib, disk_gib;
-	int64_t vcpus_held, memory_mib_held, disk_gib_held;
-};
-int clc_zone_capacity(struct store_tx *tx, const char *zone, struct clc_capacity *ret, struct err *e);

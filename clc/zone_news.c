@@ -18,10 +18,17 @@ clc_zone_kept_epoch(uint64_t own_epoch, uint64_t zone_epoch)
 static int
 write_node(struct store_tx *tx, const char *zone, const struct node_report *n, struct err *e)
 {
-	return store_exec(tx, Q_NODE_PUT, NULL, e, n->node_id, zone, n->state, n->reason,
+	int r = store_exec(tx, Q_NODE_PUT, NULL, e, n->node_id, zone, n->state, n->reason,
 	    n->hypervisor, (int64_t)n->vcpus, (int64_t)n->memory_mib, (int64_t)n->disk_gib,
 	    (int64_t)n->vcpus_used, (int64_t)n->memory_mib_used, (int64_t)n->disk_gib_used,
 	    n->last_seen);
+
+	/* The last that its zone says of a node which was removed. */
+	if (r == 0 && strings_equal(n->state, "silent"))
+		r = store_exec(tx, Q_NODE_DELETE_STRANGER, NULL, e, n->node_id);
+	return r < 0 ? r
+		     : store_exec(tx, Q_NODE_SET_POWER, NULL, e, n->node_id,
+			   n->power ? n->power : "awake", n->mac);
 }
 
 /* -- catching up with a later generation -- */

@@ -34,6 +34,7 @@ static const char *const verb_names[] = {
 	[HELPER_NIC_COUNTERS] = "nic_counters",
 	[HELPER_NIC_PROBE] = "nic_probe",
 	[HELPER_NET_SWEEP] = "net_sweep",
+	[HELPER_SLEEP] = "sleep",
 	[HELPER_EVENT_LIFECYCLE] = "lifecycle",
 	[HELPER_EVENT_HEALTH] = "health",
 };

@@ -45,6 +45,7 @@ enum helper_verb {
 	HELPER_NIC_COUNTERS, /* helper_nic -> helper_nic_counters */
 	HELPER_NIC_PROBE,    /* helper_nic -> helper_nic_probed; answers within some 1 s */
 	HELPER_NET_SWEEP,    /* helper_sweep, then nics, then vnis */
+	HELPER_SLEEP,        /* -> nothing; runs sleep_command */
 	HELPER_VERB_MAX,
 
 	HELPER_EVENT_LIFECYCLE = 64, /* helper_lifecycle */

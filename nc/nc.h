@@ -14,7 +14,7 @@
 
 struct nc_conf {
 	struct daemon_conf daemon;
-	char *database, *advertise, *helper_socket, *resolver;
+	char *database, *advertise, *helper_socket, *resolver, *wake_interface;
 	uint32_t vcpus, mtu;
 	uint64_t memory, disk, cache_limit;
 	uint32_t stop_grace_ms, terminate_grace_ms, reboot_grace_ms;
@@ -28,6 +28,7 @@ struct nc {
 	const struct log *log;
 	struct loop *loop;
 	char *instances_dir, *cache_dir;
+	char mac[18];       /* that wakes this host; "" when there is none */
 	char host_boot[40]; /* of this boot of the host */
 	char node_id[ID_MAX + 8];
 	struct node_capacity capacity;

@@ -1,6 +1,8 @@
 /* What the node is: how much it holds (the machine's, or as configured) and whether it can start
  * guests now. A node whose libvirt or helper is stuck stays there and serves its guests' networks;
  * it says so. */
+#include <dirent.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <unistd.h>
 #include "base/clock.h"
@@ -20,6 +22,43 @@ read_boot_id(char out[40], struct err *e)
 	if (r == 0)
 		snprintf(out, 40, "%.36s", strbuf_c(&text));
 	return r;
+}
+
+static bool
+read_address(const char *interface, char out[18])
+{
+	_cleanup_free_ char *path = xasprintf("/sys/class/net/%s/address", interface);
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+
+	if (strchr(interface, '/') || fs_read(path, 64, &text, NULL) < 0 || text.n < 17)
+		return false;
+	snprintf(out, 18, "%.17s", strbuf_c(&text));
+	return true;
+}
+
+/* The address that a magic packet names: of the interface configured, else of the first one that
+ * is hardware. */
+static void
+read_mac(const char *interface, char out[18])
+{
+	DIR *all = interface[0] ? NULL : opendir("/sys/class/net");
+	char first[IF_NAMESIZE] = "";
+	const struct dirent *entry;
+
+	if (interface[0])
+		(void)read_address(interface, out);
+	while (all && (entry = readdir(all))) {
+		_cleanup_free_ char *device = xasprintf("/sys/class/net/%s/device", entry->d_name);
+
+		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= sizeof(first) ||
+		    access(device, F_OK) < 0 || (first[0] && strcmp(entry->d_name, first) > 0))
+			continue;
+		strcpy(first, entry->d_name);
+	}
+	if (all)
+		closedir(all);
+	if (first[0])
+		(void)read_address(first, out);
 }
 
 int
@@ -45,6 +84,7 @@ nc_node_init(struct nc *nc, struct err *e)
 				      ? (uint32_t)(memory - MEMORY_RESERVE_MIB)
 				      : (uint32_t)(memory / 2);
 	nc->capacity.disk_gib = (uint32_t)((conf->disk ? conf->disk : all_bytes) >> 30);
+	read_mac(conf->wake_interface, nc->mac);
 	nc->health.degraded = true;
 	strcpy(nc->health.reason, "the node's helper is not there yet");
 	health_set("helper", false, "%s", nc->health.reason);
@@ -80,7 +120,8 @@ nc_node_report(struct nc *nc, struct arena *arena, struct node_report *ret, stru
 		.disk_gib_used = now.disk_gib,
 		.has_disk_gib_used = true,
 		.last_seen = clock_now_us(),
-		.has_last_seen = true };
+		.has_last_seen = true,
+		.mac = nc->mac[0] ? arena_strdup(arena, nc->mac) : NULL };
 	return 0;
 }
 

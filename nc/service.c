@@ -7,12 +7,30 @@
 #include "rpc/nc.api.h"
 
 #define FORGET_TIMEOUT_MS 40000
+#define SLEEP_TIMEOUT_MS 35000 /* what the helper gives the command, and a little more */
 
 int
 nc_handle_describe_node(
     struct rpc_request *rq, const struct empty *in, struct node_report *out, struct err *e)
 {
 	return nc_node_report(rq->state, rq->arena, out, e);
+}
+
+/* The zone has seen that nothing runs here; so do we, because only we know for sure. */
+int
+nc_handle_sleep(struct rpc_request *rq, const struct empty *in, struct empty *out, struct err *e)
+{
+	struct node_capacity used;
+	struct nc *nc = rq->state;
+	int r = instance_used(nc->store, &used, e);
+
+	if (r < 0)
+		return r;
+	if (used.vcpus)
+		return err_set(
+		    e, ERR_CONFLICT, "instances with %u processors are here", used.vcpus);
+	log_info(&rq->log, "node.sleep", "node=%s", nc->node_id);
+	return helper_call(nc->helper, HELPER_SLEEP, NULL, 0, SLEEP_TIMEOUT_MS, NULL, e);
 }
 
 /* -- PutInstance -- */

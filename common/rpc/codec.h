@@ -38,6 +38,7 @@ struct field {
 	int64_t min, max;   /* numbers; length of strings, count of lists: max 0 is the default limit */
 	const char *choices; /* "a|b|c" or NULL */
 	uint32_t since;      /* first message version that knows it; 0: all */
+	int absent;          /* fault of every value: nothing that it could name is here; 0: none */
 };
 struct shape {
 	const char *name;
@@ -87,6 +88,7 @@ struct operation {
 	const struct service *service;
 	const struct filter_path *filters; /* ends with a NULL name; NULL: it has none */
 	const struct shape *filtered;      /* what they look at: an item of the answer */
+	int fault;                         /* of one without handler: what it always answers; 0: nothing */
 };
 struct service {
 	const char *name;       /* "ec2", "nc" */

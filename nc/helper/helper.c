@@ -174,6 +174,9 @@ dispatch(struct helper *h, const struct ticket *t, struct str payload)
 	case HELPER_CONSOLE:
 		console_verb(h, t, payload);
 		break;
+	case HELPER_SLEEP:
+		power_verb(h, t);
+		break;
 	case HELPER_GUEST_START:
 	case HELPER_GUEST_STOP:
 	case HELPER_GUEST_REBOOT:

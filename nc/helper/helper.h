@@ -17,6 +17,7 @@ struct helper_conf {
 	uint32_t libvirt_deadline_ms;
 	char *netns_dir, *public_interface, *vtep;
 	uint32_t mtu;
+	char *sleep_command;
 };
 extern const struct conf_key helper_conf_keys[];
 
@@ -93,6 +94,7 @@ void net_verb(struct helper *h, const struct ticket *t, struct str payload); /* 
 void neighbour_verb(struct helper *h, const struct ticket *t, struct str payload); /* neighbour.c */
 void neighbour_probes_free(struct helper *h);
 void helper_nic_to_dataplane(const struct helper_nic *in, struct dataplane_nic *out);
+void power_verb(struct helper *h, const struct ticket *t); /* power.c */
 void console_verb(struct helper *h, const struct ticket *t, struct str payload); /* console.c */
 int console_prepare(struct helper *h, const char *instance_id, struct err *e);
 void console_remove(struct helper *h, const char *instance_id);

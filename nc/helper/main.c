@@ -49,6 +49,10 @@ const struct conf_key helper_conf_keys[] = {
 	{ "vtep", CONF_STRING, AT(vtep), "", "this node's address on the underlay; empty: no VXLAN",
 	    NULL, 0, 0 },
 	{ "mtu", CONF_U32, AT(mtu), "1500", "of guests' interfaces", NULL, 576, 9000 },
+	{ "sleep_command", CONF_STRING, AT(sleep_command), "",
+	    "puts this host to sleep when its zone saves power: an absolute path and arguments, "
+	    "separated by spaces, run as root without a shell; empty: it never sleeps",
+	    NULL, 0, 0 },
 	CONF_END,
 };
 

@@ -3,10 +3,12 @@ import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 sys.dont_write_bytecode = True
 
 import front  # noqa: E402
+from answers import pytest_runtest_logstart, pytest_sessionfinish, pytest_terminal_summary  # noqa: E402,F401
 
 
 @pytest.fixture(scope="session")

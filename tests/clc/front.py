@@ -20,6 +20,8 @@ import time
 import urllib.parse
 import xml.etree.ElementTree as ElementTree
 
+import answers
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("MALLEE_BUILD", "build"))
 VERSION = "2016-11-15"
@@ -115,7 +117,7 @@ class Clc:
         lines = {"state_dir": f"{self.directory}/state", "runtime_dir": f"{self.directory}/run",
                  "listen": f"127.0.0.1:{self.port}", "status_listen": f"127.0.0.1:{self.status_port}",
                  "region": REGION, "ec2_url": f"http://127.0.0.1:{self.port}", "workers": "8",
-                 "public_addresses": "203.0.113.10-203.0.113.250", "instance_limit": "100000", **extra}
+                 "public_addresses": "203.0.113.10-203.0.113.250", "instance_limit": "100000", "answer_log": answers.path(os.path.basename(self.directory)), **extra}
         with open(self.config, "w", encoding="utf-8") as file:
             file.writelines(f"{k} = {v}\n" for k, v in lines.items())
 
@@ -183,15 +185,17 @@ class Clc:
     def seed_zone(self, zone="zone-a", vcpus=64, memory_mib=65536, disk_gib=10000, third=0):
         """A zone with one node. Before start: accounts made later get its subnet by themselves."""
         us = int(time.time() * 1e6)
-        self.rows("INSERT INTO zone VALUES (?, ?, ?, 1, 1, 0, 0, ?)", zone, f"m1-az{third // 16 + 1}", third // 16, us)
+        self.rows("INSERT INTO zone (name, zone_id, position, nodes_revision, nodes_put, report_epoch, report_revision,"
+                  " created_us) VALUES (?, ?, ?, 1, 1, 0, 0, ?)", zone, f"m1-az{third // 16 + 1}", third // 16, us)
         vpc, account = self.rows("SELECT vpc_id, account_id FROM vpc")[0]
         self.rows("INSERT INTO subnet VALUES (?, ?, ?, ?, ?, ?, 1, 1, ?)", f"subnet-{third + 1:017x}", account, REGION,
                   vpc, zone, f"172.31.{third}.0/20", us)
         self.seed_node(zone, vcpus, memory_mib, disk_gib)
 
-    def seed_node(self, zone, vcpus, memory_mib=1 << 30, disk_gib=1 << 30):
-        self.rows("INSERT OR REPLACE INTO node VALUES (?, ?, 'up', NULL, 'qemu', ?, ?, ?, 0, 0, 0, ?)", f"nc-{zone}",
-                  zone, vcpus, memory_mib, disk_gib, int(time.time() * 1e6))
+    def seed_node(self, zone, vcpus, memory_mib=1 << 30, disk_gib=1 << 30, node_id=None):
+        self.rows("INSERT OR REPLACE INTO node (node_id, zone, state, hypervisor, vcpus, memory_mib, disk_gib, vcpus_used,"
+                  " memory_mib_used, disk_gib_used, last_seen_us) VALUES (?, ?, 'up', 'qemu', ?, ?, ?, 0, 0, 0, ?)",
+                  node_id or f"nc-{zone}", zone, vcpus, memory_mib, disk_gib, int(time.time() * 1e6))
 
     def seed_image(self, account, image_id="ami-00000000000000001", kind="machine", name=None, public=0):
         self.rows("INSERT INTO image (image_id, account_id, region, name, location, bucket, object_key, type, architecture,"

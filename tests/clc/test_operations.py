@@ -3,7 +3,6 @@
 What is tried on each is generated from Amazon's model of its input, so that a new action is covered by being there.
 """
 import base64
-import json
 import os
 import re
 import subprocess
@@ -12,11 +11,15 @@ import time
 import front
 import pytest
 from strict import EC2, check_ec2, check_error
+from world import OPERATIONS
 
-OPERATIONS = json.loads(subprocess.run(
-    ["/usr/bin/python3", os.path.join(front.TOP, "tools/apigen"), "--json", os.path.join(front.TOP, "clc/api/ec2.api")],
-    capture_output=True, text=True, check=True).stdout)
-ACTIONS = [o["operation"] for o in OPERATIONS]
+ACTIONS = list(OPERATIONS)
+# Operations that are all declaration: what they always say, and what they say of every id.
+with open(os.path.join(front.TOP, "common/base/faults.def"), encoding="utf-8") as _file:
+    FAULTS = dict(re.findall(r'FAULT\((\w+), \d+, "([^"]+)"', _file.read()))
+ANSWERS = {name: o["answers"] for name, o in OPERATIONS.items() if o["answers"]}
+ABSENT = {name: {f["query"]: FAULTS[f["options"]["absent"]] for f in OPERATIONS[name]["in"] if "absent" in f["options"]}
+          for name in ANSWERS}
 
 GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "RunInstances": {"ImageId": "{image}", "MinCount": "1", "MaxCount": "1"},
@@ -24,6 +27,13 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "RebootInstances": {"InstanceId.1": "{instance}"}, "TerminateInstances": {"InstanceId.1": "{instance}"},
     "GetConsoleOutput": {"InstanceId": "{instance}"}, "GetConsoleScreenshot": {"InstanceId": "{instance}"},
     "RegisterImage": {"Name": "an image", "ImageLocation": "bucket/key"}, "DeregisterImage": {"ImageId": "{image}"},
+    "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"},
+    "DescribeIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root"},
+    "ModifyIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root", "Resource": "vpc", "UseLongIds": "true"},
+    "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "k", "Tag.1.Value": "v"},
+    "DeleteTags": {"ResourceId.1": "{instance}"},
+    "CreatePlacementGroup": {"GroupName": "made"}, "DeletePlacementGroup": {"GroupName": "there"},
+    "ModifyInstancePlacement": {"InstanceId": "{instance}", "GroupName": "there"},
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me").decode()},
@@ -32,6 +42,11 @@ REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
             "GetConsoleOutput": ["InstanceId"], "GetConsoleScreenshot": ["InstanceId"],
             "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
+            "ModifyIdFormat": ["Resource", "UseLongIds"], "DescribeIdentityIdFormat": ["PrincipalArn"],
+            "ModifyIdentityIdFormat": ["PrincipalArn", "Resource", "UseLongIds"],
+            "CreateTags": ["ResourceId", "Tag"], "DeleteTags": ["ResourceId"],
+            "CreatePlacementGroup": ["GroupName"], "DeletePlacementGroup": ["GroupName"],
+            "ModifyInstancePlacement": ["InstanceId"],
             "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -41,7 +56,10 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidAMIName.Malformed", "InvalidKey.Format", "InvalidInstanceType", "FilterLimitExceeded", "DryRunOperation",
          "InsufficientInstanceCapacity", "InstanceLimitExceeded", "ServiceUnavailable", "InvalidIPAddress.InUse",
          "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded",
-         "InvalidBlockDeviceMapping"}
+         "InvalidBlockDeviceMapping", "InvalidID", "InvalidResourceType.Unknown", "InvalidTargetArn.Unknown"}
+CODES |= {code for codes in ABSENT.values() for code in codes.values()}
+CODES |= {FAULTS[fault] for fault in ANSWERS.values() if fault != "empty"}
+CODES |= {"InvalidPlacementGroup.Unknown", "InvalidPlacementGroupId.Malformed"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}
@@ -49,7 +67,7 @@ BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "]
 
 def good(account, action, instance=None):
     return [("Action", action), ("Version", front.VERSION)] + [
-        (k, v.format(image=account.image, instance=instance) if "{" in v else v) for k, v in GOOD.get(action, {}).items()]
+        (k, v.format(image=account.image, instance=instance, account=account.id) if "{" in v else v) for k, v in GOOD.get(action, {}).items()]
 
 
 def leaves(shape_name, prefix, depth=0):
@@ -90,11 +108,33 @@ def test_good_answers(clc, action):
                        InstanceType="t2.nano", TagSpecification__1__ResourceType="instance",
                        TagSpecification__1__Tag__1__Key="k", TagSpecification__1__Tag__1__Value="v").text("instanceId")
     clc.ec2(account, "CreateKeyPair", KeyName="there")
-    if action == "StartInstances":
+    clc.ec2(account, "CreatePlacementGroup", GroupName="there")
+    if action in ("StartInstances", "ModifyInstancePlacement"):
         clc.rows("UPDATE instance SET state = 'stopped', wanted = 'stopped', holds = 1 WHERE instance_id = ?", instance)
-    check_ec2(clc.call(account, good(account, action, instance)), action)
+    reply = clc.call(account, good(account, action, instance))
+    if ANSWERS.get(action, "empty") == "empty":
+        check_ec2(reply, action)
+    else:
+        check_error(reply, 400, FAULTS[ANSWERS[action]])
     clc.ec2(account, "TerminateInstances", InstanceId__1=instance)
     clc.rows("UPDATE instance SET state = 'terminated', holds = 0 WHERE account_id = ?", account.id)
+
+
+@pytest.mark.parametrize("action", ANSWERS)
+def test_answers_empty(clc, tried, action):
+    """Nothing is there, by any id, filter or page; ids of what the account has are no error."""
+    for parameter, code in ABSENT[action].items():
+        many = EC2["shapes"][EC2["operations"][action]["input"]["shape"]]["members"]
+        is_list = any(EC2["shapes"][m["shape"]]["type"] == "list" for n, m in many.items()
+                      if parameter in (m.get("queryName"), n, m.get("locationName")))
+        for bad in ("x", "i-12345678", "ami-12345678", "vol-0123456789abcdef0", tried.id):
+            form = [("Action", action), ("Version", front.VERSION), (f"{parameter}.1" if is_list else parameter, bad)]
+            check_error(clc.call(tried, form), 400, code, f"The {parameter} '{bad}' does not exist")
+    for parameter, own in (("ImageId", tried.image), ("InstanceId", tried.instance)):
+        if parameter in ABSENT[action]:
+            check_ec2(clc.ec2(tried, action, **{f"{parameter}__1": own}), action)
+    if ANSWERS[action] == "empty":
+        assert not check_ec2(clc.ec2(tried, action), action).all("item")
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -122,40 +162,68 @@ def test_invalid(clc, tried, action):
         for bad in BAD[kind]:
             form = [(k, v) for k, v in good(tried, action, tried.instance) if k.split(".")[0] != name.split(".")[0]]
             # DryRun comes last and keeps what is accepted from being done.
-            reply = clc.call(tried, form + [(name, bad)] + ([] if name == "DryRun" else [("DryRun", "true")]))
+            last = [("DryRun", "true")] if name != "DryRun" and has_dry_run(action) else []
+            reply = clc.call(tried, form + [(name, bad)] + last)
             assert reply.status < 500, (name, bad[:50], reply)
-            assert reply.status != 200, (name, bad[:50], reply)
+            assert reply.status != 200 or not last, (name, bad[:50], reply)
+            if reply.status == 200:
+                continue
             check_error(reply, 412 if reply.code == "DryRunOperation" else reply.status, reply.code)
             assert reply.code in CODES, (name, bad[:50], reply)
             if kind in ("integer", "boolean") and reply.code not in ("UnknownParameter",):
                 assert reply.code == "InvalidParameterValue", (name, bad, reply)
 
 
+def has_dry_run(action):
+    return "DryRun" in EC2["shapes"][EC2["operations"][action]["input"]["shape"]]["members"]
+
+
 @pytest.mark.parametrize("action", ACTIONS)
 def test_dry_run(clc, tried, action):
     before = clc.rows("SELECT COUNT(*) FROM instance"), clc.rows("SELECT COUNT(*) FROM key_pair")
     reply = clc.call(tried, good(tried, action, tried.instance) + [("DryRun", "true")])
+    if not has_dry_run(action):
+        check_error(reply, 400, "UnknownParameter", "The parameter DryRun is not recognized")
+        return
     check_error(reply, 412, "DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
     assert before == (clc.rows("SELECT COUNT(*) FROM instance"), clc.rows("SELECT COUNT(*) FROM key_pair"))
 
 
 @pytest.mark.parametrize("action", [a for a in ACTIONS if a.startswith("Describe")])
 def test_filters_and_pages(clc, tried, action):
-    check_error(clc.ec2(tried, action, Filter__1__Name="no-such", Filter__1__Value__1="x"), 400, "InvalidParameterValue",
-                "The filter 'no-such' is invalid")
-    many = {f"Filter__1__Value__{i}": "x" for i in range(201)}
-    known = {"DescribeRegions": "endpoint", "DescribeAvailabilityZones": "state", "DescribeImages": "name",
-             "DescribeKeyPairs": "key-name", "DescribeVpcs": "state", "DescribeSubnets": "state", "DescribeInstances":
-             "image-id", "DescribeSecurityGroups": "group-name", "DescribeInstanceTypes": "instance-type"}[action]
-    check_error(clc.ec2(tried, action, Filter__1__Name=known, **many), 400, "FilterLimitExceeded")
-    del many["Filter__1__Value__200"]
-    reply = check_ec2(clc.ec2(tried, action, Filter__1__Name=known, **many), action)
-    assert not reply.all("item")
-    check_error(clc.ec2(tried, action, Filter__1__Value__1="x"), 400, "MissingParameter")
-    if "MaxResults" in EC2["shapes"][EC2["operations"][action]["input"]["shape"]]["members"]:
+    check_filters(clc, tried, action)
+    check_pages(clc, tried, action)
+
+
+def check_filters(clc, tried, action):
+    operation = OPERATIONS[action]
+    field = next((f["query"] for f in operation["in"] if f["name"] == "filters"), None)
+    members = EC2["shapes"][EC2["operations"][action]["input"]["shape"]]["members"]
+    assert bool(field) == bool({"Filter", "Filters"} & set(members))
+    if not field:
+        check_error(clc.ec2(tried, action, Filter__1__Name="x"), 400, "UnknownParameter")
+        return
+    check_error(clc.ec2(tried, action, **{f"{field}__1__Name": "no-such", f"{field}__1__Value__1": "x"}), 400,
+                "InvalidParameterValue", "The filter 'no-such' is invalid")
+    check_error(clc.ec2(tried, action, **{f"{field}__1__Value__1": "x"}), 400, "MissingParameter")
+    for known in list(operation["filters"]) + ["tag-key", "tag:x"] * operation["has_tags"]:
+        few = {f"{field}__1__Name": known, f"{field}__1__Value__1": "no such value"}
+        assert not check_ec2(clc.ec2(tried, action, **few), action).all("item"), known
+    if operation["filters"]:
+        known = next(iter(operation["filters"]))
+        many = {f"{field}__1__Name": known, **{f"{field}__1__Value__{i}": "x" for i in range(200)}}
+        assert not check_ec2(clc.ec2(tried, action, **many), action).all("item")
+        check_error(clc.ec2(tried, action, **many, **{f"{field}__1__Value__200": "x"}), 400, "FilterLimitExceeded")
+
+
+def check_pages(clc, tried, action):
+    members = EC2["shapes"][EC2["operations"][action]["input"]["shape"]]["members"]
+    if "NextToken" in members:
         for token in ("x", "cGFnZTo=", "cGFnZTotMQ==", "cGFnZTo5OTk5OTk5OTk5OTk5OTk5OTk5OTk=", "*" * 5000):
             check_error(clc.ec2(tried, action, NextToken=token), 400, "InvalidNextToken")
-        for size in ("0", "-5", "1001", "x"):
+    if "MaxResults" in members:
+        low = EC2["shapes"][members["MaxResults"]["shape"]].get("min", 1)
+        for size in ([] if low == 0 else ["0"]) + ["-5", "1001", "x"]:
             check_error(clc.ec2(tried, action, MaxResults=size), 400, "InvalidParameterValue")
 
 

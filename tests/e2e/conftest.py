@@ -2,14 +2,19 @@
 
 MALLEE_KEEP=1 leaves it up at the end (and finds it again at the next start); MALLEE_E2E_CLOUD names another.
 """
+import contextlib
 import os
+import shutil
+import stat
 import sys
 
 import pytest
 
 for directory in ("lib", "leaks"):
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", directory))
+import answers  # noqa: E402
 import cloud as lib  # noqa: E402
+from answers import pytest_runtest_logstart, pytest_sessionfinish, pytest_terminal_summary  # noqa: E402,F401
 
 NAME = os.environ.get("MALLEE_E2E_CLOUD", "check")
 KEEP = os.environ.get("MALLEE_KEEP") == "1"
@@ -23,6 +28,21 @@ def pytest_collection_modifyitems(items):
     """What ends the shared cloud comes last: first the leak test, then its wipe."""
     order = {"test_leaks.py": 1, "test_wipe.py": 2}
     items.sort(key=lambda item: order.get(os.path.basename(str(item.fspath)), 0))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def recorded():
+    """Where clcs of the test bed, which have a user of their own, write down what they answer."""
+    lib.daemons.prepare_machine()
+    directory = f"/var/tmp/mallee-answers-{NAME}"
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(directory, 0o770)
+    found = os.lstat(directory)
+    assert stat.S_ISDIR(found.st_mode) and found.st_uid == 0, f"{directory} is somebody else's"
+    os.chmod(directory, 0o770)
+    shutil.chown(directory, "root", lib.daemons.USER)
+    os.environ[lib.daemons.ANSWERS] = directory
+    answers.use(directory)
 
 
 @pytest.fixture(scope="session")

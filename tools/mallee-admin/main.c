@@ -18,7 +18,7 @@
 
 struct options {
 	const char *daemon, *runtime_dir, *config, *zone;
-	bool help, version;
+	bool help, version, force;
 	const char *words[WORDS_MAX]; /* the command's, then its arguments */
 	unsigned word_count;
 };
@@ -186,6 +186,26 @@ run_account_list(const struct options *o, const char *const *arguments, unsigned
 }
 
 static int
+run_quota_list(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "account", arguments[0]);
+	return ask(o, "/quotas", strbuf_c(&form));
+}
+
+static int
+run_quota_set(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "account", arguments[0]);
+	add_pair(&form, "name", arguments[1]);
+	add_pair(&form, "value", arguments[2]);
+	return ask(o, "/quotas/set", strbuf_c(&form));
+}
+
+static int
 run_status(const struct options *o, const char *const *arguments, unsigned count)
 {
 	return ask(o, "/status", NULL);
@@ -273,6 +293,92 @@ run_reconcilers_resume(const struct options *o, const char *const *arguments, un
 	return steer_reconciler(o, arguments[0], "resume");
 }
 
+static int
+run_zone_list(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/zones", NULL);
+}
+
+static int
+run_zone_set(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+	const char *policy = arguments[1];
+
+	if (strncmp(policy, "policy=", 7) != 0) {
+		fprintf(stderr, "mallee-admin: '%s' is not policy=VALUE\n", policy);
+		return EXIT_USAGE;
+	}
+	add_pair(&form, "zone", arguments[0]);
+	add_pair(&form, "policy", policy + 7);
+	return ask(o, "/zones", strbuf_c(&form));
+}
+
+static int
+run_capacity(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "type", arguments[0]);
+	add_pair(&form, "zone", arguments[1]);
+	return ask(o, "/capacity", strbuf_c(&form));
+}
+
+static int
+run_node_maintenance(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "node", arguments[0]);
+	add_pair(&form, "value", arguments[1]);
+	add_pair(&form, "reason", count > 2 ? arguments[2] : NULL);
+	return ask(o, "/nodes/maintenance", strbuf_c(&form));
+}
+
+static int
+order_power(const struct options *o, const char *node, const char *power)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "node", node);
+	add_pair(&form, "power", power);
+	return ask(o, "/nodes/power", strbuf_c(&form));
+}
+
+static int
+run_node_sleep(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return order_power(o, arguments[0], "asleep");
+}
+
+static int
+run_node_wake(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return order_power(o, arguments[0], "awake");
+}
+
+static int
+order_removal(const struct options *o, const char *path, const char *kind, const char *name)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, kind, name);
+	add_pair(&form, "force", o->force ? "true" : NULL);
+	return ask(o, path, strbuf_c(&form));
+}
+
+static int
+run_node_remove(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return order_removal(o, "/nodes/remove", "node", arguments[0]);
+}
+
+static int
+run_peer_remove(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return order_removal(o, "/peers/remove", "peer", arguments[0]);
+}
+
 static const struct command commands[] = {
 	{ "init", "", 0, 0, "makes a cloud: its CAs, the account 'mallee' and its user 'admin'",
 	    run_init },
@@ -281,14 +387,30 @@ static const struct command commands[] = {
 	{ "account create", "NAME", 1, 1,
 	    "makes an account with a user 'admin' and prints its keys", run_account_create },
 	{ "account list", "", 0, 0, "prints the accounts", run_account_list },
+	{ "quota list", "ACCOUNT", 1, 1, "prints what an account may have", run_quota_list },
+	{ "quota set", "ACCOUNT NAME VALUE", 3, 3,
+	    "changes one of them; VALUE is a number or 'default'", run_quota_set },
 	{ "status", "", 0, 0, "what the daemon is, and whether it is ready", run_status },
 	{ "nodes", "", 0, 0, "the nodes of the cloud, with capacity and state", run_nodes },
+	{ "node maintenance", "NODE on|off [REASON]", 2, 3,
+	    "keeps new instances off a node, or lets them come again", run_node_maintenance },
+	{ "node sleep", "NODE", 1, 1, "puts a node to sleep on which nothing runs",
+	    run_node_sleep },
+	{ "node wake", "NODE", 1, 1, "wakes it", run_node_wake },
+	{ "node remove", "NODE", 1, 1, "it is no longer part of the cloud", run_node_remove },
+	{ "zone list", "", 0, 0, "the zones, with their placement policy", run_zone_list },
+	{ "zone set", "ZONE policy=POLICY", 2, 2,
+	    "how it chooses nodes: round-robin, greedy, power-save", run_zone_set },
+	{ "capacity", "TYPE ZONE", 2, 2,
+	    "how many instances of a type fit now, and why the next one does not", run_capacity },
 	{ "peers", "", 0, 0, "the daemons that joined", run_peers },
 	{ "type list", "", 0, 0, "prints the instance types", run_type_list },
 	{ "type set", "NAME KEY=VALUE...", 2, 8, "makes an instance type, or changes it",
 	    run_type_set },
 	{ "type delete", "NAME", 1, 1, "deletes an instance type; its instances stay",
 	    run_type_delete },
+	{ "peer remove", "PEER", 1, 1, "a walrus, cc or sc is no longer part of the cloud",
+	    run_peer_remove },
 	{ "reconcilers", "", 0, 0, "the daemon's background work: last run, result, next run",
 	    run_reconcilers },
 	{ "reconcilers run", "NAME", 1, 1, "runs one now", run_reconcilers_run },
@@ -309,6 +431,7 @@ print_options(void)
 
 		printf("  %-20s %s\n", shown, option_table[i].help);
 	}
+	printf("  %-20s %s\n", "--force", "for node remove and peer remove: also with instances");
 	printf("  %-20s print this and exit\n  %-20s print the version and exit\n", "--help",
 	    "--version");
 }
@@ -318,7 +441,7 @@ print_command(const struct command *c)
 {
 	_cleanup_free_ char *shown = xasprintf("%s %s", c->name, c->arguments);
 
-	printf("  %-24s %s\n", shown, c->help);
+	printf("  %-40s %s\n", shown, c->help);
 }
 
 static int
@@ -364,6 +487,10 @@ take_option(struct options *o, int argc, char **argv, int *at)
 
 	if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
 		o->help = true;
+		return 0;
+	}
+	if (strcmp(argument, "--force") == 0) {
+		o->force = true;
 		return 0;
 	}
 	if (strcmp(argument, "--version") == 0) {
@@ -432,6 +559,18 @@ find(const struct options *o, unsigned *ret_words)
 	return found;
 }
 
+/* "node": the first word of several commands. */
+static bool
+is_family(const char *first)
+{
+	size_t n = strlen(first);
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strncmp(commands[i].name, first, n) == 0 && commands[i].name[n] == ' ')
+			return true;
+	return false;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -453,9 +592,9 @@ main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	c = find(&o, &words);
-	if (!c && !(o.help && strcmp(o.words[0], "account") == 0))
-		return bad_usage(strcmp(o.words[0], "account") == 0 ? "create or list? after"
-								    : "unknown command",
+	if (!c && !(o.help && is_family(o.words[0])))
+		return bad_usage(
+		    is_family(o.words[0]) ? "a word is missing after" : "unknown command",
 		    o.words[0]);
 	if (o.help)
 		return print_help_of(&o);

@@ -18,6 +18,7 @@ from .term import Failure, run, say
 
 USER = "mallee"
 HELPER_SOCKET = "helper.sock"
+ANSWERS = "MALLEE_ANSWERS"  # names a directory in which each clc writes down all that it answers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +138,8 @@ def config(cloud, one):
 
 def extra_clc(cloud, one):
     front = f"http://{cloud.loopback}"
-    return {"region": REGION, "public_addresses": PUBLIC_POOL,
+    record = {"answer_log": f"{os.environ[ANSWERS]}/{cloud.name}"} if ANSWERS in os.environ else {}
+    return {**record, "region": REGION, "public_addresses": PUBLIC_POOL,
             "default_group_ingress": "tcp:22:0.0.0.0/0 icmp:-1:0.0.0.0/0",
             "ec2_url": f"{front}:8773", "s3_url": f"{front}:8777"}
 

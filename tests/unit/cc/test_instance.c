@@ -99,8 +99,9 @@ test_no_room(void **state)
 	must(try_put(f, &spec, &i, &e), &e);
 	assert_string_equal(i.state, "failed");
 	assert_string_equal(i.reason_code, "Server.InsufficientInstanceCapacity");
-	assert_string_equal(i.reason_message,
-	    "Server.InsufficientInstanceCapacity: no node of this zone has room for it");
+	assert_string_equal(i.reason_message, "Server.InsufficientInstanceCapacity: no node of "
+					      "this zone has room for it: 2 nodes are full "
+					      "(memory)");
 	assert_null(i.node_id);
 	assert_int_equal(get(f, "i-big").holds, HOLDS_NOTHING);
 	assert_int_equal(get(f, "i-big").to_put, PUT_NOTHING);
@@ -446,11 +447,106 @@ test_forget_on_a_node_that_left(void **state)
 	assert_false(is_known(f, "i-1", NULL));
 }
 
+/* -- what the zone is told about placement -- */
+
+static void
+set_policy(struct fixture *f, uint64_t revision, const char *policy, const char *maintained)
+{
+	struct peer_record records[2] = { { "nc-1", "nc", "https://10.0.0.2:8775", "f" },
+		{ "nc-2", "nc", "https://10.0.0.2:8775", "f" } };
+	struct cc_put_nodes_in in = { .revision = revision,
+		.nodes = { .items = records, .count = 2 },
+		.placement_policy = policy };
+
+	for (size_t i = 0; i < 2; i++)
+		records[i].is_maintained = strings_equal(records[i].peer_id, maintained);
+	write_step(f, (struct step){ step_nodes, .in = &in }, NULL);
+}
+
+static const char *
+node_for(struct fixture *f, const char *id, const struct placement_spec *placement)
+{
+	struct instance_spec spec = spec_of(id, 1, "running");
+	struct cc_instance i;
+	struct err e = { 0 };
+
+	spec.placement = (struct placement_spec *)placement;
+	must(try_put(f, &spec, &i, &e), &e);
+	return i.node_id;
+}
+
+static void
+test_policy_and_maintenance(void **state)
+{
+	struct fixture *f = *state;
+	const struct placement_spec reserved = { .preferred_node_id = "nc-2" };
+	struct cc_instance i;
+
+	assert_string_equal(node_for(f, "i-1", NULL), "nc-1");
+	set_policy(f, 2, "greedy", NULL);
+	assert_string_equal(node_for(f, "i-2", NULL), "nc-2"); /* has less left */
+	set_policy(f, 3, "greedy", "nc-2");
+	assert_string_equal(node_for(f, "i-3", NULL), "nc-1");
+	assert_string_equal(node_for(f, "i-4", &reserved), "nc-1"); /* cannot be had */
+	assert_true(node_of(f, "nc-2").is_maintained);
+	/* What runs there goes on; what is stopped does not start. */
+	told(f, "i-2");
+	instance_says(f, "nc-2", "i-2", 1, "stopped");
+	i = put(f, "i-2", 2, "running");
+	assert_string_equal(i.state, "failed");
+	assert_string_equal(i.reason_message,
+	    "Server.InsufficientInstanceCapacity: the node that has its disk is in maintenance");
+	set_policy(f, 4, NULL, NULL); /* a clc that knows of none */
+	assert_string_equal(node_for(f, "i-5", &reserved), "nc-2");
+	assert_string_equal(node_for(f, "i-6", NULL), "nc-1");
+}
+
+static void
+test_groups(void **state)
+{
+	static const struct placement_spec spread = { .group_id = "pg-1", .strategy = "spread" },
+					   first = { .group_id = "pg-2",
+						   .strategy = "partition",
+						   .partition_number = 1,
+						   .partition_count = 2 },
+					   second = { .group_id = "pg-2",
+						   .strategy = "partition",
+						   .partition_number = 2,
+						   .partition_count = 2 },
+					   cluster = { .group_id = "pg-3", .strategy = "cluster" };
+	struct fixture *f = *state;
+	struct cc_instance i;
+
+	assert_string_equal(node_for(f, "i-1", &spread), "nc-1");
+	assert_string_equal(node_for(f, "i-2", &spread), "nc-2");
+	assert_null(node_for(f, "i-3", &spread));
+	i = get(f, "i-3");
+	assert_string_equal(i.reason_message, "Server.InsufficientInstanceCapacity: no node of "
+					      "this zone has room for it: 2 nodes have "
+					      "an instance of the placement group already");
+	told(f, "i-1");
+	instance_says(f, "nc-1", "i-1", 1, "terminated");
+	assert_string_equal(node_for(f, "i-4", &spread), "nc-1");
+	assert_string_equal(node_for(f, "i-5", &second), "nc-1");
+	assert_string_equal(node_for(f, "i-6", &first), "nc-2");
+	assert_string_equal(node_for(f, "i-7", &first), "nc-2");
+	assert_null(node_for(f, "i-8",
+	    &(struct placement_spec){ .group_id = "pg-2",
+		.strategy = "partition",
+		.partition_number = 3,
+		.partition_count = 3 }));
+	assert_string_equal(node_for(f, "i-9", &cluster), "nc-1");
+	set_policy(f, 2, "greedy", NULL);
+	assert_string_equal(node_for(f, "i-10", &cluster), "nc-1");
+}
+
 int
 main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(test_policy_and_maintenance),
+		TEST(test_groups),
 		TEST(test_a_new_one_gets_the_node_with_most_memory),
 		TEST(test_the_same_again),
 		TEST(test_stale_orders),

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "clc/ec2.api.h"
+#include "placement.h"
 #include "zone.h"
 
 int ec2_handle_run_instances(
@@ -85,10 +86,12 @@ run(struct fixture *f, struct arena *arena, const char *type, uint32_t min, uint
 static int
 count_rows(struct store_tx *tx, void *arg, struct err *e)
 {
-	struct clc_capacity c;
-	int r = clc_zone_capacity(tx, "zone-a", &c, e);
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_ZONE_HELD, &rows, e, "zone-a");
 
-	*(int64_t *)arg = c.vcpus_held;
+	*(int64_t *)arg = 0;
+	while (r >= 0 && (r = store_next(rows, e)) > 0)
+		*(int64_t *)arg += store_int(rows, 1);
 	return r;
 }
 

@@ -11,6 +11,8 @@ static struct tag reserved[] = { { "aws:x", "y" } }, upper[] = { { "AWS:x", "y" 
 static struct tag nameless[] = { { "", "y" } }, keyless[] = { { NULL, "y" } };
 static struct tag twice[] = { { "a", "1" }, { "A", "1" }, { "a", "2" } };
 static struct tag many[TAGS_MAX + 1];
+static char wide_key[257]; /* characters of two bytes */
+static struct tag wide[] = { { wide_key, wide_key } };
 
 static const struct {
 	const char *type;
@@ -20,7 +22,7 @@ static const struct {
 	int result;
 } cases[] = {
 	{ "key-pair", fine, 3, 1, 0, 0 },
-	{ "key-pair", NULL, 0, 1, 0, 0 },
+	{ "key-pair", NULL, 0, 1, 0, ERR_INVALID_PARAMETER_VALUE },
 	{ "key-pair", edge, 1, 127, 255, 0 },
 	{ "key-pair", edge, 1, 128, 0, ERR_INVALID_PARAMETER_VALUE },
 	{ "key-pair", edge, 1, 1, 256, ERR_INVALID_PARAMETER_VALUE },
@@ -65,6 +67,71 @@ test_rules(void **state)
 	}
 }
 
+/* Lengths are counted in characters. */
+static void
+test_wide(void **state)
+{
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < 127; i++)
+		memcpy(wide_key + 2 * i, "\xc3\xa9", 2);
+	assert_int_equal(clc_tags_check(wide, 1, &e), 0);
+	memcpy(wide_key + 2 * 127, "\xc3\xa9", 2);
+	assert_int_equal(clc_tags_check(wide, 1, &e), ERR_INVALID_PARAMETER_VALUE);
+}
+
+static void
+test_several_specifications(void **state)
+{
+	struct tag_specification s[] = { { "instance", { fine, 1 } },
+		{ "network-interface", { fine, 2 } }, { "volume", { reserved, 1 } } };
+	const struct tag *tags;
+	struct err e = { 0 };
+	size_t count;
+
+	assert_int_equal(clc_tags_of(s, 2, "instance", &tags, &count, &e), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(clc_tags_of(s, 2, "network-interface", &tags, &count, &e), 0);
+	assert_int_equal(count, 2);
+	/* one that is not used is checked as well */
+	assert_int_equal(
+	    clc_tags_of(s, 3, "instance", &tags, &count, &e), ERR_INVALID_PARAMETER_VALUE);
+	s[1].resource_type = "instance";
+	assert_int_equal(
+	    clc_tags_of(s, 2, "instance", &tags, &count, &e), ERR_INVALID_PARAMETER_VALUE);
+	assert_int_equal(clc_tags_of(s, 1, "vpc", &tags, &count, &e), ERR_INVALID_PARAMETER_VALUE);
+}
+
+static void
+test_metadata_keys(void **state)
+{
+	static const struct {
+		const char *key;
+		bool ok;
+	} keys[] = { { "Name", true }, { "a-b_c+=,.@:1", true }, { "a b", false }, { "a/b", false },
+		{ ".", false }, { "..", false }, { "...", true }, { "_index", false },
+		{ "\xc3\xa9", false } };
+	struct err e = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		struct tag tag = { keys[i].key, "x" };
+
+		if ((clc_tags_check_metadata(&tag, 1, &e) == 0) != keys[i].ok)
+			fail_msg("'%s'", keys[i].key);
+	}
+}
+
+static void
+test_kinds(void **state)
+{
+	assert_string_equal(clc_taggable_find("i-12345678")->type, "instance");
+	assert_string_equal(clc_taggable_find("aki-0123456789abcdef0")->type, "image");
+	assert_string_equal(clc_taggable_find("vpce-12345678")->type, "vpc-endpoint");
+	assert_null(clc_taggable_find("i-1234"));
+	assert_null(clc_taggable_find("r-12345678"));
+	assert_null(clc_taggable_find(""));
+}
+
 struct round {
 	struct fixture *f;
 	struct tag_list read;
@@ -97,6 +164,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_wide),
+		cmocka_unit_test(test_several_specifications),
+		cmocka_unit_test(test_metadata_keys),
+		cmocka_unit_test(test_kinds),
 		cmocka_unit_test_setup_teardown(test_round, fixture_setup, fixture_teardown),
 	};
 

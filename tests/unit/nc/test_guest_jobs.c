@@ -664,6 +664,38 @@ a_call_that_hangs(void **state)
 	}
 }
 
+/* The command is the administrator's, run as it stands; what it says is answered. */
+static void
+a_host_goes_to_sleep(void **state)
+{
+	struct world *w = *state;
+	_cleanup_free_ char *first = xasprintf("%s/asleep", w->directory);
+	_cleanup_free_ char *command =
+	    xasprintf("/usr/bin/touch  %s %s/$HOME", first, w->directory);
+	_cleanup_free_ char *literal = xasprintf("%s/$HOME", w->directory);
+	struct answer a = ask(w, HELPER_SLEEP, NULL, 0);
+	const struct helper_health before = w->helper.health;
+
+	assert_string_equal(a.fault, "UNSUPPORTED");
+	assert_non_null(strstr(a.text, "no sleep_command is configured"));
+	w->conf.sleep_command = (char *)"touch /nowhere";
+	a = ask(w, HELPER_SLEEP, NULL, 0);
+	assert_string_equal(a.fault, "INVALID");
+	w->conf.sleep_command = command;
+	assert_ok(ask(w, HELPER_SLEEP, NULL, 0));
+	assert_int_equal(access(first, F_OK), 0);
+	assert_int_equal(access(literal, F_OK), 0); /* there is no shell */
+	w->conf.sleep_command = (char *)"/usr/bin/false";
+	a = ask(w, HELPER_SLEEP, NULL, 0);
+	assert_string_equal(a.fault, "IO");
+	w->conf.sleep_command = (char *)"/usr/bin/sleep 60";
+	a = ask(w, HELPER_SLEEP, NULL, 0);
+	assert_string_equal(a.fault, "TIMEOUT");
+	assert_memory_equal(
+	    &w->helper.health, &before, sizeof(before)); /* nor is it libvirt's fault */
+	w->conf.sleep_command = NULL;
+}
+
 static void
 every_call_may_fail(void **state)
 {
@@ -771,6 +803,7 @@ main(void)
 		IN_A_WORLD(force_takes_the_place_of_patience),
 		IN_A_WORLD(reboots),
 		IN_A_WORLD(a_call_that_hangs),
+		IN_A_WORLD(a_host_goes_to_sleep),
 		IN_A_WORLD(every_call_may_fail),
 		IN_A_WORLD(an_instance_is_forgotten_only_when_it_ended),
 		IN_A_WORLD(nonsense_is_refused),

@@ -177,7 +177,8 @@ refuses_bad_usage(void **state)
 		{ "status --verbose", "unknown option '--verbose'" },
 		{ "--daemon ../x status", "no such daemon: '../x'" },
 		{ "1 2 3 4 5 6 7 8 9", "one word too many: '9'" },
-		{ "account", "create or list? after 'account'" },
+		{ "account", "a word is missing after 'account'" },
+		{ "quota", "a word is missing after 'quota'" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

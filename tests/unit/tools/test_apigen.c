@@ -144,6 +144,15 @@ refuses_with_file_and_line(void **state)
 		    "7: 'x' ends at what is no text" },
 		{ "struct a\n\tx string\n" OPERATION "\tfilters a\n\t\tx x\n\t\tx none\n",
 		    "8: filter 'x' is given twice" },
+		{ OPERATION "\tanswers\n", "4: answers empty, or answers FAULT" },
+		{ OPERATION "\tanswers Nothing\n", "4: answers empty, or answers FAULT" },
+		{ OPERATION "\tanswers empty\n\tanswers empty\n", "5: 'answers' is given twice" },
+		{ "struct a\n\tx u32 absent=GONE\n", "2: absent=FAULT, of strings" },
+		{ "struct a\n\tx string absent=gone\n", "2: absent=FAULT, of strings" },
+		{ "struct a\n\tx string absent=GONE\n",
+		    "2: 'absent' is for requests of operations that answer empty" },
+		{ OPERATION "\tin\n\t\tx string absent=GONE\n",
+		    "5: 'absent' is for requests of operations that answer empty" },
 		{ "part\n", "1: part FILE.api" },
 		{ "service s 2009-11-30 2016-11-15\noperation Go go\n\tin\n\t\tx u32 since=2\n",
 		    "4: 'since' is for messages between daemons" },
@@ -204,7 +213,9 @@ lists_and_documents(void **state)
 	_cleanup_strbuf_ struct strbuf out = STRBUF_INIT;
 
 	assert_int_equal(apigen("--list tests/data/api/sample.api", &out), 0);
-	assert_string_equal(strbuf_c(&out), "sample\tEverything\teverything\nsample\tNeed\tneed\n");
+	assert_string_equal(strbuf_c(&out),
+	    "sample\tEverything\teverything\nsample\tNeed\tneed\nsample\tNone\tnone\n"
+	    "sample\tNever\tnever\n");
 	assert_int_equal(apigen("--reference tests/data/api/sample.api", &out), 0);
 	assert_non_null(strstr(strbuf_c(&out), "# sample: versions 2009-11-30 to 2016-11-15\n"));
 	assert_non_null(strstr(strbuf_c(&out), "## Everything\n"));
@@ -218,9 +229,13 @@ lists_and_documents(void **state)
 	assert_null(strstr(strbuf_c(&out), "`Inner`"));
 	assert_non_null(strstr(strbuf_c(&out), "Filters: `device-name`, `ebs.size`.\n"));
 	assert_non_null(strstr(strbuf_c(&out), "Filters that match nothing here: `snapshot`.\n"));
+	assert_non_null(strstr(strbuf_c(&out), "nothing of the kind is here.\n"));
+	assert_non_null(strstr(strbuf_c(&out), "nothing of the kind is here: `NOT_FOUND`.\n"));
+	assert_non_null(strstr(strbuf_c(&out), "| no value is known: `NOT_FOUND` |\n"));
 	assert_non_null(strstr(strbuf_c(&out), "- It does nothing.\n- It says so.\n"));
 	assert_int_equal(apigen("--json tests/data/api/sample.api", &out), 0);
 	assert_non_null(strstr(strbuf_c(&out), "\"operation\": \"Everything\""));
+	assert_non_null(strstr(strbuf_c(&out), "\"answers\": \"empty\""));
 	/* each of ours, too */
 	assert_int_equal(apigen("--reference common/rpc/*.api", &out), 0);
 	assert_non_null(strstr(strbuf_c(&out), "## PutInstance\n"));

@@ -1,25 +1,16 @@
-"""Replies held against Amazon's own model (botocore's service-2.json): every element must be a member of its
+"""Replies held against Amazon's own model (amazon.py): every element must be a member of its
 shape, every value must read as its type, and nothing may be there twice. botocore itself forgives all three."""
 import base64
-import glob
-import json
 import re
 
-import botocore
+from amazon import EC2, STS
 
 EXTRA = {  # documented by Amazon, but no part of its model of the output, or newer than the model installed
+    "ModifyIdFormat": {"return"}, "ModifyIdentityIdFormat": {"return"}, "CreateTags": {"return"}, "DeleteTags": {"return"},
     "RebootInstances": {"return"}, "DeregisterImage": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
+    "RebootInstances": {"return"}, "DeregisterImage": {"return"}, "DeletePlacementGroup": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
 }
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
-
-
-def load(service, version):
-    with open(glob.glob(f"{botocore.__path__[0]}/data/{service}/{version}/service-2.json")[0], encoding="utf-8") as f:
-        return json.load(f)
-
-
-EC2 = load("ec2", "2016-11-15")
-STS = load("sts", "2011-06-15")
 
 
 def local(element):
@@ -49,6 +40,8 @@ def check(model, element, shape_name, where):
         assert not len(element), f"{where}: elements in a {kind}"
         if kind in ("integer", "long"):
             assert re.match(r"^-?\d+$", text), f"{where}: '{text}' is no {kind}"
+        elif kind in ("double", "float"):
+            assert re.match(r"^-?\d+(\.\d+)?$", text), f"{where}: '{text}' is no {kind}"
         elif kind == "boolean":
             assert text in ("true", "false"), f"{where}: '{text}' is no boolean"
         elif kind == "timestamp":
@@ -63,6 +56,7 @@ def check(model, element, shape_name, where):
 
 def check_ec2(reply, action, version="2016-11-15"):
     assert reply.status == 200, reply
+    assert action in EC2["operations"], f"'{action}' is no action of Amazon's"
     assert reply.headers["Content-Type"] == "text/xml;charset=UTF-8"
     root = reply.xml
     assert root.tag == f"{{http://ec2.amazonaws.com/doc/{version}/}}{action}Response"

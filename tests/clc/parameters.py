@@ -1,0 +1,192 @@
+"""What tests need to know of single parameters beyond what the definitions and Amazon's model say: tables only.
+
+Paths are those of the Query API without list indices: "Placement.AvailabilityZone". An action "*" is any.
+"""
+import base64
+
+from world import OPERATIONS
+
+
+class Refused:
+    """A value that shows that it is looked at by the error that it gets: what a name stands for, most often."""
+
+    def __init__(self, value, code):
+        self.value, self.code = value, code
+
+
+def encoded(text):
+    return base64.b64encode(text.encode()).decode()
+
+
+PUBLIC_KEY = encoded("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me")
+OTHER_KEY = encoded("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3X me")
+
+def template(world):
+    made = world.must("CreateLaunchTemplate", {
+        "LaunchTemplateName": f"template-{next(world.serial)}", "LaunchTemplateData.ImageId": world.resident["image"],
+        "LaunchTemplateData.InstanceType": "t2.nano"})
+    found = made.text("launchTemplateId")
+    world.must("CreateLaunchTemplateVersion", {"LaunchTemplateId": found, "LaunchTemplateData.InstanceType": "t2.micro",
+                                               "VersionDescription": "the second"})
+    return found
+
+
+def placement_group(world):
+    name = f"group-{next(world.serial)}"
+    if "CreatePlacementGroup" in OPERATIONS:
+        world.must("CreatePlacementGroup", {"GroupName": name, "Strategy": "partition", "PartitionCount": "3"})
+    return name
+
+
+def deprecated(world):
+    image = world.new_image()
+    world.must("EnableImageDeprecation", {"ImageId": image, "DeprecateAt": "2035-01-01T00:00:00.000Z"})
+    return image
+
+
+# Things that a request may name in braces, beside those of world.py: name, how it is made.
+MAKERS = {
+    "template": template, "placement_group": placement_group, "deprecated": deprecated,
+    "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
+    "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
+    "address": lambda w: f"172.31.7.{next(w.serial) % 250}",
+}
+
+# The least that an action needs to succeed. Without a row: nothing.
+BASE = {
+    "RunInstances": {"ImageId": "{image}", "MinCount": "1", "MaxCount": "1", "InstanceType": "t2.nano"},
+    "StartInstances": {"InstanceId.1": "{stopped}"}, "StopInstances": {"InstanceId.1": "{instance}"},
+    "RebootInstances": {"InstanceId.1": "{instance}"}, "TerminateInstances": {"InstanceId.1": "{instance}"},
+    "GetConsoleOutput": {"InstanceId": "{instance}"}, "GetPasswordData": {"InstanceId": "{instance}"},
+    "GetConsoleScreenshot": {"InstanceId": "{instance}"},
+    "MonitorInstances": {"InstanceId.1": "{instance}"}, "UnmonitorInstances": {"InstanceId.1": "{instance}"},
+    "ReportInstanceStatus": {"InstanceId.1": "{instance}", "Status": "impaired", "ReasonCode.1": "other"},
+    "DescribeInstanceAttribute": {"InstanceId": "{instance}", "Attribute": "instanceType"},
+    "ModifyInstanceAttribute": {"InstanceId": "{stopped}", "DisableApiTermination.Value": "true"},
+    "ResetInstanceAttribute": {"InstanceId": "{stopped}", "Attribute": "sourceDestCheck"},
+    "ModifyInstanceMetadataOptions": {"InstanceId": "{instance}", "HttpTokens": "required"},
+    "ModifyInstancePlacement": {"InstanceId": "{stopped}", "GroupName": "{placement_group}"},
+    "RegisterImage": {"Name": "an image {serial}", "ImageLocation": "bucket/key"}, "DeregisterImage": {"ImageId": "{image}"},
+    "CopyImage": {"SourceImageId": "{image}", "SourceRegion": "{region}", "Name": "copied {serial}"},
+    "CreateImage": {"InstanceId": "{instance}", "Name": "created {serial}"},
+    "DescribeImageAttribute": {"ImageId": "{image}", "Attribute": "description"},
+    "ModifyImageAttribute": {"ImageId": "{image}", "Description.Value": "described"},
+    "ResetImageAttribute": {"ImageId": "{image}", "Attribute": "launchPermission"},
+    "EnableImageDeprecation": {"ImageId": "{image}", "DeprecateAt": "2035-01-01T00:00:00.000Z"},
+    "DisableImageDeprecation": {"ImageId": "{deprecated}"},
+    "CreateKeyPair": {"KeyName": "made {serial}"}, "DeleteKeyPair": {"KeyName": "{key}"},
+    "ImportKeyPair": {"KeyName": "brought {serial}", "PublicKeyMaterial": PUBLIC_KEY},
+    "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "colour", "Tag.1.Value": "red"},
+    "DeleteTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "Name"},
+    "CreatePlacementGroup": {"GroupName": "made {serial}", "Strategy": "spread"},
+    "DeletePlacementGroup": {"GroupName": "{placement_group}"},
+    "CreateLaunchTemplate": {"LaunchTemplateName": "made-{serial}", "LaunchTemplateData.ImageId": "{image}"},
+    "CreateLaunchTemplateVersion": {"LaunchTemplateId": "{template}", "LaunchTemplateData.InstanceType": "t2.micro"},
+    "DeleteLaunchTemplate": {"LaunchTemplateId": "{template}"},
+    "DeleteLaunchTemplateVersions": {"LaunchTemplateId": "{template}", "LaunchTemplateVersion.1": "2"},
+    "DescribeLaunchTemplateVersions": {"LaunchTemplateId": "{template}"},
+    "GetLaunchTemplateData": {"InstanceId": "{instance}"},
+    "ModifyLaunchTemplate": {"LaunchTemplateId": "{template}", "SetDefaultVersion": "2"},
+}
+
+# Other requests for parameters that exclude what the row above has: for them and all below them.
+BASE_OF = {
+    ("DeleteKeyPair", "KeyPairId"): {"KeyPairId": "{key_id}"},
+    ("ModifyInstancePlacement", "GroupId"): {"InstanceId": "{stopped}", "Tenancy": "default"},
+    **{("ModifyInstanceAttribute", name): {"InstanceId": "{stopped}", **request} for name, request in {
+        "Attribute": {"Attribute": "disableApiTermination", "Value": "true"},
+        "Value": {"Attribute": "disableApiTermination", "Value": "true"},
+        "InstanceType": {"InstanceType.Value": "t2.micro"}, "UserData": {"UserData.Value": encoded("other")},
+        "InstanceInitiatedShutdownBehavior": {"InstanceInitiatedShutdownBehavior.Value": "terminate"},
+        "SourceDestCheck": {"SourceDestCheck.Value": "false"}, "GroupId": {"GroupId.1": "{group}"},
+        "EbsOptimized": {"EbsOptimized.Value": "false"}, "EnaSupport": {"EnaSupport.Value": "true"},
+        "Kernel": {"Kernel.Value": "{kernel}"}, "Ramdisk": {"Ramdisk.Value": "{ramdisk}"},
+        "BlockDeviceMapping": {"BlockDeviceMapping.1.DeviceName": "/dev/vda"}}.items()},
+}
+
+# What goes with a parameter or with all below it: other parameters of the request.
+CONTEXT = {
+    ("*", "TagSpecification"): {"TagSpecification.1.ResourceType": "{taggable}", "TagSpecification.1.Tag.1.Key": "k",
+                                "TagSpecification.1.Tag.1.Value": "v"},
+    ("RunInstances", "NetworkInterface"): {"NetworkInterface.1.DeviceIndex": "0"},
+    ("RunInstances", "PrivateIpAddress"): {"SubnetId": "{subnet}"},
+    ("RunInstances", "NetworkInterface.PrivateIpAddress"): {"NetworkInterface.1.SubnetId": "{subnet}"},
+    ("RunInstances", "RamdiskId"): {"KernelId": "{kernel}"},
+    ("RunInstances", "Placement.PartitionNumber"): {"Placement.GroupName": "{placement_group}"},
+    ("RunInstances", "BlockDeviceMapping"): {"BlockDeviceMapping.1.DeviceName": "/dev/sdb",
+                                             "BlockDeviceMapping.1.VirtualName": "ephemeral0"},
+}
+# What each action that takes TagSpecification may tag.
+TAGGABLE = {"RunInstances": "instance", "CreateKeyPair": "key-pair", "ImportKeyPair": "key-pair",
+            "CreatePlacementGroup": "placement-group", "CreateLaunchTemplate": "launch-template", "CopyImage": "image",
+            "CreateImage": "image", "RegisterImage": "image"}
+
+# Values of a parameter that are known to make a difference; tried in turn before those made from its type.
+VALUES = {
+    ("*", "TagSpecification.ResourceType"): [Refused("vpc", "InvalidParameterValue")],
+    ("*", "TagSpecification.Tag.Key"): ["another key"], ("*", "TagSpecification.Tag.Value"): ["another value"],
+    ("*", "ImageId"): ["{image}", Refused("ami-12345678", "InvalidAMIID.NotFound")],
+    ("*", "InstanceId"): ["{instance}", Refused("i-12345678", "InvalidInstanceID.NotFound")],
+    ("CreateKeyPair", "KeyName"): ["another name {serial}"], ("ImportKeyPair", "KeyName"): ["another name {serial}"],
+    ("CreateKeyPair", "KeyFormat"): ["ppk", Refused("ppk", "UnsupportedOperation")],
+    # Deleting a key that is not there is no error, and does nothing.
+    ("DeleteKeyPair", "KeyName"): ["no such key"],
+    ("DeleteKeyPair", "KeyPairId"): ["key-00000000000000000", Refused("key-00000000000000000", "InvalidKeyPair.NotFound")],
+    ("ImportKeyPair", "PublicKeyMaterial"): [OTHER_KEY],
+    ("*", "KeyName"): ["{key}", Refused("no-such-key", "InvalidKeyPair.NotFound")],
+    ("*", "KeyPairId"): ["{key_id}"],
+    ("*", "SubnetId"): ["{subnet}", Refused("subnet-12345678", "InvalidSubnetID.NotFound")],
+    ("*", "SecurityGroupId"): [Refused("sg-12345678", "InvalidGroup.NotFound")],
+    ("*", "SecurityGroup"): [Refused("no-such-group", "InvalidGroup.NotFound")],
+    ("*", "GroupId"): ["{group}", Refused("sg-12345678", "InvalidGroup.NotFound")],
+    ("DescribeSecurityGroups", "GroupName"): ["default"],
+    ("*", "VpcId"): ["{vpc}"], ("*", "ZoneName"): ["zone-a"], ("*", "RegionName"): [Refused("nowhere-1", "InvalidParameterValue")],
+    ("*", "AvailabilityZone"): ["{other_zone}", Refused("nowhere", "InvalidParameterValue")],
+    ("RunInstances", "MinCount"): [Refused("2", "InvalidParameterValue")],
+    ("RunInstances", "KernelId"): ["{kernel}"], ("RunInstances", "RamdiskId"): ["{ramdisk}"],
+    ("*", "PrivateIpAddress"): ["{address}"],
+    ("RunInstances", "Placement.Tenancy"): [Refused("dedicated", "UnsupportedOperation")],
+    ("RunInstances", "Placement.Affinity"): [Refused("host", "UnsupportedOperation")],
+    ("RunInstances", "Placement.GroupName"): ["{placement_group}", Refused("no-such-group", "InvalidPlacementGroup.Unknown")],
+    ("RunInstances", "Placement.GroupId"): [Refused("pg-12345678", "InvalidPlacementGroup.Unknown")],
+    ("RunInstances", "Placement.PartitionNumber"): ["2", Refused("9", "InvalidParameterValue")],
+    ("CreatePlacementGroup", "GroupName"): [Refused("{placement_group}", "InvalidPlacementGroup.Duplicate")],
+    ("CreatePlacementGroup", "PartitionCount"): [Refused("2", "InvalidParameterCombination")],
+    ("DescribePlacementGroups", "GroupName"): ["{placement_group}"],
+    ("DescribePlacementGroups", "GroupId"): [Refused("pg-12345678", "InvalidPlacementGroup.Unknown")],
+    ("DeletePlacementGroup", "GroupName"): [Refused("no-such-group", "InvalidPlacementGroup.Unknown")],
+    ("ModifyInstancePlacement", "GroupName"): [Refused("no-such-group", "InvalidPlacementGroup.Unknown")],
+    ("ModifyInstancePlacement", "GroupId"): [Refused("pg-12345678", "InvalidPlacementGroup.Unknown")],
+    ("ModifyInstancePlacement", "PartitionNumber"): [Refused("9", "InvalidParameterValue")],
+    ("ModifyInstancePlacement", "Tenancy"): [Refused("host", "UnsupportedOperation")],
+    ("ModifyInstancePlacement", "Affinity"): [Refused("host", "UnsupportedOperation")],
+    ("RunInstances", "NetworkInterface.DeviceIndex"): [Refused("1", "InvalidParameterValue")],
+    ("RunInstances", "MetadataOptions.HttpEndpoint"): ["disabled", Refused("disabled", "UnsupportedOperation")],
+    ("RunInstances", "BlockDeviceMapping.VirtualName"): [Refused("nonsense", "InvalidParameterValue"), "ephemeral1"],
+    ("StopInstances", "Hibernate"): [Refused("true", "UnsupportedOperation")],
+}
+
+# Parameters that are served, but for which no difference can be shown here, and why.
+UNSEEN = {
+    ("DescribeAvailabilityZones", "AllAvailabilityZones"): "all zones are opted in",
+    ("DescribeRegions", "AllRegions"): "there is one region, and it is opted in",
+    ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
+    ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
+    ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
+}
+UNSEEN_MAX = 12
+# Actions that need another daemon to succeed: the test that has one.
+ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py"}
+
+# Values for filters whose field is not in the answer.
+FILTER_VALUES = {
+    ("*", "owner-id"): "{account}", ("DescribeInstances", "reservation-id"): "{reservation}",
+}
+
+# Filters for which nothing here has a value, and why.
+UNSEEN_FILTERS = {
+    ("DescribeAvailabilityZones", "message"): "zones have no messages",
+    ("DescribeImages", "state-reason-code"): "a registration that failed leaves no image here",
+    ("DescribeImages", "state-reason-message"): "a registration that failed leaves no image here",
+}
+UNSEEN_FILTERS_MAX = 30

@@ -1,0 +1,88 @@
+"""Amazon's own model of its APIs, as the clients installed bring it: the newest of awscli's and botocore's.
+
+What clients may send (`parameters`, `filters`), what they may get (`load`), and which errors (`ERRORS`).
+"""
+import glob
+import json
+import os
+import re
+
+import botocore
+
+DATA = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
+PLACES = [*botocore.__path__, "/usr/lib/python3/dist-packages/awscli/botocore"]
+
+
+def load(service, version):
+    """The model with the most operations, then the most shapes."""
+    found = []
+    for place in PLACES:
+        for path in glob.glob(f"{place}/data/{service}/{version}/service-2.json"):
+            with open(path, encoding="utf-8") as file:
+                model = json.load(file)
+            found.append((len(model["operations"]), len(model["shapes"]), path, model))
+    assert found, f"no model of {service} {version} below {PLACES}"
+    return max(found, key=lambda f: f[:3])[3]
+
+
+EC2 = load("ec2", "2016-11-15")
+STS = load("sts", "2011-06-15")
+SHAPES = EC2["shapes"]
+
+
+def wire(name, member):
+    """A member's name in Query requests."""
+    local = member.get("locationName", name)
+    return member.get("queryName") or local[:1].upper() + local[1:]
+
+
+def plain(shape_name):
+    """(shape without its lists, how deep they were)"""
+    depth = 0
+    while SHAPES[shape_name]["type"] == "list":
+        shape_name, depth = SHAPES[shape_name]["member"]["shape"], depth + 1
+    return shape_name, depth
+
+
+def members(shape_name):
+    """{wire name: (shape, is list, member)} of a structure."""
+    found = {}
+    for name, member in SHAPES[shape_name].get("members", {}).items():
+        inner, depth = plain(member["shape"])
+        found[wire(name, member)] = (inner, depth > 0, member)
+    return found
+
+
+def parameters(action):
+    shape = EC2["operations"][action].get("input")
+    return members(shape["shape"]) if shape else {}
+
+
+def filters(action):
+    """Names of filters, from the documentation of the parameter: there is no other list."""
+    shape = EC2["operations"][action].get("input")
+    listed = []
+    for name in ("Filters", "Filter"):
+        member = SHAPES[shape["shape"]]["members"].get(name) if shape else None
+        if member:
+            listed += re.findall(r"<li> ?<p> ?<code>([^<]+)</code>", member.get("documentation", ""))
+    return [f for f in listed if not f.startswith("tag:") and f not in ("tag", "tag-key", "tag-value")]
+
+
+def is_paginated(action):
+    return {"MaxResults", "NextToken"} <= set(parameters(action))
+
+
+def read_errors():
+    """{code: (statuses, kind, source)} of data/ec2_errors.tsv."""
+    found = {}
+    with open(os.path.join(DATA, "ec2_errors.tsv"), encoding="utf-8") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                code, statuses, kind, source = line.rstrip("\n").split("\t")
+                assert code not in found, f"'{code}' is there twice"
+                found[code] = ({int(s) for s in statuses.split("|")}, kind, source)
+    return found
+
+
+ERRORS = read_errors()
