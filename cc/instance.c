@@ -721,3 +721,19 @@ cc_handle_get_console_output(struct rpc_request *rq, const struct cc_get_console
 		return err_set(e, ERR_NOT_FOUND, "instance '%s' has no node", in->instance_id);
 	return cc_nodes_console(cc, rq, l.instance.node_id, in->instance_id, out, e);
 }
+
+int
+cc_handle_get_console_screenshot(struct rpc_request *rq,
+    const struct cc_get_console_screenshot_in *in, struct cc_get_console_screenshot_out *out,
+    struct err *e)
+{
+	struct lookup l = { .id = in->instance_id, .arena = rq->arena };
+	struct cc *cc = rq->state;
+	int r = store_read(cc->store, load, &l, e);
+
+	if (r < 0)
+		return r;
+	if (!l.instance.node_id)
+		return err_set(e, ERR_NOT_FOUND, "instance '%s' has no node", in->instance_id);
+	return cc_nodes_screenshot(cc, rq, l.instance.node_id, in, out, e);
+}

@@ -24,6 +24,7 @@
 #define PUT_INTERVAL_MS 5000
 #define PUT_BATCH 32
 #define CALL_MS 10000
+#define SCREENSHOT_MS 40000
 
 struct node {
 	struct list link;
@@ -815,6 +816,47 @@ cc_nodes_poke(struct cc *cc, const char *node_id)
 			reconciler_poke(n->put);
 }
 
+static int
+find_peer(struct cc *cc, const char *node_id, struct rpc_peer **ret, struct err *e)
+{
+	struct node *n, *following;
+
+	*ret = NULL;
+	lock_take(&cc->nodes->lock);
+	LIST_FOREACH (&cc->nodes->nodes, n, following, link)
+		if (strcmp(n->node_id, node_id) == 0)
+			*ret = n->rpc;
+	lock_release(&cc->nodes->lock);
+	return *ret ? 0
+		    : err_set(
+			  e, ERR_UNAVAILABLE, "node '%s' is no longer part of this zone", node_id);
+}
+
+int
+cc_nodes_screenshot(struct cc *cc, struct rpc_request *rq, const char *node_id,
+    const struct cc_get_console_screenshot_in *in, struct cc_get_console_screenshot_out *out,
+    struct err *e)
+{
+	struct rpc_context context = { .request_id = rq->addressing->request_id,
+		.account_id = rq->addressing->account_id };
+	struct nc_get_console_screenshot_in ask = {
+		.instance_id = in->instance_id, .has_wake_up = true, .wake_up = in->wake_up
+	};
+	struct nc_get_console_screenshot_out reply = { 0 };
+	struct rpc_peer *peer;
+	int r = find_peer(cc, node_id, &peer, e);
+
+	if (r == 0)
+		r = rpc_call(peer, &nc_get_console_screenshot, &context, &ask, &reply, rq->arena,
+		    SCREENSHOT_MS, e);
+	if (r == ERR_UNSUPPORTED)
+		return err_set(
+		    e, r, "node '%s' runs an earlier version, which takes no pictures", node_id);
+	if (r == 0)
+		out->image = reply.image;
+	return r;
+}
+
 int
 cc_nodes_console(struct cc *cc, struct rpc_request *rq, const char *node_id,
     const char *instance_id, struct cc_get_console_output_out *out, struct err *e)
@@ -823,18 +865,11 @@ cc_nodes_console(struct cc *cc, struct rpc_request *rq, const char *node_id,
 		.account_id = rq->addressing->account_id };
 	struct nc_get_console_output_in in = { .instance_id = instance_id };
 	struct nc_get_console_output_out reply = { 0 };
-	struct rpc_peer *peer = NULL;
-	struct node *n, *following;
-	int r;
+	struct rpc_peer *peer;
+	int r = find_peer(cc, node_id, &peer, e);
 
-	lock_take(&cc->nodes->lock);
-	LIST_FOREACH (&cc->nodes->nodes, n, following, link)
-		if (strcmp(n->node_id, node_id) == 0)
-			peer = n->rpc;
-	lock_release(&cc->nodes->lock);
-	if (!peer)
-		return err_set(
-		    e, ERR_UNAVAILABLE, "node '%s' is no longer part of this zone", node_id);
+	if (r < 0)
+		return r;
 	r = rpc_call(peer, &nc_get_console_output, &context, &in, &reply, rq->arena, CALL_MS, e);
 	if (r < 0)
 		return r;

@@ -10,6 +10,7 @@
 #include "account.h"
 #include "admin_node.h"
 #include "image.h"
+#include "instance_type.h"
 #include "join.h"
 #include "peers.h"
 #include "quota.h"
@@ -352,5 +353,9 @@ const struct admin_verb clc_admin_verbs[] = {
 	    clc_admin_remove_peer },
 	{ "POST", "/why", "id: why it is in its state; without: all that is off its wanted state",
 	    tell_why },
+	{ "GET", "/types", "instance types", clc_instance_types_list },
+	{ "POST", "/types", "name and what is to change: makes or changes an instance type",
+	    clc_instance_types_set },
+	{ "POST", "/types/delete", "name: an instance type goes", clc_instance_types_delete },
 };
 const size_t clc_admin_verb_count = ARRAY_SIZE(clc_admin_verbs);

@@ -6,6 +6,7 @@
 #include "base/strbuf.h"
 
 #include "account.h"
+#include "block_device.h"
 #include "bundle_task.h"
 #include "image.h"
 #include "tags.h"
@@ -307,7 +308,8 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 	s->memory_mib = (uint32_t)i->memory_mib;
 	s->has_root_disk_gib = s->has_ephemeral_gib = true;
 	s->root_disk_gib = (uint32_t)i->root_disk_gib;
-	s->ephemeral_gib = (uint32_t)i->ephemeral_gib;
+	s->ephemeral_gib = (uint32_t)i->ephemeral_gib; /* for zones that know of one disk only */
+	clc_devices_spec(i->ephemeral_disks, arena, s);
 	s->shutdown_behavior = i->shutdown_behavior;
 	s->key_name = i->key_name;
 	s->public_key = i->public_key;
@@ -321,6 +323,7 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 	s->has_http_put_response_hop_limit = true;
 	s->http_put_response_hop_limit = (uint32_t)i->http_hop_limit;
 	s->instance_metadata_tags = i->metadata_tags;
+	s->has_cpu_shares = s->has_is_pinned = true;
 	s->cpu_shares = (uint32_t)i->cpu_shares;
 	s->is_pinned = i->is_pinned;
 	s->interfaces.items = arena_alloc(arena, sizeof(*s->interfaces.items));

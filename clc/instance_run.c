@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "clc/ec2.api.h"
 
+#include "block_device.h"
 #include "image.h"
 #include "instance.h"
 #include "instance_describe.h"
@@ -43,7 +44,8 @@ struct launch {
 	const char **group_ids;
 	size_t group_count;
 	uint32_t count;
-	int64_t root_disk_gib, disk_gib;
+	struct clc_devices devices;
+	int64_t disk_gib;
 	char reservation_id[ID_MAX];
 	bool is_repeat;
 	struct reservation *out;
@@ -121,19 +123,6 @@ check_interface(struct launch *l, struct err *e)
 }
 
 static int
-check_block_devices(const struct run_instances_in *in, struct err *e)
-{
-	for (size_t i = 0; i < in->block_devices.count; i++) {
-		const struct block_device *b = &in->block_devices.items[i];
-
-		if (b->virtual_name && strncmp(b->virtual_name, "ephemeral", 9) != 0)
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE,
-			    "Value (%.100s) for parameter virtualName is invalid", b->virtual_name);
-	}
-	return 0;
-}
-
-static int
 check(struct launch *l, struct err *e)
 {
 	const struct run_instances_in *in = l->in;
@@ -167,7 +156,7 @@ check(struct launch *l, struct err *e)
 	if (r == 0)
 		r = check_interface(l, e);
 	if (r == 0)
-		r = check_block_devices(in, e);
+		r = clc_devices_check(in->block_devices.items, in->block_devices.count, e);
 	if (r == 0)
 		r = clc_tags_of(in->tag_specifications.items, in->tag_specifications.count,
 		    "instance", &l->tags, &l->tag_count, e);
@@ -331,6 +320,22 @@ resolve_key(struct store_tx *tx, struct launch *l, struct err *e)
 	return r;
 }
 
+/* What an instance may come to hold on a node's disk, in whole GiB. */
+static int
+resolve_devices(struct launch *l, struct err *e)
+{
+	int64_t bytes =
+	    l->image.disk_bytes > l->image.size_bytes ? l->image.disk_bytes : l->image.size_bytes;
+	int64_t image_gib = (bytes + (1 << 30) - 1) >> 30;
+	int r;
+
+	r = clc_devices_resolve(l->in->block_devices.items, l->in->block_devices.count, l->image.block_devices,
+	    l->image.root_device_name, image_gib, &l->type, l->rq->arena, &l->devices, e);
+	if (r == 0)
+		l->disk_gib = l->devices.root_disk_gib + l->devices.ephemeral_gib;
+	return r;
+}
+
 static int
 resolve_placement(struct store_tx *tx, struct launch *l, struct err *e)
 {
@@ -439,17 +444,18 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	nic.instance_id = id;
 	r = store_exec(tx, Q_INSTANCE_INSERT, NULL, e, id, rq->account_id, rq->clc->conf->region,
 	    l->reservation_id, (int64_t)index, l->subnet.zone, l->image.image_id, l->kernel_id,
-	    l->ramdisk_id, l->type.name, l->type.vcpus, l->type.memory_mib, l->root_disk_gib,
-	    l->type.ephemeral_gib, l->disk_gib, in->key_name, l->public_key, l->user_data,
-	    in->shutdown_behavior ? in->shutdown_behavior : "stop",
+	    l->ramdisk_id, l->type.name, l->type.vcpus, l->type.memory_mib,
+	    l->devices.root_disk_gib, l->devices.ephemeral_gib, l->disk_gib, in->key_name,
+	    l->public_key, l->user_data, in->shutdown_behavior ? in->shutdown_behavior : "stop",
 	    (int64_t)in->disable_api_termination,
 	    (int64_t)(in->monitoring && in->monitoring->enabled), in->client_token,
 	    option(metadata->http_tokens, l->defaults.http_tokens, "optional"), hop_limit(l),
 	    store_now_us(tx), option(metadata->http_endpoint, l->defaults.http_endpoint, "enabled"),
 	    option(metadata->instance_metadata_tags, l->defaults.metadata_tags, "disabled"),
 	    l->placement_group ? l->placement_group->group_id : NULL,
-	    l->seating.seats[index].partition_number, l->seating.seats[index].node_id, INT64_C(0),
-	    INT64_C(0), NULL, (int64_t)in->ebs_optimized, (int64_t)in->disable_api_stop,
+	    l->seating.seats[index].partition_number, l->seating.seats[index].node_id,
+	    l->type.cpu_shares, (int64_t)l->type.is_pinned, l->devices.ephemeral_disks,
+	    (int64_t)in->ebs_optimized, (int64_t)in->disable_api_stop,
 	    in->maintenance_options && in->maintenance_options->auto_recovery
 		? in->maintenance_options->auto_recovery
 		: "default");
@@ -501,14 +507,9 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 		r = resolve_image(tx, l, e);
 	if (r < 0)
 		return r;
-	/* What an instance may come to hold on a node's disk, in whole GiB. */
-	l->root_disk_gib =
-	    l->image.disk_bytes > l->image.size_bytes ? l->image.disk_bytes : l->image.size_bytes;
-	l->root_disk_gib = (l->root_disk_gib + (1 << 30) - 1) >> 30;
-	if (l->type.root_disk_gib > l->root_disk_gib)
-		l->root_disk_gib = l->type.root_disk_gib;
-	l->disk_gib = l->root_disk_gib + l->type.ephemeral_gib;
-	r = resolve_key(tx, l, e);
+	r = resolve_devices(l, e);
+	if (r == 0)
+		r = resolve_key(tx, l, e);
 	if (r == 0)
 		r = resolve_placement(tx, l, e);
 	if (r == 0)

@@ -9,18 +9,73 @@
 /* Sizes by Amazon's names, small enough for one machine to hold several. root 0: as large as the
  * image. */
 static const struct clc_instance_type defaults[] = {
-	{ "t2.nano", 1, 256, 0, 0 },
-	{ "t2.micro", 1, 512, 0, 0 },
-	{ "t2.small", 1, 1024, 0, 0 },
-	{ "m1.small", 1, 256, 0, 1 },
-	{ "m1.medium", 1, 512, 10, 4 },
-	{ "m1.large", 2, 1024, 10, 10 },
-	{ "m1.xlarge", 4, 2048, 10, 20 },
-	{ "c1.medium", 2, 512, 10, 10 },
-	{ "c1.xlarge", 8, 2048, 10, 20 },
-	{ "m3.xlarge", 4, 4096, 15, 20 },
-	{ "m3.2xlarge", 8, 8192, 30, 40 },
+	{ .name = "t2.nano", .vcpus = 1, .memory_mib = 256 },
+	{ .name = "t2.micro", .vcpus = 1, .memory_mib = 512 },
+	{ .name = "t2.small", .vcpus = 1, .memory_mib = 1024 },
+	{ .name = "m1.small", .vcpus = 1, .memory_mib = 256, .ephemeral_disks = "1" },
+	{ .name = "m1.medium",
+	    .vcpus = 1,
+	    .memory_mib = 512,
+	    .root_disk_gib = 10,
+	    .ephemeral_disks = "4" },
+	{ .name = "m1.large",
+	    .vcpus = 2,
+	    .memory_mib = 1024,
+	    .root_disk_gib = 10,
+	    .ephemeral_disks = "10" },
+	{ .name = "m1.xlarge",
+	    .vcpus = 4,
+	    .memory_mib = 2048,
+	    .root_disk_gib = 10,
+	    .ephemeral_disks = "20" },
+	{ .name = "c1.medium",
+	    .vcpus = 2,
+	    .memory_mib = 512,
+	    .root_disk_gib = 10,
+	    .ephemeral_disks = "10" },
+	{ .name = "c1.xlarge",
+	    .vcpus = 8,
+	    .memory_mib = 2048,
+	    .root_disk_gib = 10,
+	    .ephemeral_disks = "20" },
+	{ .name = "m3.xlarge",
+	    .vcpus = 4,
+	    .memory_mib = 4096,
+	    .root_disk_gib = 15,
+	    .ephemeral_disks = "20" },
+	{ .name = "m3.2xlarge",
+	    .vcpus = 8,
+	    .memory_mib = 8192,
+	    .root_disk_gib = 30,
+	    .ephemeral_disks = "40" },
 };
+
+size_t
+clc_instance_type_disks(
+    const struct clc_instance_type *t, uint32_t sizes_gib[INSTANCE_TYPE_DISKS_MAX])
+{
+	struct str rest = str_of(t->ephemeral_disks ? t->ephemeral_disks : ""), word;
+	size_t n = 0;
+
+	while (n < INSTANCE_TYPE_DISKS_MAX && str_split(&rest, ' ', &word))
+		if (str_to_u32(word, &sizes_gib[n]))
+			n++;
+	return n;
+}
+
+int
+clc_instance_type_put(struct store_tx *tx, const struct clc_instance_type *t, struct err *e)
+{
+	uint32_t sizes[INSTANCE_TYPE_DISKS_MAX];
+	size_t count = clc_instance_type_disks(t, sizes);
+	int64_t all = 0;
+
+	for (size_t i = 0; i < count; i++)
+		all += sizes[i];
+	return store_exec(tx, Q_INSTANCE_TYPE_PUT, NULL, e, t->name, t->vcpus, t->memory_mib,
+	    t->root_disk_gib, all, t->ephemeral_disks, t->cpu_shares, (int64_t)t->is_pinned,
+	    t->description);
+}
 
 int
 clc_instance_types_create(struct store_tx *tx, struct err *e)
@@ -28,20 +83,22 @@ clc_instance_types_create(struct store_tx *tx, struct err *e)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(defaults); i++)
-		r = store_exec(tx, Q_INSTANCE_TYPE_INSERT, NULL, e, defaults[i].name, (int64_t)i,
-		    defaults[i].vcpus, defaults[i].memory_mib, defaults[i].root_disk_gib,
-		    defaults[i].ephemeral_gib);
+		r = clc_instance_type_put(tx, &defaults[i], e);
 	return r;
 }
 
-static void
-read_type(struct store_rows *rows, struct arena *arena, struct clc_instance_type *ret)
+void
+clc_instance_type_read(struct store_rows *rows, struct arena *arena, struct clc_instance_type *ret)
 {
 	ret->name = arena_strdup(arena, store_text(rows, 0));
 	ret->vcpus = store_int(rows, 1);
 	ret->memory_mib = store_int(rows, 2);
 	ret->root_disk_gib = store_int(rows, 3);
 	ret->ephemeral_gib = store_int(rows, 4);
+	ret->ephemeral_disks = arena_strdup(arena, store_text(rows, 5));
+	ret->cpu_shares = store_int(rows, 6);
+	ret->is_pinned = store_int(rows, 7) != 0;
+	ret->description = arena_strdup(arena, store_text(rows, 8));
 }
 
 int
@@ -55,7 +112,7 @@ clc_instance_type_get(struct store_tx *tx, const char *name, struct arena *arena
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
 		    "Invalid value '%.100s' for InstanceType.", name);
 	if (r == 0)
-		read_type(rows, arena, ret);
+		clc_instance_type_read(rows, arena, ret);
 	return r;
 }
 
@@ -71,20 +128,62 @@ describe_storage(
     const struct clc_instance_type *t, struct arena *arena, struct instance_type_info *out)
 {
 	struct instance_type_storage *s;
-	struct instance_type_storage_disk *disk;
+	uint32_t sizes[INSTANCE_TYPE_DISKS_MAX];
+	size_t count = clc_instance_type_disks(t, sizes);
 
 	out->has_storage_supported = true;
-	out->storage_supported = t->ephemeral_gib > 0;
+	out->storage_supported = count > 0;
 	if (!out->storage_supported)
 		return;
 	out->storage_info = s = arena_alloc(arena, sizeof(*s));
-	disk = arena_alloc(arena, sizeof(*disk));
-	s->has_total_gib = disk->has_size_gib = disk->has_count = true;
-	s->total_gib = disk->size_gib = (uint64_t)t->ephemeral_gib;
-	disk->count = 1;
-	disk->type = "hdd";
-	s->disks.items = disk;
-	s->disks.count = 1;
+	s->has_total_gib = true;
+	s->nvme_support = s->encryption_support = "unsupported";
+	s->disks.items = arena_alloc(arena, count * sizeof(*s->disks.items));
+	for (size_t i = 0; i < count; i++) {
+		struct instance_type_storage_disk *disk = s->disks.items;
+
+		s->total_gib += sizes[i];
+		while (disk < s->disks.items + s->disks.count && disk->size_gib != sizes[i])
+			disk++;
+		if (disk == s->disks.items + s->disks.count) {
+			*disk = (struct instance_type_storage_disk){ .has_size_gib = true,
+				.size_gib = sizes[i],
+				.has_count = true,
+				.type = "hdd" };
+			s->disks.count++;
+		}
+		disk->count++;
+	}
+}
+
+static void
+describe_network(struct arena *arena, struct instance_type_info *out)
+{
+	static const char performance[] = "Moderate";
+	struct instance_type_network *n = arena_alloc(arena, sizeof(*n));
+	struct instance_type_network_card *card = arena_alloc(arena, sizeof(*card));
+
+	*card = (struct instance_type_network_card){ .has_index = true,
+		.network_performance = performance,
+		.has_maximum_interfaces = true,
+		.maximum_interfaces = 1 };
+	*n = (struct instance_type_network){ .network_performance = performance,
+		.has_maximum_interfaces = true,
+		.maximum_interfaces = 1,
+		.has_maximum_cards = true,
+		.maximum_cards = 1,
+		.has_default_card = true,
+		.has_addresses_per_interface = true,
+		.addresses_per_interface = 1,
+		.has_ipv6_addresses_per_interface = true,
+		.has_ipv6_supported = true,
+		.ena_support = "unsupported",
+		.has_efa_supported = true,
+		.has_encryption_in_transit_supported = true,
+		.has_ena_srd_supported = true };
+	n->cards.items = card;
+	n->cards.count = 1;
+	out->network_info = n;
 }
 
 static void
@@ -109,16 +208,19 @@ describe(const struct clc_instance_type *t, struct arena *arena, struct instance
 		.cores = (uint32_t)t->vcpus,
 		.has_threads = true,
 		.threads = 1 };
+	out->vcpu_info->valid_cores.items = arena_alloc(arena, sizeof(char *));
+	out->vcpu_info->valid_cores.items[0] = arena_printf(arena, "%lld", (long long)t->vcpus);
+	out->vcpu_info->valid_cores.count = 1;
+	LIST_OF(out->vcpu_info->valid_threads, "1");
 	out->memory_info = arena_alloc(arena, sizeof(*out->memory_info));
 	out->memory_info->has_size_mib = true;
 	out->memory_info->size_mib = (uint64_t)t->memory_mib;
-	out->network_info = arena_alloc(arena, sizeof(*out->network_info));
-	*out->network_info = (struct instance_type_network){ .has_maximum_interfaces = true,
-		.maximum_interfaces = 1,
-		.has_addresses_per_interface = true,
-		.addresses_per_interface = 1,
-		.has_ipv6_supported = true,
-		.ena_support = "unsupported" };
+	out->ebs_info = arena_alloc(arena, sizeof(*out->ebs_info));
+	*out->ebs_info = (struct instance_type_ebs){ "unsupported", "unsupported", "unsupported" };
+	out->placement_group_info = arena_alloc(arena, sizeof(*out->placement_group_info));
+	LIST_OF(out->placement_group_info->strategies, "cluster", "partition", "spread");
+	LIST_OF(out->boot_modes, "legacy-bios");
+	describe_network(arena, out);
 	describe_storage(t, arena, out);
 }
 
@@ -149,7 +251,7 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 		struct clc_instance_type t;
 		struct instance_type_info info;
 
-		read_type(rows, l->rq->arena, &t);
+		clc_instance_type_read(rows, l->rq->arena, &t);
 		describe(&t, l->rq->arena, &info);
 		if (is_asked_for(l->in, t.name) &&
 		    filters_match(

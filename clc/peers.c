@@ -9,6 +9,7 @@
 
 #define OBJECT_MS 30000
 #define CONSOLE_MS 10000
+#define SCREENSHOT_MS 45000
 
 struct entry {
 	struct list link;
@@ -207,4 +208,24 @@ clc_peers_console(struct clc_peers *p, const char *zone, const struct rpc_contex
 	*ret_output = out.output;
 	*ret_at_us = out.at;
 	return 0;
+}
+
+int
+clc_peers_screenshot(struct clc_peers *p, const char *zone, const struct rpc_context *context,
+    const char *instance_id, bool wakes, struct arena *arena, struct str *ret_image, struct err *e)
+{
+	struct rpc_peer *peer = find(p, "cc", zone);
+	struct cc_get_console_screenshot_in in = {
+		.instance_id = instance_id, .has_wake_up = true, .wake_up = wakes
+	};
+	struct cc_get_console_screenshot_out out = { 0 };
+	int r;
+
+	if (!peer)
+		return err_set(
+		    e, ERR_SERVICE_UNAVAILABLE, "zone '%s' has no cluster controller", zone);
+	r = rpc_call(peer, &cc_get_console_screenshot, context, &in, &out, arena, SCREENSHOT_MS, e);
+	if (r == 0)
+		*ret_image = out.image;
+	return r;
 }

@@ -1,7 +1,7 @@
 /* An instance's disks: <instances_dir>/<id>/root.qcow2, an overlay on the cached image, and
- * ephemeral.qcow2 when it has one. Both survive stop and start; a half-made one is never seen under
- * its name. QEMU runs as another user of our group (kvm): directories let it in, files let it
- * write. */
+ * ephemeral0.qcow2 and so on, sparse, in the order of its mapping. All survive stop and start; a
+ * half-made one is never seen under its name. QEMU runs as another user of our group (kvm):
+ * directories let it in, files let it write. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -102,15 +102,35 @@ make_root(struct nc *nc, const struct instance_record *i, const char *directory,
 	return r < 0 ? err_wrap(e, "making the root disk") : publish(part, path, e);
 }
 
-static int
-make_ephemeral(const struct instance_record *i, const char *directory, struct err *e)
+unsigned
+nc_disks_ephemeral(const struct instance_spec *spec)
 {
-	_cleanup_free_ char *path = xasprintf("%s/ephemeral.qcow2", directory);
+	return spec->ephemeral_disks.count ? (unsigned)spec->ephemeral_disks.count
+					   : spec->ephemeral_gib > 0;
+}
+
+/* The name under which earlier versions kept the only one. */
+static int
+rename_old(const char *directory, struct err *e)
+{
+	_cleanup_free_ char *old = xasprintf("%s/ephemeral.qcow2", directory);
+	_cleanup_free_ char *new = xasprintf("%s/ephemeral0.qcow2", directory);
+
+	if (fs_exists(old) && rename(old, new) < 0)
+		return err_set_errno(e, errno, "cannot rename '%s'", old);
+	return 0;
+}
+
+static int
+make_ephemeral(
+    const struct instance_spec *spec, unsigned index, const char *directory, struct err *e)
+{
+	_cleanup_free_ char *path = xasprintf("%s/ephemeral%u.qcow2", directory, index);
 	_cleanup_free_ char *part = xasprintf("%s.part", path);
 	_cleanup_(cmd_freep) struct cmd *c = NULL;
 	int r;
 
-	if (!i->spec->ephemeral_gib || fs_exists(path))
+	if (fs_exists(path))
 		return 0;
 	c = cmd_new("qemu-img");
 	cmd_add(c, "create");
@@ -118,7 +138,9 @@ make_ephemeral(const struct instance_record *i, const char *directory, struct er
 	cmd_add(c, "-f");
 	cmd_add(c, "qcow2");
 	cmd_add(c, part);
-	cmd_addf(c, "%uG", i->spec->ephemeral_gib);
+	cmd_addf(c, "%uG",
+	    spec->ephemeral_disks.count ? spec->ephemeral_disks.items[index].size_gib
+					: spec->ephemeral_gib);
 	r = cmd_run(c, QEMU_IMG_TIMEOUT_MS, NULL, e);
 	return r < 0 ? err_wrap(e, "making the ephemeral disk") : publish(part, path, e);
 }
@@ -135,7 +157,9 @@ nc_disks_prepare(struct nc *nc, const struct instance_record *i, struct err *e)
 	if (r == 0)
 		r = make_root(nc, i, directory, e);
 	if (r == 0)
-		r = make_ephemeral(i, directory, e);
+		r = rename_old(directory, e);
+	for (unsigned n = 0; r == 0 && n < nc_disks_ephemeral(i->spec); n++)
+		r = make_ephemeral(i->spec, n, directory, e);
 	return r < 0 ? r : fs_sync_directory(directory, e);
 }
 

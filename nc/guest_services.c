@@ -24,6 +24,9 @@
 #define CONNECTIONS_PER_VPC 256
 #define HEAD_TIMEOUT_MS 5000
 #define IDLE_TIMEOUT_MS 15000
+#define HOPS_DEFAULT 1
+#define HOPS_MAX 64
+#define HOPS_UNLIMITED 64
 #define TOKEN_PATH "/latest/api/token"
 #define TOKEN_HEADER "X-aws-ec2-metadata-token"
 #define TTL_HEADER "X-aws-ec2-metadata-token-ttl-seconds"
@@ -47,6 +50,8 @@ struct guest_services {
 	struct log log;
 	struct dns_service *dns;
 	struct metadata_key key;
+	void (*heard)(void *arg, const char *instance_id);
+	void *heard_arg;
 	VEC(struct nic *) nics;
 	VEC(struct vpc *) vpcs;
 };
@@ -81,6 +86,14 @@ vpc_find(const struct guest_services *g, uint32_t vni)
 			return *v;
 	}
 	return NULL;
+}
+
+/* The guest lives, and its network works. */
+static void
+heard(const struct guest_services *g, const struct nic *nic)
+{
+	if (g->heard)
+		g->heard(g->heard_arg, nic->n.spec->instance_id);
 }
 
 /* -- DHCP -- */
@@ -174,8 +187,10 @@ on_dhcp(void *arg, uint32_t events)
 		};
 		memcpy(lease.mac, nic->n.mac, sizeof(lease.mac));
 		size = dhcp_answer(&lease, request, (size_t)n, reply, &to);
-		if (size)
+		if (size) {
+			heard(v->services, nic);
 			dhcp_send(v, nic, reply, size, to);
+		}
 	}
 }
 
@@ -187,6 +202,8 @@ domain_of(void *arg, struct in_addr source)
 	struct vpc *v = arg;
 	struct nic *nic = nic_by_address(v->services, v->vni, source);
 
+	if (nic)
+		heard(v->services, nic);
 	return nic ? nic->n.spec->domain : NULL;
 }
 
@@ -204,6 +221,21 @@ reply_error(struct http_exchange *x, int status, struct arena *arena)
 		http_reply_header(x, "Allow", "GET, HEAD, OPTIONS, PUT");
 	http_reply_add(x, body, strlen(body));
 	http_reply_end(x);
+}
+
+/* Amazon's hop limit: what carries a token, either way, gets no further than so many hops. The
+ * handshake, and answers without a token, go as far as any packet. */
+static void
+limit_hops(struct http_exchange *x, const struct nic *nic, bool has_token)
+{
+	const struct instance_spec *spec = nic->n.spec;
+	int hops = has_token ? HOPS_DEFAULT : HOPS_UNLIMITED;
+
+	if (has_token && spec->has_http_put_response_hop_limit &&
+	    spec->http_put_response_hop_limit >= 1 && spec->http_put_response_hop_limit <= HOPS_MAX)
+		hops = (int)spec->http_put_response_hop_limit;
+	/* It cannot fail on a socket of this kind, and only tests bring another. */
+	(void)setsockopt(http_socket(x), IPPROTO_IP, IP_TTL, &hops, sizeof(hops));
 }
 
 static bool
@@ -315,6 +347,12 @@ on_head(struct http_exchange *x, void *arg)
 		reply_error(x, 404, arena);
 		return;
 	}
+	limit_hops(x, nic, token.p || str_is(head->method, "PUT"));
+	if (strings_equal(nic->n.spec->http_endpoint, "disabled")) {
+		reply_error(x, 403, arena);
+		return;
+	}
+	heard(g, nic);
 	if (!decoded_path(head, arena, &path)) {
 		reply_error(x, 400, arena);
 		return;
@@ -382,6 +420,8 @@ guest_services_new_on(struct loop *loop, const struct log *log,
 
 	g->loop = loop;
 	g->log = *log;
+	g->heard = options->heard;
+	g->heard_arg = options->arg;
 	r = metadata_key_load(options->state_dir, &g->key, e);
 	if (r == 0)
 		r = dns_service_new(loop, options->resolver, &g->dns, e);

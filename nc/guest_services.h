@@ -20,6 +20,9 @@ struct guest_nic { /* copied */
 };
 struct guest_services_options {
 	const char *state_dir;   /* the metadata token key lives there (0600) */
+	/* On the loop, each time a guest has asked something; may be NULL. */
+	void (*heard)(void *arg, const char *instance_id);
+	void *arg;
 	const char *resolver;    /* upstream DNS "ADDRESS[:PORT]"; NULL: /etc/resolv.conf; "none" */
 };
 int guest_services_new(struct daemon *d, const struct guest_services_options *options,

@@ -21,6 +21,8 @@ static const char *const verb_names[] = {
 	[HELPER_GUEST_STOP] = "guest_stop",
 	[HELPER_GUEST_REBOOT] = "guest_reboot",
 	[HELPER_GUEST_RESUME] = "guest_resume",
+	[HELPER_GUEST_CPUS] = "guest_cpus",
+	[HELPER_GUEST_SCREEN] = "guest_screen",
 	[HELPER_GUEST_FORGET] = "guest_forget",
 	[HELPER_GUEST_LIST] = "guest_list",
 	[HELPER_CONSOLE] = "console",
@@ -30,6 +32,7 @@ static const char *const verb_names[] = {
 	[HELPER_NIC_PLUG] = "nic_plug",
 	[HELPER_NIC_UNPLUG] = "nic_unplug",
 	[HELPER_NIC_COUNTERS] = "nic_counters",
+	[HELPER_NIC_PROBE] = "nic_probe",
 	[HELPER_NET_SWEEP] = "net_sweep",
 	[HELPER_SLEEP] = "sleep",
 	[HELPER_EVENT_LIFECYCLE] = "lifecycle",
@@ -115,6 +118,8 @@ check_range(const char *name, uint64_t value, uint64_t min, uint64_t max, struct
 #define VCPUS_MAX 512u
 #define MEMORY_MIB_MAX (16u << 20)
 #define GRACE_MS_MAX 600000u
+#define CPU_SHARES_MIN 2u
+#define CPU_SHARES_MAX 262144u /* of the kernel's cpu controller */
 
 static int
 check_nic(const struct helper_nic *nic, struct err *e)
@@ -178,13 +183,20 @@ check_guest_spec(struct str p, struct err *e)
 	    (r = check_range("vcpus", s->vcpus, 1, VCPUS_MAX, e)) < 0 ||
 	    (r = check_range("memory", s->memory_mib, 16, MEMORY_MIB_MAX, e)) < 0 ||
 	    (r = check_range("generation", s->generation, 1, INT64_MAX, e)) < 0 ||
-	    (r = check_range("ephemeral disk", s->has_ephemeral, 0, 1, e)) < 0 ||
+	    (r = check_range("number of ephemeral disks", s->ephemeral_count, 0,
+		 HELPER_EPHEMERAL_MAX, e)) < 0 ||
+	    (r = check_range("pinning", s->is_pinned, 0, 1, e)) < 0 ||
+	    (r = check_range(
+		 "processor shares", s->cpu_shares, CPU_SHARES_MIN, CPU_SHARES_MAX, e)) < 0 ||
 	    (r = check_file("image", &s->base, true, e)) < 0 ||
 	    (r = check_file("kernel", &s->kernel, false, e)) < 0 ||
 	    (r = check_file("ramdisk", &s->ramdisk, false, e)) < 0 ||
 	    (r = check_text(
 		 "kernel arguments", s->kernel_arguments, sizeof(s->kernel_arguments), e)) < 0)
 		return r;
+	if (s->is_pinned && helper_cpus_count(&s->cpus) != s->vcpus)
+		return err_set(e, ERR_INVALID, "%u vcpus pinned to %u processors", s->vcpus,
+		    helper_cpus_count(&s->cpus));
 	if (s->ramdisk.format && !s->kernel.format)
 		return err_set(e, ERR_INVALID, "ramdisk without a kernel");
 	return check_nics(s->nics, s->nic_count, e);
@@ -216,6 +228,26 @@ static int
 check_guest_ref(struct str p, struct err *e)
 {
 	return check_id(((const struct helper_guest_ref *)(const void *)p.p)->instance_id, e);
+}
+
+static int
+check_guest_cpus(struct str p, struct err *e)
+{
+	const struct helper_guest_cpus *g = (const void *)p.p;
+	int r = check_id(g->instance_id, e);
+
+	return r < 0 ? r
+		     : check_range("number of processors", helper_cpus_count(&g->cpus), 1,
+			   HELPER_CPUS_MAX, e);
+}
+
+static int
+check_guest_screen(struct str p, struct err *e)
+{
+	const struct helper_guest_screen *s = (const void *)p.p;
+	int r = check_id(s->instance_id, e);
+
+	return r < 0 ? r : check_range("waking", s->wakes, 0, 1, e);
 }
 
 static int
@@ -349,7 +381,9 @@ check_health(struct str p, struct err *e)
 	const struct helper_health *h = (const void *)p.p;
 	int r = check_text("hypervisor", h->hypervisor, sizeof(h->hypervisor), e);
 
-	return r < 0 ? r : check_text("reason", h->reason, sizeof(h->reason), e);
+	if (r == 0)
+		r = check_text("reason", h->reason, sizeof(h->reason), e);
+	return r < 0 ? r : check_text("note", h->note, sizeof(h->note), e);
 }
 
 /* Size of what a verb carries; is_open: more follows, which `check` measures. */
@@ -371,6 +405,8 @@ static const struct payload requests[HELPER_VERB_MAX] = {
 	[HELPER_GUEST_STOP] = OF(struct helper_guest_stop, check_guest_stop),
 	[HELPER_GUEST_REBOOT] = OF(struct helper_guest_reboot, check_guest_reboot),
 	[HELPER_GUEST_RESUME] = OF(struct helper_guest_ref, check_guest_ref),
+	[HELPER_GUEST_CPUS] = OF(struct helper_guest_cpus, check_guest_cpus),
+	[HELPER_GUEST_SCREEN] = OF(struct helper_guest_screen, check_guest_screen),
 	[HELPER_GUEST_FORGET] = OF(struct helper_guest_ref, check_guest_ref),
 	[HELPER_CONSOLE] = OF(struct helper_guest_ref, check_guest_ref),
 	[HELPER_VPC_PUT] = FROM(struct helper_vpc, check_vpc),
@@ -379,6 +415,7 @@ static const struct payload requests[HELPER_VERB_MAX] = {
 	[HELPER_NIC_PLUG] = OF(struct helper_nic, check_one_nic),
 	[HELPER_NIC_UNPLUG] = OF(struct helper_nic, check_one_nic),
 	[HELPER_NIC_COUNTERS] = OF(struct helper_nic, check_one_nic),
+	[HELPER_NIC_PROBE] = OF(struct helper_nic, check_one_nic),
 	[HELPER_NET_SWEEP] = FROM(struct helper_sweep, check_sweep),
 };
 static const struct payload replies[HELPER_EVENT_HEALTH + 1] = {
@@ -388,6 +425,7 @@ static const struct payload replies[HELPER_EVENT_HEALTH + 1] = {
 	[HELPER_GUEST_LIST] = FROM(struct helper_guest_list, check_guest_list),
 	[HELPER_NIC_PLUG] = OF(struct helper_nic_plugged, NULL),
 	[HELPER_NIC_COUNTERS] = OF(struct helper_nic_counters, NULL),
+	[HELPER_NIC_PROBE] = OF(struct helper_nic_probed, NULL),
 	[HELPER_EVENT_LIFECYCLE] = OF(struct helper_lifecycle, check_lifecycle),
 	[HELPER_EVENT_HEALTH] = OF(struct helper_health, check_health),
 };

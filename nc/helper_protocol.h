@@ -14,7 +14,7 @@
 #include "base/str.h"
 
 #define HELPER_MAGIC 0x6c616d6eu
-#define HELPER_VERSION 1u
+#define HELPER_VERSION 2u
 #define HELPER_PAYLOAD_MAX (4u << 20)
 #define HELPER_NICS_MAX 4
 #define HELPER_GUESTS_MAX 1024
@@ -22,6 +22,8 @@
 #define HELPER_RULES_MAX 1024
 #define HELPER_MEMBERS_MAX 4096
 #define HELPER_REPLY_FDS_MAX 4
+#define HELPER_EPHEMERAL_MAX 24 /* vdb to vdy */
+#define HELPER_CPUS_MAX 1024
 
 enum helper_verb {
 	HELPER_HELLO = 1,
@@ -30,6 +32,8 @@ enum helper_verb {
 	HELPER_GUEST_STOP,   /* helper_guest_stop -> nothing; answers when the guest is off */
 	HELPER_GUEST_REBOOT, /* helper_guest_reboot -> nothing; answers when it has been reset */
 	HELPER_GUEST_RESUME, /* helper_guest_ref -> nothing; only pauses by an I/O error */
+	HELPER_GUEST_CPUS,   /* helper_guest_cpus -> nothing; moves a running guest */
+	HELPER_GUEST_SCREEN, /* helper_guest_screen -> 1 descriptor: what it shows, PNG or PPM */
 	HELPER_GUEST_FORGET, /* helper_guest_ref: an ended guest's definition and console log */
 	HELPER_GUEST_LIST,   /* -> helper_guest_list */
 	HELPER_CONSOLE,      /* helper_guest_ref -> 1 or 2 descriptors, newest log last */
@@ -39,6 +43,7 @@ enum helper_verb {
 	HELPER_NIC_PLUG,     /* helper_nic -> helper_nic_plugged */
 	HELPER_NIC_UNPLUG,   /* helper_nic */
 	HELPER_NIC_COUNTERS, /* helper_nic -> helper_nic_counters */
+	HELPER_NIC_PROBE,    /* helper_nic -> helper_nic_probed; answers within some 1 s */
 	HELPER_NET_SWEEP,    /* helper_sweep, then nics, then vnis */
 	HELPER_SLEEP,        /* -> nothing; runs sleep_command */
 	HELPER_VERB_MAX,
@@ -97,6 +102,30 @@ struct helper_file { /* of the image cache */
 	uint8_t format; /* helper_format; NONE: there is no such file */
 };
 
+/* Processors of the host, a bit each; none at all: any of them. */
+struct helper_cpus {
+	uint8_t bits[HELPER_CPUS_MAX / 8];
+};
+static inline bool
+helper_cpus_has(const struct helper_cpus *c, uint32_t cpu)
+{
+	return cpu < HELPER_CPUS_MAX && (c->bits[cpu / 8] >> cpu % 8 & 1);
+}
+static inline void
+helper_cpus_add(struct helper_cpus *c, uint32_t cpu)
+{
+	c->bits[cpu / 8] = (uint8_t)(c->bits[cpu / 8] | 1u << cpu % 8);
+}
+static inline uint32_t
+helper_cpus_count(const struct helper_cpus *c)
+{
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < sizeof(c->bits); i++)
+		n += (uint32_t)__builtin_popcount(c->bits[i]);
+	return n;
+}
+
 struct helper_guest_spec {
 	char instance_id[HELPER_INSTANCE_ID_SIZE];
 	uint32_t vcpus;
@@ -104,7 +133,10 @@ struct helper_guest_spec {
 	uint32_t memory_mib;
 	uint32_t nic_count;
 	struct helper_file base, kernel, ramdisk; /* base: what the overlay stands on */
-	uint8_t has_ephemeral;
+	uint8_t ephemeral_count; /* ephemeral0.qcow2 and so on, as vdb and so on */
+	uint8_t is_pinned;       /* the n-th vcpu on the n-th of `cpus`, which is as many */
+	uint32_t cpu_shares;     /* weight against its neighbours, 1024 for an average vcpu */
+	struct helper_cpus cpus;
 	struct helper_nic nics[HELPER_NICS_MAX];
 	char kernel_arguments[HELPER_ARGUMENTS_SIZE]; /* printable ASCII */
 };
@@ -123,6 +155,15 @@ struct helper_guest_reboot {
 	char instance_id[HELPER_INSTANCE_ID_SIZE];
 	uint32_t grace_ms;
 };
+struct helper_guest_cpus {
+	char instance_id[HELPER_INSTANCE_ID_SIZE];
+	struct helper_cpus cpus;
+};
+#define HELPER_SCREEN_MAX (64u << 20) /* bytes of a picture */
+struct helper_guest_screen {
+	char instance_id[HELPER_INSTANCE_ID_SIZE];
+	uint32_t wakes; /* presses a key first, for screens that have gone dark */
+};
 struct helper_guest {
 	char instance_id[HELPER_INSTANCE_ID_SIZE];
 	uint32_t state;
@@ -140,6 +181,7 @@ struct helper_health {
 	uint32_t degraded;
 	char hypervisor[16]; /* "kvm", "qemu", "test"; "" while it is not known yet */
 	char reason[256];
+	char note[128]; /* what the host can't do, though it is healthy */
 };
 
 struct helper_vpc_ref {
@@ -163,6 +205,9 @@ struct helper_rule {
 };
 struct helper_nic_plugged {
 	uint32_t ifindex;
+};
+struct helper_nic_probed {
+	uint32_t has_answered; /* the guest said that it has its address */
 };
 struct helper_nic_counters {
 	uint64_t received_bytes, received_packets, sent_bytes, sent_packets;

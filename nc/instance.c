@@ -141,19 +141,24 @@ static void
 say_error(struct nc *nc, const struct instance_record *i, const struct err *error)
 {
 	_cleanup_free_ char *step = xasprintf("trying again: %s", error->text);
+	bool is_away = error->code == ERR_UNAVAILABLE || error->code == ERR_TIMEOUT;
+	const struct instance_step said = { .step = step,
+		.waits_for = is_away ? "the node's helper and libvirt to answer"
+				     : "the node to manage what it could not",
+		.who = "administrator",
+		.needs_sources = i->needs_sources };
 	struct err e = { 0 };
 
 	log_warn(nc->log, "instance.step", "instance=%s state=%s error=\"%s\"", i->instance_id,
 	    instance_state_to_string(i->state), error->text);
 	if (i->state == INSTANCE_RUNNING && error->code == ERR_UNAVAILABLE)
 		return; /* the guest runs on: that is the node's news, not the instance's */
-	(void)instance_set_step(
-	    nc->store, i->instance_id, i->generation, step, i->needs_sources, &e);
+	(void)instance_set_step(nc->store, i->instance_id, i->generation, &said, &e);
 }
 
 /* Steps until it has to wait. Returns after how long to look again, 0: now. */
 static uint32_t
-steps(struct nc *nc, const char *id, bool *io_adopted, bool *io_clear, uint64_t *io_released)
+steps(struct nc *nc, const char *id, struct nc_live *io)
 {
 	for (unsigned n = 0; n < STEPS_AT_ONCE_MAX; n++) {
 		_cleanup_arena_ struct arena *arena = arena_new(0);
@@ -165,14 +170,18 @@ steps(struct nc *nc, const char *id, bool *io_adopted, bool *io_clear, uint64_t 
 		r = instance_load(nc->store, id, arena, &i, &e);
 		if (r == ERR_NOT_FOUND)
 			return NC_SETTLED;
-		step.is_adopted = *io_adopted;
-		step.is_clear = *io_clear;
-		step.is_released = r == 0 && *io_released == i.generation;
+		step.is_adopted = io->is_adopted;
+		step.is_released = r == 0 && io->released == i.generation;
+		step.is_clear = io->is_clear;
+		step.cpus_version = io->cpus_version;
+		step.spec_hash = io->spec_hash;
 		if (r == 0)
 			r = nc_instance_step(&step, &e);
-		*io_adopted = step.is_adopted;
-		*io_clear = step.is_clear;
-		*io_released = step.is_released ? i.generation : 0;
+		io->is_adopted = step.is_adopted;
+		io->is_clear = step.is_clear;
+		io->released = step.is_released ? i.generation : 0;
+		io->cpus_version = step.cpus_version;
+		io->spec_hash = step.spec_hash;
 		if (r > 0)
 			return step.retry_ms;
 		if (r < 0 && retry_after(r) > 0) {
@@ -188,30 +197,26 @@ work(void *arg)
 {
 	_cleanup_free_ struct job *job = arg;
 	struct nc *nc = job->nc;
-	bool is_adopted, is_clear;
-	uint64_t released;
+	struct nc_live now;
 	uint32_t retry_ms;
-	uint64_t news, orders;
+	uint64_t news;
 
 	{
 		LOCK_SCOPE(&nc->lock);
-		struct nc_live *live = live_locked(nc, job->id);
-
 		news = nc->news;
-		orders = live->orders;
-		is_adopted = live->is_adopted;
-		is_clear = live->is_clear;
-		released = live->released;
+		now = *live_locked(nc, job->id);
 	}
-	retry_ms = steps(nc, job->id, &is_adopted, &is_clear, &released);
+	retry_ms = steps(nc, job->id, &now);
 	{
 		LOCK_SCOPE(&nc->lock);
 		struct nc_live *live = live_locked(nc, job->id);
 
 		live->is_busy = false;
-		live->is_adopted = is_adopted && live->orders == orders;
-		live->is_clear = is_clear;
-		live->released = released;
+		live->is_adopted = now.is_adopted;
+		live->is_clear = now.is_clear;
+		live->released = now.released;
+		live->cpus_version = now.cpus_version;
+		live->spec_hash = now.spec_hash;
 		/* News that came during the step may be what it waits for. */
 		live->retry_ms = retry_ms == NC_SETTLED || news != nc->news
 				     ? 0
@@ -223,8 +228,8 @@ work(void *arg)
 /* -- the pass -- */
 
 static bool
-is_at_rest(
-    const struct instance_record *i, const struct nc_live *live, const struct helper_reply *guests)
+is_at_rest(const struct instance_record *i, const struct nc_live *live, uint64_t cpus_version,
+    const struct helper_reply *guests)
 {
 	struct helper_guest guest;
 
@@ -236,7 +241,8 @@ is_at_rest(
 	case INSTANCE_FAILED:
 		return live->released == i->generation;
 	case INSTANCE_RUNNING:
-		if (!live->is_adopted || i->spec->reboot_serial > i->reboot_done)
+		if (!live->is_adopted || live->spec_hash != i->spec_hash ||
+		    live->cpus_version != cpus_version || i->spec->reboot_serial > i->reboot_done)
 			return false;
 		if (!guests->payload)
 			return true; /* nothing is known that speaks against it */
@@ -263,7 +269,7 @@ consider(struct nc *nc, const struct instance_record *i, const struct helper_rep
 		LOCK_SCOPE(&nc->lock);
 		struct nc_live *live = live_locked(nc, i->instance_id);
 
-		if (live->is_busy || is_at_rest(i, live, guests))
+		if (live->is_busy || is_at_rest(i, live, nc->cpus_version, guests))
 			return;
 		if (live->retry_ms > now) {
 			if (live->retry_ms - now < *io_again_ms)

@@ -15,10 +15,22 @@
 /* -- words -- */
 
 static int
-say(struct nc_step *s, const char *step, bool needs_sources, struct err *e)
+say(struct nc_step *s, const struct instance_step *step, struct err *e)
 {
-	return instance_set_step(
-	    s->nc->store, s->i->instance_id, s->i->generation, step, needs_sources, e);
+	return instance_set_step(s->nc->store, s->i->instance_id, s->i->generation, step, e);
+}
+
+/* What only this cloud can bring about. */
+static int
+say_waits(struct nc_step *s, const char *step, const char *waits_for, struct err *e)
+{
+	return say(s, &(struct instance_step){ step, waits_for, "cloud", false }, e);
+}
+
+static int
+say_nothing(struct nc_step *s, struct err *e)
+{
+	return say(s, &(struct instance_step){ .needs_sources = s->i->needs_sources }, e);
 }
 
 static int
@@ -114,10 +126,10 @@ have_file(
 	if (r == 1)
 		return true;
 	if (r == 0) {
-		*ret_r = say(s,
+		*ret_r = say_waits(s,
 		    arena_printf(
 			s->arena, "downloading %s '%s' (%u%%)", what, image->image_id, percent),
-		    false, e);
+		    "the object store to send it", e);
 		if (*ret_r == 0)
 			*ret_r = wait(s, STEP_RETRY_MS);
 		return false;
@@ -141,17 +153,20 @@ have_file(
 		break;
 	case ERR_REQUEST_EXPIRED:
 		*ret_r = say(s,
-		    arena_printf(
-			s->arena, "waiting for a fresh address of %s '%s'", what, image->image_id),
-		    true, e);
+		    &(struct instance_step){
+			arena_printf(s->arena, "waiting for a fresh address of %s '%s'", what,
+			    image->image_id),
+			"the zone to send where it can be fetched", "cloud", true },
+		    e);
 		if (*ret_r == 0)
 			*ret_r = wait(s, SOURCE_RETRY_MS);
 		break;
 	default:
 		*ret_r = say(s,
-		    arena_printf(
-			s->arena, "downloading %s '%s' again: %s", what, image->image_id, why.text),
-		    false, e);
+		    &(struct instance_step){ arena_printf(s->arena, "downloading %s '%s' again: %s",
+						 what, image->image_id, why.text),
+			"the object store to send it", "administrator", false },
+		    e);
 		if (*ret_r == 0)
 			*ret_r = wait(s, SOURCE_RETRY_MS);
 		break;
@@ -188,6 +203,18 @@ fill_file(struct helper_file *out, const struct image_file *in)
 	out->format = strcmp(in->format, "qcow2") == 0 ? HELPER_FORMAT_QCOW2 : HELPER_FORMAT_RAW;
 }
 
+#define SHARES_PER_VCPU 1024 /* what an average one gets */
+#define SHARES_MIN 2         /* of the kernel */
+#define SHARES_MAX 262144
+
+static uint32_t
+shares_of(const struct instance_spec *spec)
+{
+	uint64_t n = spec->cpu_shares ? spec->cpu_shares : (uint64_t)spec->vcpus * SHARES_PER_VCPU;
+
+	return (uint32_t)(n < SHARES_MIN ? SHARES_MIN : n > SHARES_MAX ? SHARES_MAX : n);
+}
+
 static int
 fill_spec(struct nc_step *s, struct helper_guest_spec *out, struct err *e)
 {
@@ -205,7 +232,9 @@ fill_spec(struct nc_step *s, struct helper_guest_spec *out, struct err *e)
 	out->vcpus = in->vcpus;
 	out->generation = s->i->generation;
 	out->memory_mib = in->memory_mib;
-	out->has_ephemeral = in->ephemeral_gib > 0;
+	out->ephemeral_count = (uint8_t)nc_disks_ephemeral(in);
+	out->is_pinned = in->is_pinned;
+	out->cpu_shares = shares_of(in);
 	fill_file(&out->base, in->image);
 	fill_file(&out->kernel, in->kernel);
 	fill_file(&out->ramdisk, in->ramdisk);
@@ -229,9 +258,12 @@ run_guest(struct nc_step *s, bool *ret_started, struct err *e)
 	_cleanup_helper_reply_ struct helper_reply reply = { 0 };
 	struct helper_guest_spec spec = { 0 };
 	const struct helper_guest_started *started;
+	uint64_t version;
 	int r;
 
 	r = fill_spec(s, &spec, e);
+	if (r == 0)
+		r = nc_cpus_place(s->nc, s->i->spec, &spec.cpus, &version, e);
 	if (r == 0)
 		r = helper_call(s->nc->helper, HELPER_GUEST_START, &spec, sizeof(spec),
 		    START_TIMEOUT_MS, &reply, e);
@@ -239,10 +271,14 @@ run_guest(struct nc_step *s, bool *ret_started, struct err *e)
 		return r;
 	started = reply.payload;
 	*ret_started = !started->was_running;
+	if (*ret_started) /* who ran already may be where it was put under another version */
+		s->cpus_version = version;
 	r = nc_network_serve(s->nc, s->i->spec, spec.nics, started->ifindex, spec.nic_count, e);
-	if (r == 0)
-		s->is_adopted = true;
-	return r;
+	if (r < 0)
+		return r;
+	s->is_adopted = true;
+	s->spec_hash = s->i->spec_hash;
+	return 0;
 }
 
 static int
@@ -273,10 +309,9 @@ network_ready(struct nc_step *s, struct err *e)
 		*e = why;
 		return r;
 	}
-	r = say(s,
-	    r == ERR_NOT_FOUND ? "waiting for the zone to describe the network"
-			       : "preparing the network",
-	    false, e);
+	r = r == ERR_NOT_FOUND ? say_waits(s, "waiting for the zone to describe the network",
+				     "the zone to describe the network", e)
+			       : say_waits(s, "preparing the network", why.text, e);
 	return r < 0 ? r : wait(s, STEP_RETRY_MS);
 }
 
@@ -299,7 +334,7 @@ step_start(struct nc_step *s, struct err *e)
 		return r;
 	if (!have_files(s, &r, e))
 		return r;
-	r = say(s, "preparing disks", false, e);
+	r = say_waits(s, "preparing disks", "its disks to be made", e);
 	if (r == 0)
 		r = nc_disks_prepare(s->nc, s->i, e);
 	if (r == ERR_CORRUPT || r == ERR_INVALID) {
@@ -308,7 +343,7 @@ step_start(struct nc_step *s, struct err *e)
 		return start_failed(s, "Server.InvalidImage", &why, e);
 	}
 	if (r == 0)
-		r = say(s, "starting guest", false, e);
+		r = say_waits(s, "starting guest", "libvirt to start it", e);
 	if (r == 0)
 		r = run_guest(s, &has_started, e);
 	if (r < 0 && !is_passing(r)) {
@@ -348,9 +383,10 @@ adopt(struct nc_step *s, struct err *e)
 	if (r < 0)
 		return r;
 	s->is_adopted = true;
+	s->spec_hash = s->i->spec_hash;
 	log_info(s->nc->log, "instance.adopted", "instance=%s generation=%llu", s->i->instance_id,
 	    (unsigned long long)s->i->generation);
-	return say(s, NULL, s->i->needs_sources, e);
+	return say_nothing(s, e);
 }
 
 static int
@@ -362,7 +398,12 @@ reboot(struct nc_step *s, struct err *e)
 
 	memcpy(request.instance_id, s->i->instance_id,
 	    strnlen(s->i->instance_id, sizeof(request.instance_id) - 1));
-	r = say(s, "rebooting", false, e);
+	r = say(s,
+	    &(struct instance_step){ "rebooting",
+		arena_printf(s->arena, "the guest to reboot; after %u s it is reset",
+		    s->nc->conf->reboot_grace_ms / 1000),
+		"user", false },
+	    e);
 	if (r == 0)
 		r = helper_call(s->nc->helper, HELPER_GUEST_REBOOT, &request, sizeof(request),
 		    request.grace_ms + 2 * CALL_TIMEOUT_MS, NULL, e);
@@ -375,7 +416,10 @@ static int
 resume_from_io_error(struct nc_step *s, struct err *e)
 {
 	struct helper_guest_ref ref = { 0 };
-	int r = say(s, "paused: a disk of the guest had an I/O error", false, e);
+	int r = say(s,
+	    &(struct instance_step){ "paused: a disk of the guest had an I/O error",
+		"the node's disk to take what the guest writes", "administrator", false },
+	    e);
 
 	memcpy(ref.instance_id, s->i->instance_id,
 	    strnlen(s->i->instance_id, sizeof(ref.instance_id) - 1));
@@ -383,6 +427,27 @@ resume_from_io_error(struct nc_step *s, struct err *e)
 		r = helper_call(s->nc->helper, HELPER_GUEST_RESUME, &ref, sizeof(ref),
 		    CALL_TIMEOUT_MS, NULL, e);
 	return r < 0 ? r : wait(s, SOURCE_RETRY_MS);
+}
+
+/* Others have taken processors for themselves, or given them back. */
+static int
+move(struct nc_step *s, struct err *e)
+{
+	struct helper_guest_cpus request = { 0 };
+	uint64_t version;
+	int r;
+
+	memcpy(request.instance_id, s->i->instance_id,
+	    strnlen(s->i->instance_id, sizeof(request.instance_id) - 1));
+	r = nc_cpus_place(s->nc, s->i->spec, &request.cpus, &version, e);
+	if (r == 0 && helper_cpus_count(&request.cpus) == 0)
+		request.cpus = s->nc->cpus;
+	if (r == 0 && !s->i->spec->is_pinned) /* who has its own stays there */
+		r = helper_call(s->nc->helper, HELPER_GUEST_CPUS, &request, sizeof(request),
+		    CALL_TIMEOUT_MS, NULL, e);
+	if (r == 0)
+		s->cpus_version = version;
+	return r;
 }
 
 static int
@@ -406,14 +471,17 @@ step_run(struct nc_step *s, struct err *e)
 	}
 	if (g.state == GUEST_PREPARED)
 		return run_guest(s, &ignored, e);
-	if (!s->is_adopted)
+	/* A changed record may say otherwise to the guest who asks, or name other groups. */
+	if (!s->is_adopted || s->spec_hash != s->i->spec_hash)
 		return adopt(s, e);
 	if (g.state == GUEST_PAUSED_IO_ERROR)
 		return resume_from_io_error(s, e);
 	if (s->i->spec->reboot_serial > s->i->reboot_done)
 		return reboot(s, e);
+	if (s->cpus_version != nc_cpus_version(s->nc))
+		return move(s, e);
 	if (s->i->step) {
-		r = say(s, NULL, false, e);
+		r = say(s, &(struct instance_step){ 0 }, e);
 		if (r < 0)
 			return r;
 	}
@@ -443,13 +511,26 @@ release(struct nc_step *s, bool force, uint32_t grace_ms, struct err *e)
 		return r;
 	nc_network_unserve(s->nc, request.nics, request.nic_count);
 	s->is_adopted = false;
-	return 0;
+	return nc_cpus_release(s->nc, s->i->instance_id, e);
+}
+
+static int
+say_ends(struct nc_step *s, uint32_t grace_ms, struct err *e)
+{
+	if (s->i->spec->force)
+		return say_waits(s, "shutting down the guest", "libvirt to end it", e);
+	return say(s,
+	    &(struct instance_step){ "shutting down the guest",
+		arena_printf(s->arena, "the guest to shut down; after %u s it is ended by force",
+		    grace_ms / 1000),
+		"user", false },
+	    e);
 }
 
 static int
 step_stop(struct nc_step *s, struct err *e)
 {
-	int r = say(s, "shutting down the guest", false, e);
+	int r = say_ends(s, s->nc->conf->stop_grace_ms, e);
 
 	if (r == 0)
 		r = release(s, s->i->spec->force, s->nc->conf->stop_grace_ms, e);
@@ -466,7 +547,7 @@ forget_image(struct nc_step *s, const struct image_file *image)
 static int
 step_terminate(struct nc_step *s, struct err *e)
 {
-	int r = say(s, "shutting down the guest", false, e);
+	int r = say_ends(s, s->nc->conf->terminate_grace_ms, e);
 
 	if (r == 0)
 		r = release(s, s->i->spec->force, s->nc->conf->terminate_grace_ms, e);

@@ -45,6 +45,17 @@ decode(const struct shape *shape, struct str text, struct arena *arena, void *ou
 	return r < 0 ? err_wrap(e, "reading a stored record") : 0;
 }
 
+/* FNV-1a: tells that a spec has changed, protects nothing. */
+static uint64_t
+hash_of(struct str bytes)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < bytes.n; i++)
+		h = (h ^ (uint8_t)bytes.p[i]) * UINT64_C(1099511628211);
+	return h;
+}
+
 static int
 record_from_row(
     struct store_rows *rows, struct arena *arena, struct instance_record *ret, struct err *e)
@@ -62,7 +73,12 @@ record_from_row(
 		.boot_count = (uint32_t)store_int(rows, 8),
 		.reboot_done = (uint32_t)store_int(rows, 9),
 		.host_boot = arena_strdup(arena, store_text(rows, 10)),
-		.needs_sources = store_int(rows, 11) != 0 };
+		.needs_sources = store_int(rows, 11) != 0,
+		.step_us = store_int(rows, 12),
+		.waits_for = arena_strdup(arena, store_text(rows, 13)),
+		.who = arena_strdup(arena, store_text(rows, 14)),
+		.reachability = arena_strdup(arena, store_text(rows, 15)) };
+	ret->spec_hash = hash_of(store_blob(rows, 2));
 	if (!instance_state_from_string(store_text(rows, 3), &ret->state))
 		return err_set(
 		    e, ERR_CORRUPT, "instance '%s' has an unknown state", ret->instance_id);
@@ -111,6 +127,15 @@ find(struct store_tx *tx, const char *id, struct arena *arena, struct instance_r
 	return r < 0 ? r : read_export(tx, arena, ret, e);
 }
 
+/* Only of a guest that runs. */
+static const char *
+reachability_of(const struct instance_record *i)
+{
+	if (i->state != INSTANCE_RUNNING)
+		return NULL;
+	return i->reachability ? i->reachability : "initializing";
+}
+
 /* Writes everything but the claims, which never change, and tells the readers. */
 static int
 save(struct store_tx *tx, const struct instance_record *i, struct err *e)
@@ -122,7 +147,9 @@ save(struct store_tx *tx, const struct instance_record *i, struct err *e)
 	r = store_exec(tx, NC_INSTANCE_UPDATE, NULL, e, i->instance_id, (int64_t)i->generation,
 	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code,
 	    i->reason_message, i->step, i->since_us, (int64_t)i->boot_count,
-	    (int64_t)i->reboot_done, i->host_boot, (int64_t)i->needs_sources);
+	    (int64_t)i->reboot_done, i->host_boot, (int64_t)i->needs_sources,
+	    i->step ? i->step_us : INT64_C(0), i->step ? i->waits_for : NULL,
+	    i->step ? i->who : NULL, reachability_of(i));
 	if (r < 0)
 		return r;
 	return outbox_add(tx, INSTANCE_EVENT, i->instance_id, i->spec->account_id,
@@ -134,8 +161,13 @@ claimed_disk_gib(const struct instance_spec *spec)
 {
 	uint64_t image_gib = (spec->image->size_bytes + (1 << 30) - 1) >> 30;
 
-	return (uint32_t)(spec->root_disk_gib > image_gib ? spec->root_disk_gib : image_gib) +
-	       spec->ephemeral_gib;
+	uint64_t all = spec->root_disk_gib > image_gib ? spec->root_disk_gib : image_gib;
+
+	for (size_t i = 0; i < spec->ephemeral_disks.count; i++)
+		all += spec->ephemeral_disks.items[i].size_gib;
+	if (!spec->ephemeral_disks.count)
+		all += spec->ephemeral_gib;
+	return all > UINT32_MAX ? UINT32_MAX : (uint32_t)all;
 }
 
 static int
@@ -148,8 +180,8 @@ insert(struct store_tx *tx, const struct instance_record *i, struct err *e)
 	r = store_exec(tx, NC_INSTANCE_INSERT, NULL, e, i->instance_id, (int64_t)i->generation,
 	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code,
 	    i->reason_message, i->step, i->since_us, (int64_t)i->boot_count,
-	    (int64_t)i->reboot_done, i->host_boot, (int64_t)i->needs_sources,
-	    (int64_t)i->spec->vcpus, (int64_t)i->spec->memory_mib,
+	    (int64_t)i->reboot_done, i->host_boot, (int64_t)i->needs_sources, INT64_C(0), NULL,
+	    NULL, reachability_of(i), (int64_t)i->spec->vcpus, (int64_t)i->spec->memory_mib,
 	    (int64_t)claimed_disk_gib(i->spec));
 	if (r < 0)
 		return r;
@@ -450,6 +482,7 @@ take_news(struct store_tx *tx, void *arg, struct err *e)
 		i.reason_message = n->reason_message;
 	}
 	if (n->event == EVENT_STARTED) {
+		i.reachability = NULL;
 		if (n->has_started || i.boot_count == 0)
 			i.boot_count++;
 		i.host_boot = n->host_boot;
@@ -468,10 +501,20 @@ instance_event(struct store *s, const struct instance_news *news, struct err *e)
 struct change {
 	const char *id;
 	uint64_t generation;
-	const char *step;
-	bool needs_sources;
+	const struct instance_step *step;
+	const char *reachability;
 	uint32_t reboot_done;
+	bool has_changed;
 };
+
+/* "downloading image 'x' (40%)" and "... (60%)" are one step. */
+static bool
+is_same_step(const char *a, const char *b)
+{
+	size_t n = a ? strcspn(a, "(") : 0;
+
+	return a && b && n == strcspn(b, "(") && strncmp(a, b, n) == 0;
+}
 
 static int
 set_step(struct store_tx *tx, void *arg, struct err *e)
@@ -483,21 +526,24 @@ set_step(struct store_tx *tx, void *arg, struct err *e)
 
 	if (r < 0)
 		return r;
-	if (strings_equal(i.step, c->step) && i.needs_sources == c->needs_sources)
+	if (strings_equal(i.step, c->step->step) && i.needs_sources == c->step->needs_sources &&
+	    (!i.step || (strings_equal(i.waits_for, c->step->waits_for) &&
+			    strings_equal(i.who, c->step->who))))
 		return 0;
-	i.step = c->step;
-	i.needs_sources = c->needs_sources;
+	if (!is_same_step(i.step, c->step->step))
+		i.step_us = store_now_us(tx);
+	i.step = c->step->step;
+	i.waits_for = c->step->waits_for;
+	i.who = c->step->who;
+	i.needs_sources = c->step->needs_sources;
 	return save(tx, &i, e);
 }
 
 int
-instance_set_step(struct store *s, const char *instance_id, uint64_t generation, const char *step,
-    bool needs_sources, struct err *e)
+instance_set_step(struct store *s, const char *instance_id, uint64_t generation,
+    const struct instance_step *step, struct err *e)
 {
-	struct change c = { .id = instance_id,
-		.generation = generation,
-		.step = step,
-		.needs_sources = needs_sources };
+	struct change c = { .id = instance_id, .generation = generation, .step = step };
 
 	return store_write(s, set_step, &c, e);
 }
@@ -534,6 +580,34 @@ instance_set_export(struct store *s, const char *instance_id, const struct expor
 	struct export_change c = { instance_id, report, needs_sources };
 
 	return store_write(s, set_export, &c, e);
+}
+
+static int
+set_reachability(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct change *c = arg;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct instance_record i;
+	int r = find_generation(tx, c->id, c->generation, arena, &i, e);
+
+	c->has_changed = false;
+	if (r < 0 || i.state != INSTANCE_RUNNING || strings_equal(i.reachability, c->reachability))
+		return r;
+	c->has_changed = true;
+	i.reachability = c->reachability;
+	return save(tx, &i, e);
+}
+
+int
+instance_set_reachability(struct store *s, const char *instance_id, uint64_t generation,
+    const char *reachability, struct err *e)
+{
+	struct change c = {
+		.id = instance_id, .generation = generation, .reachability = reachability
+	};
+	int r = store_write(s, set_reachability, &c, e);
+
+	return r < 0 ? r : c.has_changed;
 }
 
 static int
@@ -624,6 +698,11 @@ instance_to_report(
 		.has_boot_count = true,
 		.needs_sources = i->needs_sources,
 		.has_needs_sources = true,
+		.step_since = i->step_us,
+		.has_step_since = i->step && i->step_us,
+		.waits_for = i->step ? i->waits_for : NULL,
+		.who = i->step ? i->who : NULL,
+		.reachability = reachability_of(i),
 		.export = (struct export_report *)i->export };
 }
 

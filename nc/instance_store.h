@@ -9,6 +9,7 @@ struct instance_record { /* all of it from one arena */
 	const char *instance_id;
 	uint64_t generation;
 	const struct instance_spec *spec;
+	uint64_t spec_hash; /* of the spec as it was read: changes with it */
 	enum instance_state state;
 	const char *reason_code, *reason_message, *step; /* may be NULL */
 	int64_t since_us;
@@ -17,6 +18,9 @@ struct instance_record { /* all of it from one arena */
 	const char *host_boot; /* the host's boot id when the guest was started, or NULL */
 	bool needs_sources;
 	const struct export_report *export; /* of spec->export: NULL when it has none */
+	int64_t step_us;               /* since when it has been at this step */
+	const char *waits_for, *who;   /* of the step; may be NULL */
+	const char *reachability;      /* of a guest that runs, else NULL */
 };
 
 struct node_capacity {
@@ -46,12 +50,22 @@ struct instance_news {
 	const char *host_boot; /* EVENT_STARTED */
 };
 int instance_event(struct store *s, const struct instance_news *news, struct err *e);
-/* What it is doing, for people. NULL: nothing in particular. Only a change is written. */
+/* What it is doing, for people. Only a change is written. */
+struct instance_step {
+	const char *step;      /* NULL: nothing in particular */
+	const char *waits_for; /* what must happen for it to go on */
+	const char *who;       /* can make that happen: "cloud", "administrator", "user" */
+	bool needs_sources;
+};
 int instance_set_step(struct store *s, const char *instance_id, uint64_t generation,
-    const char *step, bool needs_sources, struct err *e);
+    const struct instance_step *step, struct err *e);
 /* How far the export that its spec asks for is. ERR_STALE when another, or none, is asked for by now. */
 int instance_set_export(struct store *s, const char *instance_id, const struct export_report *report,
     bool needs_sources, struct err *e);
+/* "initializing", "passed", "failed": whether a guest that runs uses its network. Only a change is
+ * written; 1 then, 0 when there was none. */
+int instance_set_reachability(struct store *s, const char *instance_id, uint64_t generation,
+    const char *reachability, struct err *e);
 int instance_set_rebooted(struct store *s, const char *instance_id, uint64_t generation,
     uint32_t reboot_done, struct err *e);
 /* Only one that has ended, or is unknown: ERR_CONFLICT otherwise. */

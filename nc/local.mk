@@ -1,1 +1,1 @@
-nc_pkgs = libvirt mnl archive
+nc_pkgs = libvirt mnl archive jpeg png

@@ -13,6 +13,7 @@
 #include "schema.h"
 
 #define RECONCILE_MS 10000
+#define REACHABILITY_MS 15000
 #define STEP_WORKERS 12
 #define STEPS_QUEUED_MAX 20000
 
@@ -153,7 +154,9 @@ open_peers(struct nc *nc, struct err *e)
 		.link = helper_link,
 		.arg = nc };
 	const struct guest_services_options services = { .state_dir = nc->conf->daemon.state_dir,
-		.resolver = nc->conf->resolver[0] ? nc->conf->resolver : NULL };
+		.resolver = nc->conf->resolver[0] ? nc->conf->resolver : NULL,
+		.heard = nc_heard,
+		.arg = nc };
 	int r;
 
 	r = rpc_new(nc->daemon, nc->conf->daemon.state_dir, &nc->rpc, e);
@@ -210,6 +213,7 @@ stop(struct daemon *d, void *state)
 	image_cache_free(nc->cache);
 	reconciler_free(nc->instances);
 	reconciler_free(nc->networks);
+	reconciler_free(nc->reachability);
 	reconciler_free(nc->renewal);
 	workers_free(nc->workers);
 	helper_client_free(nc->helper);
@@ -249,6 +253,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	    nc->loop, daemon_workers(d), "nc", "networks", RECONCILE_MS, nc_networks_reconcile, nc);
 	nc->instances = reconciler_new(nc->loop, daemon_workers(d), "nc", "instances", RECONCILE_MS,
 	    nc_instances_reconcile, nc);
+	nc->reachability = reconciler_new(nc->loop, daemon_workers(d), "nc", "reachability",
+	    REACHABILITY_MS, nc_reachability_reconcile, nc);
 	nc->renewal = member_renewal_new(d, nc->rpc, "nc", nc->conf->daemon.state_dir, NULL, NULL);
 	r = serve(nc, e);
 	if (r < 0) {

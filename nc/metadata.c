@@ -1,7 +1,8 @@
 /* The metadata tree. One table names every path with the function that yields its value; a
  * directory's listing is made from the paths below it, so nothing can be listed and absent, or
  * present and hidden.
- * "*" in a path stands for the MAC of each interface. Values that an instance does not have (no
+ * "*" in a path stands for the MAC of each interface, "#" for what the instance has several of:
+ * ephemeral disks and tags. Values that an instance does not have (no
  * key, no kernel, no public address) are absent: 404, as Amazon's service does it. A directory
  * answers with and without its final slash; so does a value, for clients that add one. All versions
  * serve the same tree. */
@@ -28,6 +29,7 @@ struct context {
 	const struct instance_spec *spec;
 	const struct network_interface *interface; /* the first, or the one of "*"; may be NULL */
 	size_t interface_index;
+	size_t item; /* of "#" */
 	struct arena *arena;
 };
 /* The value; p NULL: absent. */
@@ -90,10 +92,34 @@ block_device_root(const struct context *c)
 	return STR("/dev/vda");
 }
 
+/* What the guest sees: the disks come in the order of the mapping. */
 static struct str
 block_device_ephemeral(const struct context *c)
 {
-	return c->spec->ephemeral_gib ? STR("vdb") : absent;
+	return str_of(arena_printf(c->arena, "vd%c", (char)('b' + c->item)));
+}
+
+static struct str
+group_name(const struct context *c)
+{
+	return c->spec->placement ? text(c->spec->placement->group_name) : absent;
+}
+
+static struct str
+partition_number(const struct context *c)
+{
+	const struct placement_spec *p = c->spec->placement;
+
+	return p && p->partition_number ? str_of(arena_printf(c->arena, "%u", p->partition_number))
+					: absent;
+}
+
+static struct str
+tag_value(const struct context *c)
+{
+	const char *value = c->spec->tags.items[c->item].value;
+
+	return value ? str_of(value) : STR("");
 }
 
 static struct str
@@ -356,6 +382,8 @@ identity_document(const struct context *c)
 /* -- the table: in the order of listings -- */
 
 #define MACS "meta-data/network/interfaces/macs/*/"
+#define EPHEMERALS "meta-data/block-device-mapping/"
+#define TAGS "meta-data/tags/instance/"
 
 static const struct {
 	const char *path;
@@ -367,7 +395,7 @@ static const struct {
 	{ "meta-data/ami-launch-index", ami_launch_index },
 	{ "meta-data/ami-manifest-path", ami_manifest_path },
 	{ "meta-data/block-device-mapping/ami", block_device_root_name },
-	{ "meta-data/block-device-mapping/ephemeral0", block_device_ephemeral },
+	{ EPHEMERALS "#", block_device_ephemeral },
 	{ "meta-data/block-device-mapping/root", block_device_root },
 	{ "meta-data/hostname", full_hostname },
 	{ "meta-data/instance-action", instance_action },
@@ -396,6 +424,8 @@ static const struct {
 	{ MACS "vpc-ipv4-cidr-block", vpc_cidr },
 	{ MACS "vpc-ipv4-cidr-blocks", vpc_cidr },
 	{ "meta-data/placement/availability-zone", zone },
+	{ "meta-data/placement/group-name", group_name },
+	{ "meta-data/placement/partition-number", partition_number },
 	{ "meta-data/placement/region", region },
 	{ "meta-data/profile", profile },
 	{ "meta-data/public-hostname", public_hostname },
@@ -406,6 +436,7 @@ static const struct {
 	{ "meta-data/security-groups", security_groups },
 	{ "meta-data/services/domain", services_domain },
 	{ "meta-data/services/partition", services_partition },
+	{ TAGS "#", tag_value },
 	{ "user-data", user_data },
 };
 
@@ -482,6 +513,42 @@ list_keys(const struct context *c, struct search *s)
 	return true;
 }
 
+/* The names that "#" of a row stands for. */
+static size_t
+item_count(const struct instance_spec *spec, const char *path)
+{
+	if (str_starts(str_of(path), TAGS))
+		return strings_equal(spec->instance_metadata_tags, "enabled") ? spec->tags.count
+									      : 0;
+	return spec->ephemeral_disks.count ? spec->ephemeral_disks.count : spec->ephemeral_gib > 0;
+}
+
+static const char *
+item_name(const struct context *c, const char *path)
+{
+	if (str_starts(str_of(path), TAGS))
+		return c->spec->tags.items[c->item].key;
+	return c->spec->ephemeral_disks.count ? c->spec->ephemeral_disks.items[c->item].virtual_name
+					      : "ephemeral0";
+}
+
+static void
+visit_items(struct context *c, const char *path, value_fn fn, struct search *s)
+{
+	size_t count = item_count(c->spec, path);
+
+	for (c->item = 0; c->item < count; c->item++) {
+		const char *name = item_name(c, path);
+
+		/* A key that a path can't hold is not shown, as with Amazon. */
+		if (name && name[0] && !strpbrk(name, "/ "))
+			visit(c,
+			    str_of(arena_printf(
+				c->arena, "%.*s%s", (int)strlen(path) - 1, path, name)),
+			    fn, s);
+	}
+}
+
 /* Interfaces are visited row by row within each, so that a directory's children stay together. */
 static void
 search_rows(struct context *c, struct search *s)
@@ -494,7 +561,10 @@ search_rows(struct context *c, struct search *s)
 		c->interface_index = 0;
 		c->interface = spec->interfaces.count ? &spec->interfaces.items[0] : NULL;
 		if (!str_starts(str_of(rows[i].path), MACS)) {
-			visit(c, str_of(rows[i].path), rows[i].value, s);
+			if (strchr(rows[i].path, '#'))
+				visit_items(c, rows[i].path, rows[i].value, s);
+			else
+				visit(c, str_of(rows[i].path), rows[i].value, s);
 			i++;
 			continue;
 		}

@@ -32,6 +32,7 @@ struct nc {
 	char host_boot[40]; /* of this boot of the host */
 	char node_id[ID_MAX + 8];
 	struct node_capacity capacity;
+	struct helper_cpus cpus; /* the host's */
 	struct store *store;
 	struct rpc *rpc;
 	struct http_client *http; /* for images */
@@ -45,7 +46,7 @@ struct nc {
 	struct guest_services *services;
 	struct workers
 	    *workers; /* of instances' steps: they take long, calls must not wait for them */
-	struct reconciler *instances, *networks, *renewal;
+	struct reconciler *instances, *networks, *reachability, *renewal;
 
 	struct lock lock;
 	struct helper_health
@@ -56,6 +57,7 @@ struct nc {
 	bool has_swept;   /* under lock: since this process and its helper know each other */
 	bool is_ending;   /* under lock */
 	unsigned exports; /* under lock: root disks being exported */
+	uint64_t cpus_version; /* under lock: counts changes of who has processors of its own */
 	unsigned jobs;    /* under lock: of nc_run, queued or running */
 	pthread_cond_t no_jobs;
 };
@@ -72,10 +74,16 @@ void nc_node_helper_link(void *arg, bool up, const char *why);
 struct nc_live {      /* what this process knows of an instance beside the store; under nc->lock */
 	bool is_busy; /* a step is under way */
 	bool is_adopted;   /* its network services were registered by this process */
+	uint64_t spec_hash; /* from this spec */
 	uint64_t released; /* FAILED: the generation of which nothing is left */
 	bool is_clear;     /* STOPPED: no export left anything in its directory */
+	uint64_t cpus_version; /* as of which it was given its processors */
 	uint64_t retry_ms; /* not before */
-	uint64_t orders;   /* records that came: each may change what a guest that runs is served */
+	/* reachability.c */
+	bool has_passed;
+	uint64_t heard_ms; /* when it last gave a sign; 0: not yet */
+	uint64_t since_ms; /* since when it is watched, of the generation `judged` */
+	uint64_t judged;
 };
 int nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
 void nc_instances_poke(struct nc *nc); /* look again; any thread */
@@ -94,13 +102,26 @@ struct nc_step {
 	const struct instance_record *i;
 	struct arena *arena;
 	bool is_adopted, is_released, is_clear; /* may be set by the step */
+	uint64_t cpus_version, spec_hash; /* likewise */
 	uint32_t retry_ms;            /* out; NC_SETTLED: only news can change anything */
 };
 /* One step of an instance. 0: done, look again at once; 1: wait for news or retry_ms; negative: an
  * error worth a retry. */
 int nc_instance_step(struct nc_step *s, struct err *e);
 
+/* -- cpus.c: which processors of the host an instance may use -- */
+int nc_cpus_init(struct nc *nc, struct err *e);
+/* Takes an instance's own processors if it is pinned, and the same again when it is asked anew;
+ * ERR_NO_SPACE when too few are left. Others get those that are nobody's own. *ret_version is for
+ * nc_live. */
+int nc_cpus_place(struct nc *nc, const struct instance_spec *spec, struct helper_cpus *ret,
+    uint64_t *ret_version, struct err *e);
+int nc_cpus_release(struct nc *nc, const char *instance_id, struct err *e);
+uint64_t nc_cpus_version(struct nc *nc);
+
 /* -- disks.c -- */
+/* How many ephemeral disks it has. */
+unsigned nc_disks_ephemeral(const struct instance_spec *spec);
 int nc_disks_prepare(struct nc *nc, const struct instance_record *i, struct err *e);
 int nc_disks_remove(struct nc *nc, const char *instance_id, struct err *e);
 
@@ -127,6 +148,16 @@ void nc_network_unserve(struct nc *nc, const struct helper_nic *nics, uint32_t c
 /* What the kernel has and no record wants goes. Once, after a start. */
 int nc_network_sweep(struct nc *nc, const struct instance_record *instances, size_t count,
     struct arena *arena, struct err *e);
+
+/* -- screenshot.c -- */
+#define NC_SCREENSHOT_MAX (1024 * 1024)
+/* JPEG; `wakes` presses a key first. ERR_CONFLICT when the guest does not run. */
+int nc_screenshot(struct nc *nc, const char *instance_id, bool wakes, struct arena *arena,
+    struct str *ret, struct err *e);
+
+/* -- reachability.c -- */
+void nc_heard(void *arg, const char *instance_id); /* on the loop: a guest asked something */
+int nc_reachability_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
 
 /* -- console.c -- */
 #define NC_CONSOLE_MAX (64 * 1024)

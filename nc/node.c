@@ -75,6 +75,9 @@ nc_node_init(struct nc *nc, struct err *e)
 		r = read_boot_id(nc->host_boot, e);
 	if (r < 0)
 		return r;
+	r = nc_cpus_init(nc, e);
+	if (r < 0)
+		return r;
 	nc->capacity.vcpus = conf->vcpus ? conf->vcpus : (uint32_t)(cores * VCPUS_PER_CORE);
 	nc->capacity.memory_mib = conf->memory ? (uint32_t)(conf->memory >> 20)
 				  : memory > 2 * MEMORY_RESERVE_MIB
@@ -99,7 +102,9 @@ nc_node_report(struct nc *nc, struct arena *arena, struct node_report *ret, stru
 	LOCK_SCOPE(&nc->lock);
 	*ret = (struct node_report){ .node_id = nc->node_id,
 		.state = nc->health.degraded ? "degraded" : "up",
-		.reason = nc->health.degraded ? arena_strdup(arena, nc->health.reason) : NULL,
+		.reason = nc->health.degraded  ? arena_strdup(arena, nc->health.reason)
+			  : nc->health.note[0] ? arena_strdup(arena, nc->health.note)
+					       : NULL,
 		.hypervisor =
 		    nc->health.hypervisor[0] ? arena_strdup(arena, nc->health.hypervisor) : NULL,
 		.vcpus = nc->capacity.vcpus,

@@ -58,6 +58,11 @@ check_spec(struct nc *nc, const struct instance_spec *spec, struct err *e)
 		return err_set(e, ERR_INVALID, "generation out of range");
 	if (spec->ramdisk && !spec->kernel)
 		return err_set(e, ERR_INVALID, "ramdisk without a kernel");
+	if (spec->ephemeral_disks.count > HELPER_EPHEMERAL_MAX)
+		return err_set(e, ERR_LIMIT, "more than %d ephemeral disks", HELPER_EPHEMERAL_MAX);
+	for (size_t i = 0; i < spec->ephemeral_disks.count; i++)
+		if (!spec->ephemeral_disks.items[i].size_gib)
+			return err_set(e, ERR_INVALID, "an ephemeral disk without a size");
 	if ((r = check_image(spec->image, "image", e)) < 0 ||
 	    (r = check_image(spec->kernel, "kernel", e)) < 0 ||
 	    (r = check_image(spec->ramdisk, "ramdisk", e)) < 0)
@@ -122,16 +127,12 @@ nc_handle_put_instance(struct rpc_request *rq, const struct nc_put_instance_in *
 	    record.instance_id, (unsigned long long)record.generation, record.spec->wanted,
 	    instance_state_to_string(record.state));
 	{
-		/* Whatever it waited for, the order may have brought it. One that runs is plugged
-		 * in and served anew: groups and metadata options change under it. */
+		/* Whatever it waited for, the order may have brought it. */
 		LOCK_SCOPE(&nc->lock);
 		struct nc_live *live = map_find(nc->live, record.instance_id);
 
-		if (live) {
+		if (live)
 			live->retry_ms = 0;
-			live->is_adopted = false;
-			live->orders++;
-		}
 	}
 	hurry(nc, &record);
 	nc_instances_poke(nc);
@@ -211,6 +212,25 @@ nc_handle_get_console_output(struct rpc_request *rq, const struct nc_get_console
 	out->at = clock_now_us();
 	out->has_at = true;
 	return 0;
+}
+
+int
+nc_handle_get_console_screenshot(struct rpc_request *rq,
+    const struct nc_get_console_screenshot_in *in, struct nc_get_console_screenshot_out *out,
+    struct err *e)
+{
+	struct nc *nc = rq->state;
+	struct instance_record record;
+	int r;
+
+	if (!id_is_valid(in->instance_id, "i"))
+		return err_set(e, ERR_INVALID, "ill-formed instance id");
+	r = instance_load(nc->store, in->instance_id, rq->arena, &record, e);
+	if (r == 0 && record.state != INSTANCE_RUNNING)
+		r = err_set(e, ERR_CONFLICT, "instance '%s' is %s", in->instance_id,
+		    instance_state_to_string(record.state));
+	return r < 0 ? r
+		     : nc_screenshot(nc, in->instance_id, in->wake_up, rq->arena, &out->image, e);
 }
 
 int

@@ -79,7 +79,7 @@ struct http_peer {
 	uint32_t uid;         /* unix sockets: SO_PEERCRED; else UINT32_MAX */
 };
 const struct http_peer *http_peer(const struct http_exchange *x);
-int http_socket(const struct http_exchange *x); /* borrowed: SO_BINDTODEVICE-like questions only */
+int http_socket(const struct http_exchange *x); /* borrowed: for socket options only */
 const char *http_id(const struct http_exchange *x); /* a fresh UUID: the request id */
 void http_set_data(struct http_exchange *x, void *data);
 void *http_data(const struct http_exchange *x);

@@ -45,6 +45,14 @@ console_remove(struct helper *h, const char *instance_id)
 	}
 }
 
+void
+screen_remove(struct helper *h, const char *instance_id)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s.sock", h->screen_dir, instance_id);
+
+	(void)unlink(path); /* absent when it never ran */
+}
+
 static void
 trim(int dir, const char *name)
 {

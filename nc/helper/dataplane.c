@@ -363,9 +363,6 @@ open_socket(int type, uint32_t address, uint16_t port, struct err *e)
 	if (port == 67 && (setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one)) < 0 ||
 			      setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) < 0))
 		return err_set_errno(e, errno, "cannot set options of port %u", port);
-	/* A hop limit of 1 keeps answers from leaving the guest they are for. */
-	if (port == 80 && setsockopt(fd, IPPROTO_IP, IP_TTL, &one, sizeof(one)) < 0)
-		return err_set_errno(e, errno, "cannot set options of port %u", port);
 	if (type == SOCK_STREAM && listen(fd, LISTEN_BACKLOG) < 0)
 		return err_set_errno(e, errno, "cannot listen on port %u", port);
 	return TAKE_FD(fd);

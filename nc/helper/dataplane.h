@@ -76,7 +76,7 @@ int dataplane_sweep(struct dataplane *d, const struct dataplane_nic *keep, size_
 
 struct dataplane_sockets {    /* opened inside the VPC's namespace; they keep working anywhere */
 	int dhcp;             /* UDP 0.0.0.0:67 with IP_PKTINFO */
-	int metadata;         /* TCP 169.254.169.254:80, listening, TTL 1 on what it accepts */
+	int metadata;         /* TCP 169.254.169.254:80, listening */
 	int dns_udp, dns_tcp; /* 169.254.169.253:53 */
 };
 int dataplane_sockets_open(
@@ -84,6 +84,13 @@ int dataplane_sockets_open(
 /* The tap's interface index inside its VPC: what DHCP identifies a NIC by. */
 int dataplane_nic_ifindex(
     struct dataplane *d, uint32_t vni, uint32_t index, unsigned *ret, struct err *e);
+/* A packet socket for ARP on the tap, inside its VPC: the caller's to close. */
+struct dataplane_neighbour {
+	int socket;
+	uint8_t mac[6]; /* the tap's own, which the guest knows as its gateway's */
+};
+int dataplane_neighbour_open(struct dataplane *d, uint32_t vni, uint32_t index,
+    struct dataplane_neighbour *ret, struct err *e);
 struct dataplane_counters {
 	uint64_t received_bytes, received_packets, sent_bytes,
 	    sent_packets; /* as the guest sees them */

@@ -390,6 +390,34 @@ dataplane_nic_ifindex(
 }
 
 int
+dataplane_neighbour_open(struct dataplane *d, uint32_t vni, uint32_t index,
+    struct dataplane_neighbour *ret, struct err *e)
+{
+	_cleanup_netns_ struct netns_scope scope = NETNS_SCOPE_INIT;
+	_cleanup_close_ int fd = -1;
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP) };
+	struct rtnl_link link;
+	struct vpc *v;
+	int r;
+
+	r = nic_link(d, vni, index, &link, e);
+	if (r == 0)
+		r = dataplane_vpc_get(d, vni, &v, e);
+	if (r == 0)
+		r = netns_enter(&scope, v->netns, e);
+	if (r < 0)
+		return r;
+	/* Bound before it takes anything: protocol 0 takes nothing. */
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	at.sll_ifindex = (int)link.index;
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+		return err_set_errno(e, errno, "cannot ask on 'tap%u'", index);
+	memcpy(ret->mac, link.mac, sizeof(ret->mac));
+	ret->socket = TAKE_FD(fd);
+	return 0;
+}
+
+int
 dataplane_nic_counters(struct dataplane *d, uint32_t vni, uint32_t index,
     struct dataplane_counters *ret, struct err *e)
 {

@@ -45,6 +45,84 @@ cache_path(const struct domain_surroundings *around, const struct helper_file *f
 	return xasprintf("%s/%s", around->cache_dir, hex);
 }
 
+#define SHARES_AVERAGE 1024
+
+static uint32_t
+shares_of(uint32_t ours, uint32_t default_shares)
+{
+	/* What libvirt takes: of cgroup v1 2 to 262144, of v2 (where the default is 100) 1 to
+	 * 10000. */
+	uint64_t max = default_shares < SHARES_AVERAGE ? 10000 : 262144;
+	uint64_t min = default_shares < SHARES_AVERAGE ? 1 : 2;
+	uint64_t n = (uint64_t)ours * default_shares / SHARES_AVERAGE;
+
+	return (uint32_t)(n < min ? min : n > max ? max : n);
+}
+
+static void
+add_cpu_set(struct strbuf *out, const struct helper_cpus *cpus)
+{
+	for (uint32_t i = 0; i < HELPER_CPUS_MAX; i++) {
+		uint32_t first = i;
+
+		if (!helper_cpus_has(cpus, i))
+			continue;
+		while (helper_cpus_has(cpus, i + 1))
+			i++;
+		strbuf_addf(out, i > first ? "%s%u-%u" : "%s%u", out->n ? "," : "", first, i);
+	}
+}
+
+static void
+write_vcpus(struct xml_writer *w, const struct helper_guest_spec *spec)
+{
+	_cleanup_strbuf_ struct strbuf set = STRBUF_INIT;
+	char count[16];
+
+	xml_open(w, "vcpu");
+	add_cpu_set(&set, &spec->cpus);
+	if (set.n)
+		xml_attribute(w, "cpuset", strbuf_c(&set));
+	snprintf(count, sizeof(count), "%u", spec->vcpus);
+	xml_text(w, str_of(count));
+	xml_close(w, "vcpu");
+}
+
+/* A pinned guest's vcpus have a processor each; its other threads share these. */
+static void
+write_cputune(struct xml_writer *w, const struct helper_guest_spec *spec,
+    const struct domain_surroundings *around)
+{
+	_cleanup_strbuf_ struct strbuf set = STRBUF_INIT;
+	uint32_t cpu = 0;
+
+	if (!around->default_shares && !spec->is_pinned)
+		return;
+	xml_open(w, "cputune");
+	if (around->default_shares)
+		xml_elementf(
+		    w, "shares", "%u", shares_of(spec->cpu_shares, around->default_shares));
+	for (uint32_t v = 0; spec->is_pinned && v < spec->vcpus; v++, cpu++) {
+		char vcpu_text[16], cpu_text[16];
+
+		while (!helper_cpus_has(&spec->cpus, cpu))
+			cpu++;
+		snprintf(vcpu_text, sizeof(vcpu_text), "%u", v);
+		snprintf(cpu_text, sizeof(cpu_text), "%u", cpu);
+		xml_open(w, "vcpupin");
+		xml_attribute(w, "vcpu", vcpu_text);
+		xml_attribute(w, "cpuset", cpu_text);
+		xml_close(w, "vcpupin");
+	}
+	if (spec->is_pinned) {
+		add_cpu_set(&set, &spec->cpus);
+		xml_open(w, "emulatorpin");
+		xml_attribute(w, "cpuset", strbuf_c(&set));
+		xml_close(w, "emulatorpin");
+	}
+	xml_close(w, "cputune");
+}
+
 static void
 write_os(struct xml_writer *w, const struct helper_guest_spec *spec,
     const struct domain_surroundings *around)
@@ -208,6 +286,30 @@ write_serial(struct xml_writer *w, const struct helper_guest_spec *spec,
 	xml_close(w, "serial");
 }
 
+/* A screen and a keyboard, at a socket in a directory that only root and the guests' user enter:
+ * no port, no password. The video memory is what 1024 by 768 needs, twice. */
+static void
+write_screen(struct xml_writer *w, const struct helper_guest_spec *spec,
+    const struct domain_surroundings *around)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s.sock", around->screen_dir, spec->instance_id);
+
+	xml_open(w, "graphics");
+	xml_attribute(w, "type", "vnc");
+	xml_open(w, "listen");
+	xml_attribute(w, "type", "socket");
+	xml_attribute(w, "socket", path);
+	xml_close(w, "listen");
+	xml_close(w, "graphics");
+	xml_open(w, "video");
+	xml_open(w, "model");
+	xml_attribute(w, "type", "vga");
+	xml_attribute(w, "vram", "8192");
+	xml_attribute(w, "heads", "1");
+	xml_close(w, "model");
+	xml_close(w, "video");
+}
+
 static void
 write_devices(struct xml_writer *w, const struct helper_guest_spec *spec,
     const struct domain_surroundings *around)
@@ -216,8 +318,12 @@ write_devices(struct xml_writer *w, const struct helper_guest_spec *spec,
 	if (around->emulator)
 		xml_element(w, "emulator", around->emulator);
 	write_disk(w, spec, around, "root.qcow2", "vda", &spec->base);
-	if (spec->has_ephemeral)
-		write_disk(w, spec, around, "ephemeral.qcow2", "vdb", NULL);
+	for (unsigned i = 0; i < spec->ephemeral_count; i++) {
+		char file[32], target[] = { 'v', 'd', (char)('b' + i), 0 };
+
+		snprintf(file, sizeof(file), "ephemeral%u.qcow2", i);
+		write_disk(w, spec, around, file, target, NULL);
+	}
 	xml_open(w, "controller");
 	xml_attribute(w, "type", "usb");
 	xml_attribute(w, "model", "none");
@@ -225,6 +331,7 @@ write_devices(struct xml_writer *w, const struct helper_guest_spec *spec,
 	for (uint32_t i = 0; i < spec->nic_count; i++)
 		write_interface(w, &spec->nics[i]);
 	write_serial(w, spec, around);
+	write_screen(w, spec, around);
 	xml_open(w, "memballoon");
 	xml_attribute(w, "model", "none");
 	xml_close(w, "memballoon");
@@ -263,7 +370,8 @@ domain_xml_write(const struct helper_guest_spec *spec, const struct domain_surro
 	snprintf(memory, sizeof(memory), "%u", spec->memory_mib);
 	xml_text(w, str_of(memory));
 	xml_close(w, "memory");
-	xml_elementf(w, "vcpu", "%u", spec->vcpus);
+	write_vcpus(w, spec);
+	write_cputune(w, spec, around);
 	write_sysinfo(w, uuid);
 	write_os(w, spec, around);
 	xml_open(w, "features");

@@ -11,7 +11,9 @@ struct domain_surroundings {  /* the helper's own choices, none of them a peer's
 	const char *type;     /* "kvm", "qemu", "test" */
 	const char *emulator; /* NULL: libvirt's own */
 	const char *instances_dir, *cache_dir, *console_dir;
+	const char *screen_dir; /* the guests' user makes its sockets there */
 	const char *disk_cache; /* "none", or "writeback" where O_DIRECT is not to be had */
+	uint32_t default_shares; /* libvirt's, for 1024 of ours; 0: it bounds nobody */
 	const char *seclabel;   /* "+64055:+108"; NULL: libvirt's own */
 };
 void domain_xml_write(const struct helper_guest_spec *spec,

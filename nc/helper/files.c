@@ -58,7 +58,6 @@ guest_files_check(const struct helper_conf *conf, const struct helper_guest_spec
     bool *ret_direct_io, struct err *e)
 {
 	_cleanup_free_ char *root = xasprintf("%s/root.qcow2", spec->instance_id);
-	_cleanup_free_ char *ephemeral = xasprintf("%s/ephemeral.qcow2", spec->instance_id);
 	_cleanup_close_ int fd = -1;
 	int r;
 
@@ -67,8 +66,14 @@ guest_files_check(const struct helper_conf *conf, const struct helper_guest_spec
 	    (r = check_cached(conf, &spec->ramdisk, e)) < 0 ||
 	    (r = check_regular(conf->instances_dir, root, e)) < 0)
 		return r;
-	if (spec->has_ephemeral && (r = check_regular(conf->instances_dir, ephemeral, e)) < 0)
-		return r;
+	for (unsigned i = 0; i < spec->ephemeral_count; i++) {
+		_cleanup_free_ char *ephemeral =
+		    xasprintf("%s/ephemeral%u.qcow2", spec->instance_id, i);
+
+		r = check_regular(conf->instances_dir, ephemeral, e);
+		if (r < 0)
+			return r;
+	}
 	/* tmpfs and some overlays have no O_DIRECT; QEMU's cache=none would not start there. */
 	fd = open_beneath(conf->instances_dir, root, O_RDONLY | O_DIRECT, NULL);
 	*ret_direct_io = fd >= 0;

@@ -10,6 +10,7 @@
  * but for a forced stop, which takes the place of a job that only waits. */
 #include <assert.h>
 #include "helper/helper.h"
+#include "run/fd.h"
 
 enum wait { WAIT_NOT, WAIT_END, WAIT_REBOOT };
 
@@ -25,10 +26,13 @@ struct guest_job {
 		struct helper_guest_spec start;
 		struct helper_guest_stop stop;
 		struct helper_guest_reboot reboot;
+		struct helper_guest_cpus cpus;
+		struct helper_guest_screen screen;
 	} in;
 	struct helper_guest looked; /* by the last look */
 	bool is_present;            /* start: paused or running already, of this generation */
 	struct helper_guest_list *list;
+	int screen; /* a descriptor; -1: none */
 	enum wait waiting;
 	bool has_ended, has_rebooted;     /* events since the job began */
 	struct loop_timer *grace, *again; /* again: the power button is pressed once more */
@@ -45,6 +49,7 @@ job_unref(void *arg)
 		return;
 	loop_timer_free(job->grace);
 	loop_timer_free(job->again);
+	fd_close(job->screen);
 	free(job->list);
 	free(job);
 }
@@ -59,12 +64,10 @@ task(struct guest_job *job, int (*work)(void *, struct err *),
 	helper_task(job->helper, &t);
 }
 
-/* The job's end: exactly one reply. */
+/* The job's end, after its reply. */
 static void
-job_end(struct guest_job *job, const void *payload, size_t n, const struct err *e)
+job_close(struct guest_job *job)
 {
-	if (job->is_over)
-		return;
 	job->is_over = true;
 	if (job->grace)
 		loop_timer_stop(job->grace);
@@ -72,11 +75,20 @@ job_end(struct guest_job *job, const void *payload, size_t n, const struct err *
 		loop_timer_stop(job->again);
 	list_remove(&job->link);
 	job->helper->job_count--;
+	job_unref(job);
+}
+
+/* Exactly one reply. */
+static void
+job_end(struct guest_job *job, const void *payload, size_t n, const struct err *e)
+{
+	if (job->is_over)
+		return;
 	if (e)
 		helper_reply_error(job->helper, &job->ticket, e);
 	else
 		helper_reply(job->helper, &job->ticket, payload, n, NULL, 0);
-	job_unref(job);
+	job_close(job);
 }
 
 /* For the end of a task: true when the job cannot go on. */
@@ -140,6 +152,8 @@ work_create(void *arg, struct err *e)
 		.instances_dir = helper->conf->instances_dir,
 		.cache_dir = helper->conf->cache_dir,
 		.console_dir = helper->console_dir,
+		.screen_dir = helper->screen_dir,
+		.default_shares = helper_bounds(helper),
 		.seclabel = helper->seclabel };
 	bool is_direct = false;
 	int r;
@@ -310,6 +324,7 @@ stop_undefined(void *arg, int r, const struct err *error)
 
 	if (job_failed(job, r, error))
 		return;
+	screen_remove(job->helper, job->id);
 	r = 0;
 	for (uint32_t i = 0; r == 0 && i < job->in.stop.nic_count; i++) {
 		struct dataplane_nic nic;
@@ -514,6 +529,47 @@ work_io_resume(void *arg, struct err *e)
 }
 
 static int
+work_set_cpus(void *arg, struct err *e)
+{
+	struct guest_job *job = arg;
+	struct hypervisor *h = job->helper->hypervisor;
+	int r = work_look(job, e);
+
+	if (r < 0)
+		return r;
+	if (!is_active(job->looked.state))
+		return err_set(e, ERR_CONFLICT, "cannot move a guest that is %s",
+		    helper_state_name(job->looked.state));
+	return h->ops->set_cpus(h, job->id, &job->in.cpus.cpus, e);
+}
+
+static int
+work_screen(void *arg, struct err *e)
+{
+	struct guest_job *job = arg;
+	struct hypervisor *h = job->helper->hypervisor;
+	int r = work_look(job, e);
+
+	if (r < 0)
+		return r;
+	if (job->looked.state != GUEST_RUNNING)
+		return err_set(e, ERR_CONFLICT, "cannot take a picture of a guest that is %s",
+		    helper_state_name(job->looked.state));
+	return h->ops->screenshot(h, job->id, job->in.screen.wakes, &job->screen, e);
+}
+
+static void
+screen_taken(void *arg, int r, const struct err *e)
+{
+	struct guest_job *job = arg;
+
+	if (r == 0 && !job->is_over)
+		helper_reply(job->helper, &job->ticket, NULL, 0, &job->screen, 1);
+	if (!job_failed(job, r, e))
+		job_close(job);
+}
+
+static int
 work_forget(void *arg, struct err *e)
 {
 	struct guest_job *job = arg;
@@ -598,6 +654,12 @@ job_begin(struct guest_job *job)
 	case HELPER_GUEST_RESUME:
 		task(job, work_io_resume, job_done);
 		break;
+	case HELPER_GUEST_CPUS:
+		task(job, work_set_cpus, job_done);
+		break;
+	case HELPER_GUEST_SCREEN:
+		task(job, work_screen, screen_taken);
+		break;
 	case HELPER_GUEST_FORGET:
 		task(job, work_forget, forgotten);
 		break;
@@ -634,6 +696,7 @@ guest_verb(struct helper *h, const struct ticket *t, struct str payload)
 	}
 	job = xcalloc(1, sizeof(*job));
 	job->references = 1;
+	job->screen = -1;
 	job->helper = h;
 	job->ticket = *t;
 	if (has_id) {

@@ -168,6 +168,9 @@ dispatch(struct helper *h, const struct ticket *t, struct str payload)
 	case HELPER_PROBE:
 		helper_reply(h, t, &h->health, sizeof(h->health), NULL, 0);
 		break;
+	case HELPER_NIC_PROBE:
+		neighbour_verb(h, t, payload);
+		break;
 	case HELPER_CONSOLE:
 		console_verb(h, t, payload);
 		break;
@@ -178,6 +181,8 @@ dispatch(struct helper *h, const struct ticket *t, struct str payload)
 	case HELPER_GUEST_STOP:
 	case HELPER_GUEST_REBOOT:
 	case HELPER_GUEST_RESUME:
+	case HELPER_GUEST_CPUS:
+	case HELPER_GUEST_SCREEN:
 	case HELPER_GUEST_FORGET:
 	case HELPER_GUEST_LIST:
 		guest_verb(h, t, payload);
@@ -395,7 +400,29 @@ warm_work(void *arg, struct err *e)
 {
 	struct helper *h = arg;
 
-	return h->hypervisor->ops->warm(h->hypervisor, h->health.hypervisor, h->conf->emulator, e);
+	int r = h->hypervisor->ops->warm(h->hypervisor, h->health.hypervisor, h->conf->emulator, e);
+
+	if (r == 0)
+		(void)helper_bounds(h);
+	return r;
+}
+
+uint32_t
+helper_bounds(struct helper *h)
+{
+	struct err e = { 0 };
+	uint32_t shares = 0;
+
+	if (h->default_shares >= 0)
+		return (uint32_t)h->default_shares;
+	if (h->hypervisor->ops->default_shares(
+		h->hypervisor, h->health.hypervisor, h->conf->emulator, &shares, &e) < 0) {
+		/* What is wrong there will show in the guest's own start, or passes. */
+		log_warn(h->log, "helper.bounds", "error=\"%s\"", e.text);
+		return 0;
+	}
+	h->default_shares = shares;
+	return shares;
 }
 
 static void
@@ -405,6 +432,12 @@ warm_done(void *arg, int r, const struct err *e)
 
 	if (r < 0)
 		log_warn(h->log, "helper.warm", "error=\"%s\"", e->text);
+	if (h->default_shares == 0) {
+		snprintf(h->health.note, sizeof(h->health.note),
+		    "libvirt has no cpu controller here: guests share processors unbounded");
+		log_warn(h->log, "helper.unbounded", "reason=\"%s\"", h->health.note);
+		helper_event(h, HELPER_EVENT_HEALTH, &h->health, sizeof(h->health));
+	}
 }
 
 static void
@@ -488,9 +521,9 @@ find_group(const char *name, gid_t *ret_gid, struct err *e)
 }
 
 static int
-prepare_users(struct helper *h, gid_t *ret_socket_group, struct err *e)
+prepare_users(struct helper *h, gid_t *ret_socket_group, uid_t *ret_guest_uid, struct err *e)
 {
-	uid_t guest_uid;
+	uid_t guest_uid = 0;
 	gid_t guest_gid, ignored;
 	int r;
 
@@ -503,11 +536,26 @@ prepare_users(struct helper *h, gid_t *ret_socket_group, struct err *e)
 		r = find_group(h->conf->guest_group, &guest_gid, e);
 	if (r == 0)
 		h->seclabel = xasprintf("+%u:+%u", guest_uid, guest_gid);
+	if (r == 0)
+		*ret_guest_uid = guest_uid;
+	return r;
+}
+
+/* QEMU makes the sockets of guests' screens, as its own user. */
+static int
+prepare_screens(struct helper *h, uid_t guest_uid, struct err *e)
+{
+	int r;
+
+	h->screen_dir = xasprintf("%s/screens", h->conf->daemon.runtime_dir);
+	r = fs_mkdir_p(h->screen_dir, 0700, e);
+	if (r == 0 && chown(h->screen_dir, guest_uid, 0) < 0)
+		r = err_set_errno(e, errno, "cannot give '%s' to the guests' user", h->screen_dir);
 	return r;
 }
 
 static int
-prepare_directories(struct helper *h, struct err *e)
+prepare_directories(struct helper *h, uid_t guest_uid, struct err *e)
 {
 	int r;
 
@@ -516,7 +564,7 @@ prepare_directories(struct helper *h, struct err *e)
 	r = fs_mkdir_p(h->console_dir, 0711, e);
 	if (r == 0)
 		r = fs_mkdir_p(h->probe_dir, 0700, e);
-	return r;
+	return r < 0 ? r : prepare_screens(h, guest_uid, e);
 }
 
 static int
@@ -576,8 +624,10 @@ helper_init(struct helper *h, struct loop *loop, const struct helper_conf *conf,
 	h->log = log;
 	list_init(&h->connections);
 	list_init(&h->jobs);
+	list_init(&h->probes);
 	strcpy(h->health.reason, "connecting to libvirt");
 	h->health.degraded = true;
+	h->default_shares = -1;
 	if (strcmp(conf->hypervisor, "auto") != 0)
 		copy_printable(
 		    h->health.hypervisor, sizeof(h->health.hypervisor), conf->hypervisor);
@@ -589,11 +639,12 @@ helper_new(struct daemon *d, struct helper **ret, struct err *e)
 {
 	_cleanup_(helper_freep) struct helper *h = xcalloc(1, sizeof(*h));
 	gid_t socket_group = 0;
+	uid_t guest_uid = 0;
 	int r;
 
 	if ((r = helper_init(h, daemon_loop(d), daemon_configuration(d), daemon_log(d), e)) < 0 ||
-	    (r = prepare_users(h, &socket_group, e)) < 0 || (r = prepare_directories(h, e)) < 0 ||
-	    (r = open_dataplane(h, e)) < 0 ||
+	    (r = prepare_users(h, &socket_group, &guest_uid, e)) < 0 ||
+	    (r = prepare_directories(h, guest_uid, e)) < 0 || (r = open_dataplane(h, e)) < 0 ||
 	    (r = hyp_libvirt_new(h->conf->libvirt_uri, helper_events(h), &h->hypervisor, e)) < 0 ||
 	    (r = listen_on(h, d, socket_group, e)) < 0)
 		return r;
@@ -612,6 +663,7 @@ helper_free(struct helper *h)
 	if (!h)
 		return;
 	guest_jobs_free(h);
+	neighbour_probes_free(h);
 	LIST_FOREACH (&h->connections, c, following, link)
 		connection_close(c);
 	for (size_t i = 0; i < h->listener_count; i++) {
@@ -626,6 +678,7 @@ helper_free(struct helper *h)
 	dataplane_free(h->dataplane);
 	hypervisor_free(h->hypervisor);
 	free(h->console_dir);
+	free(h->screen_dir);
 	free(h->probe_dir);
 	free(h->seclabel);
 	free(h);

@@ -33,7 +33,7 @@ struct helper {
 	struct hypervisor *hypervisor;
 	struct hypervisor_events events;
 	struct dataplane *dataplane;
-	char *console_dir, *probe_dir, *seclabel;
+	char *console_dir, *screen_dir, *probe_dir, *seclabel;
 	uid_t client_uid;
 	struct loop_watch **listeners;
 	int *listener_fds;
@@ -41,11 +41,12 @@ struct helper {
 	struct list connections;
 	unsigned connection_count;
 	uint64_t last_connection;
-	struct list jobs;
-	unsigned job_count;
+	struct list jobs, probes;
+	unsigned job_count, probe_count;
 	struct helper_health health;
 	struct loop_timer *beat;
 	bool is_beating, is_warm;
+	_Atomic int64_t default_shares; /* libvirt's (hypervisor.h); -1: not known yet */
 	unsigned stuck; /* tasks past their deadline whose call has not come back */
 };
 
@@ -80,6 +81,8 @@ struct task {
 	void *arg;
 };
 void helper_task(struct helper *h, const struct task *task);
+/* libvirt's share for 1024 of ours, 0: it bounds nobody. On a worker. */
+uint32_t helper_bounds(struct helper *h);
 void helper_set_health(struct helper *h, bool degraded, const char *hypervisor, const char *reason);
 
 /* -- verbs -- */
@@ -88,11 +91,14 @@ void guest_jobs_lifecycle(struct helper *h, const struct helper_guest *guest);
 void guest_jobs_rebooted(struct helper *h, const char *instance_id);
 void guest_jobs_free(struct helper *h);
 void net_verb(struct helper *h, const struct ticket *t, struct str payload); /* net_verbs.c */
+void neighbour_verb(struct helper *h, const struct ticket *t, struct str payload); /* neighbour.c */
+void neighbour_probes_free(struct helper *h);
 void helper_nic_to_dataplane(const struct helper_nic *in, struct dataplane_nic *out);
 void power_verb(struct helper *h, const struct ticket *t); /* power.c */
 void console_verb(struct helper *h, const struct ticket *t, struct str payload); /* console.c */
 int console_prepare(struct helper *h, const char *instance_id, struct err *e);
 void console_remove(struct helper *h, const char *instance_id);
+void screen_remove(struct helper *h, const char *instance_id); /* QEMU leaves its socket */
 void console_trim_all(struct helper *h); /* gives back the space of what nobody will read */
 
 /* Checks the guest's files below the configured directories: regular, no symbolic links. Any

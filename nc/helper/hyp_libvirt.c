@@ -8,11 +8,16 @@
 
 #include <libvirt/libvirt.h>
 #include <libvirt/virterror.h>
+#include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include "base/id.h"
 #include "domain_xml.h"
+#include "run/fd.h"
 #include "run/lock.h"
 #include "run/log.h"
 
@@ -413,6 +418,150 @@ libvirt_warm(struct hypervisor *h, const char *type, const char *emulator, struc
 	return 0;
 }
 
+/* -- bounds -- */
+
+static int
+scheduler_shares(virDomainPtr d, uint32_t *ret)
+{
+	virTypedParameterPtr parameters;
+	unsigned long long shares = 0;
+	int count = 0, wanted;
+	char *kind = virDomainGetSchedulerType(d, &wanted);
+
+	if (!kind) /* libvirt has no cpu controller */
+		return 0;
+	free(kind);
+	parameters = xcalloc((size_t)wanted + 1, sizeof(*parameters));
+	count = wanted;
+	if (virDomainGetSchedulerParametersFlags(d, parameters, &count, VIR_DOMAIN_AFFECT_LIVE) ==
+	    0)
+		(void)virTypedParamsGetULLong(
+		    parameters, count, VIR_DOMAIN_SCHEDULER_CPU_SHARES, &shares);
+	virTypedParamsFree(parameters, count);
+	*ret = (uint32_t)shares;
+	return 0;
+}
+
+/* Only a guest that is there can be asked for its shares: one without disks, paused before its
+ * first instruction and gone with our connection whatever happens. */
+static int
+libvirt_default_shares(
+    struct hypervisor *h, const char *type, const char *emulator, uint32_t *ret, struct err *e)
+{
+	_cleanup_connection_ virConnectPtr c = NULL;
+	_cleanup_domain_ virDomainPtr d = NULL;
+	_cleanup_free_ char *xml = NULL;
+	static atomic_uint number; /* two may ask at once */
+	int r = get_connection(of(h), &c, e);
+
+	if (r < 0)
+		return r;
+	*ret = 0;
+	if (strcmp(type, "test") == 0) { /* bounds nothing, as it runs nothing */
+		*ret = 1024;
+		return 0;
+	}
+	xml = xasprintf(
+	    "<domain type='%s'><name>mallee-bounds-%u</name><memory unit='MiB'>16</memory>"
+	    "<os><type arch='x86_64' machine='pc'>hvm</type></os><devices>"
+	    "<emulator>%s</emulator><controller type='usb' model='none'/>"
+	    "<memballoon model='none'/></devices></domain>",
+	    type, atomic_fetch_add(&number, 1), emulator);
+	d = virDomainCreateXML(c, xml, VIR_DOMAIN_START_PAUSED | VIR_DOMAIN_START_AUTODESTROY);
+	if (!d)
+		return set_libvirt_error(e, "cannot find out how guests are bounded");
+	r = scheduler_shares(d, ret);
+	if (virDomainDestroy(d) < 0)
+		r = set_libvirt_error(e, "cannot end the guest that was asked for its bounds");
+	return r;
+}
+
+static int
+libvirt_set_cpus(
+    struct hypervisor *h, const char *id, const struct helper_cpus *cpus, struct err *e)
+{
+	_cleanup_domain_ virDomainPtr d = NULL;
+	struct helper_cpus map = *cpus; /* libvirt's parameter is not const */
+	virDomainInfo info;
+	int r = get_domain(h, id, &d, e);
+
+	if (r < 0)
+		return r;
+	if (virDomainGetInfo(d, &info) < 0)
+		return set_libvirt_error(e, "cannot look at the guest");
+	for (unsigned i = 0; i < info.nrVirtCpu; i++)
+		if (virDomainPinVcpuFlags(
+			d, i, map.bits, sizeof(map.bits), VIR_DOMAIN_AFFECT_LIVE) < 0)
+			return set_libvirt_error(e, "cannot move the guest's processors");
+	if (virDomainPinEmulator(d, map.bits, sizeof(map.bits), VIR_DOMAIN_AFFECT_LIVE) < 0)
+		return set_libvirt_error(e, "cannot move the guest's threads");
+	return 0;
+}
+
+/* -- the screen -- */
+
+#define WAKE_KEY 42 /* Linux's KEY_LEFTSHIFT: types nothing */
+#define WAKE_MS 200
+
+static void
+stream_freep(virStreamPtr *s)
+{
+	if (*s)
+		virStreamFree(*s);
+}
+
+static int
+receive(virStreamPtr stream, int fd, struct err *e)
+{
+	_cleanup_free_ char *piece = xmalloc(65536);
+	size_t all = 0;
+	int n;
+
+	while ((n = virStreamRecv(stream, piece, 65536)) > 0) {
+		all += (size_t)n;
+		if (all > HELPER_SCREEN_MAX)
+			return err_set(
+			    e, ERR_LIMIT, "the picture has more than %u bytes", HELPER_SCREEN_MAX);
+		if (write(fd, piece, (size_t)n) != n)
+			return err_set_errno(e, errno, "cannot keep the picture");
+	}
+	return n < 0 ? set_libvirt_error(e, "cannot read the picture") : 0;
+}
+
+static int
+libvirt_screenshot(struct hypervisor *h, const char *id, bool wakes, int *ret_fd, struct err *e)
+{
+	_cleanup_domain_ virDomainPtr d = NULL;
+	_cleanup_(stream_freep) virStreamPtr stream = NULL;
+	_cleanup_close_ int fd = memfd_create("screen", MFD_CLOEXEC);
+	unsigned key = WAKE_KEY;
+	char *mime;
+	int r = get_domain(h, id, &d, e);
+
+	if (r < 0)
+		return r;
+	if (fd < 0)
+		return err_set_errno(e, errno, "cannot keep a picture");
+	if (wakes) {
+		if (virDomainSendKey(d, VIR_KEYCODE_SET_LINUX, WAKE_MS / 2, &key, 1, 0) < 0)
+			return set_libvirt_error(e, "cannot press a key");
+		(void)poll(NULL, 0, WAKE_MS); /* for the guest to draw */
+	}
+	stream = virStreamNew(virDomainGetConnect(d), 0);
+	mime = stream ? virDomainScreenshot(d, stream, 0, 0) : NULL;
+	if (!mime)
+		return set_libvirt_error(e, "cannot take a picture of the guest's screen");
+	free(mime); /* PPM, or PNG where QEMU makes it: the bytes tell */
+	r = receive(stream, fd, e);
+	if (r == 0 && virStreamFinish(stream) < 0)
+		r = set_libvirt_error(e, "cannot end the picture");
+	else if (r < 0)
+		(void)virStreamAbort(stream);
+	if (r == 0)
+		*ret_fd = TAKE_FD(fd);
+	return r;
+}
+
 /* -- the operations -- */
 
 static int
@@ -569,6 +718,7 @@ libvirt_free(struct hypervisor *base)
 static const struct hypervisor_ops libvirt_ops = {
 	.connect = libvirt_connect,
 	.warm = libvirt_warm,
+	.default_shares = libvirt_default_shares,
 	.list = libvirt_list,
 	.look = libvirt_look,
 	.create_paused = libvirt_create_paused,
@@ -577,6 +727,8 @@ static const struct hypervisor_ops libvirt_ops = {
 	.destroy = libvirt_destroy,
 	.reboot = libvirt_reboot,
 	.reset = libvirt_reset,
+	.set_cpus = libvirt_set_cpus,
+	.screenshot = libvirt_screenshot,
 	.undefine = libvirt_undefine,
 	.free = libvirt_free,
 };

@@ -22,6 +22,10 @@ struct hypervisor_ops {
 	int (*connect)(struct hypervisor *h, struct err *e);
 	/* What is slow the first time (QEMU is asked for what it can do) is done now. */
 	int (*warm)(struct hypervisor *h, const char *type, const char *emulator, struct err *e);
+	/* How libvirt counts processor time here: the share of a guest for which nothing is said (1024
+	 * of cgroup v1, 100 of v2). 0: it cannot bound guests. Starts one that never runs. */
+	int (*default_shares)(struct hypervisor *h, const char *type, const char *emulator,
+	    uint32_t *ret, struct err *e);
 	/* At most `max` guests that are ours (their name is an instance id). */
 	int (*list)(struct hypervisor *h, struct helper_guest *guests, size_t max,
 	    size_t *ret_count, struct err *e);
@@ -38,6 +42,12 @@ struct hypervisor_ops {
 	int (*reboot)(
 	    struct hypervisor *h, const char *instance_id, struct err *e); /* asks the guest */
 	int (*reset)(struct hypervisor *h, const char *instance_id, struct err *e);
+	/* Moves a running guest's threads to these processors. */
+	int (*set_cpus)(struct hypervisor *h, const char *instance_id,
+	    const struct helper_cpus *cpus, struct err *e);
+	/* A file in memory with what the guest's screen shows, PNG or PPM; the caller's to close. */
+	int (*screenshot)(struct hypervisor *h, const char *instance_id, bool wakes, int *ret_fd,
+	    struct err *e);
 	int (*undefine)(
 	    struct hypervisor *h, const char *instance_id, struct err *e); /* absent: fine */
 	void (*free)(struct hypervisor *h);

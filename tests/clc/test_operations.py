@@ -25,7 +25,7 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "RunInstances": {"ImageId": "{image}", "MinCount": "1", "MaxCount": "1"},
     "StartInstances": {"InstanceId.1": "{instance}"}, "StopInstances": {"InstanceId.1": "{instance}"},
     "RebootInstances": {"InstanceId.1": "{instance}"}, "TerminateInstances": {"InstanceId.1": "{instance}"},
-    "GetConsoleOutput": {"InstanceId": "{instance}"},
+    "GetConsoleOutput": {"InstanceId": "{instance}"}, "GetConsoleScreenshot": {"InstanceId": "{instance}"},
     **{a: {"InstanceId.1": "{instance}"} for a in ("MonitorInstances", "UnmonitorInstances")},
     **{a: {"InstanceId": "{instance}"} for a in ("GetPasswordData", "ModifyInstanceMaintenanceOptions")},
     "ModifyInstanceMetadataOptions": {"InstanceId": "{instance}", "HttpTokens": "required"},
@@ -62,7 +62,7 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
 }
 REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances": ["InstanceId"],
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
-            "GetConsoleOutput": ["InstanceId"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
+            "GetConsoleOutput": ["InstanceId"], "GetConsoleScreenshot": ["InstanceId"], "RegisterImage": ["Name", "ImageLocation"], "DeregisterImage": ["ImageId"],
             "CopyImage": ["Name", "SourceImageId", "SourceRegion"], "DescribeImageAttribute": ["ImageId", "Attribute"],
             "ModifyImageAttribute": ["ImageId"], "ResetImageAttribute": ["ImageId", "Attribute"],
             "EnableImageDeprecation": ["ImageId", "DeprecateAt"], "DisableImageDeprecation": ["ImageId"],
@@ -86,7 +86,7 @@ REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances
             "DescribeInstanceAttribute": ["InstanceId", "Attribute"], "ModifyInstanceAttribute": ["InstanceId"],
             "ResetInstanceAttribute": ["InstanceId", "Attribute"]}
 # Those that no request can please here.
-NEVER_GOOD = {"RegisterImage", "CancelBundleTask", "AssociateIamInstanceProfile", "DisassociateIamInstanceProfile",
+NEVER_GOOD = {"RegisterImage", "GetConsoleScreenshot", "CancelBundleTask", "AssociateIamInstanceProfile", "DisassociateIamInstanceProfile",
               "ReplaceIamInstanceProfileAssociation"}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -98,7 +98,7 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
          "InvalidInstanceAttributeValue", "InvalidAssociationID.NotFound", "InvalidNetworkInterfaceId.Malformed",
          "InvalidNetworkInterfaceID.NotFound",
          "MalformedQueryString", "IncorrectInstanceState", "InvalidKeyPair.Duplicate", "TagLimitExceeded",
-         "InvalidID", "InvalidResourceType.Unknown", "InvalidTargetArn.Unknown"}
+         "InvalidBlockDeviceMapping", "InvalidID", "InvalidResourceType.Unknown", "InvalidTargetArn.Unknown"}
 CODES |= {code for codes in ABSENT.values() for code in codes.values()}
 CODES |= {FAULTS[fault] for fault in ANSWERS.values() if fault != "empty"}
 CODES |= {"InvalidPlacementGroup.Unknown", "InvalidPlacementGroupId.Malformed"}

@@ -25,6 +25,7 @@ spec_guest(struct helper_guest_spec *s)
 	s->vcpus = 2;
 	s->generation = 7;
 	s->memory_mib = 512;
+	s->cpu_shares = 2048;
 	s->nic_count = 1;
 	spec_nic(&s->nics[0], 3);
 	memset(s->base.digest, 0xab, sizeof(s->base.digest));

@@ -146,6 +146,16 @@ class Controller:
         if "export" in more:
             name, url = more["export"]
             text += f"<export><exportId>{name}</exportId><url>{url}</url></export>"
+        if "shares" in more:
+            text += f"<cpuShares>{more['shares']}</cpuShares>"
+        if "pinned" in more:
+            text += f"<isPinned>{str(more['pinned']).lower()}</isPinned>"
+        if "ephemeral_disks" in more:
+            text += "<ephemeralDisks>" + "".join(
+                f"<item><deviceName>/dev/sd{chr(ord('b') + n)}</deviceName><virtualName>{name}</virtualName>"
+                f"<sizeGib>{size}</sizeGib></item>" for n, (name, size) in enumerate(more["ephemeral_disks"]))
+            text += "</ephemeralDisks>"
+        text += more.get("extra", "")
         if "user_data" in more:
             text += f"<userData>{more['user_data']}</userData>"
         return f"<spec>{text}</spec>"

@@ -5,14 +5,15 @@ import struct
 
 from node import connect
 
-VERBS = ["", "hello", "probe", "guest_start", "guest_stop", "guest_reboot", "guest_resume", "guest_forget",
+VERBS = ["", "hello", "probe", "guest_start", "guest_stop", "guest_reboot", "guest_resume", "guest_cpus",
+         "guest_screen", "guest_forget",
          "guest_list", "console", "vpc_put", "vpc_remove", "vpc_sockets", "nic_plug", "nic_unplug",
-         "nic_counters", "net_sweep"]
+         "nic_counters", "nic_probe", "net_sweep"]
 STATES = ["absent", "defined", "prepared", "running", "paused-io", "paused", "shut-down", "destroyed",
           "crashed", "failed"]
 HEADER = struct.Struct("=IHHIII")
 GUEST = struct.Struct("=20sIQ")
-HEALTH = struct.Struct("=I16s256s")
+HEALTH = struct.Struct("=I16s256s128s")
 EVENT_LIFECYCLE = 64
 RAW, QCOW2 = 1, 2
 
@@ -40,12 +41,23 @@ def image(digest=None, fmt=RAW):
 
 
 def guest_spec(instance, generation, base, kernel=None, ramdisk=None, arguments="", vcpus=1,
-               memory=192, ephemeral=False, interfaces=(), base_format=RAW):
+               memory=192, ephemeral=0, interfaces=(), base_format=RAW, shares=None, pinned=()):
     body = struct.pack("=20sIQII", instance.encode(), vcpus, generation, memory, len(interfaces))
-    body += image(base, base_format) + image(kernel) + image(ramdisk) + bytes([ephemeral])
+    body += image(base, base_format) + image(kernel) + image(ramdisk)
+    body += bytes([ephemeral, bool(pinned)])
+    body = body.ljust((len(body) + 3) // 4 * 4, b"\0") + struct.pack("=I", shares or vcpus * 1024) + cpus(pinned)
     body += nics(interfaces)
     body += arguments.encode().ljust(1024, b"\0")
     return body.ljust((len(body) + 7) // 8 * 8, b"\0")
+
+
+def cpus(numbers):
+    """A set of the host's processors."""
+    return sum(1 << n for n in numbers).to_bytes(128, "little")
+
+
+def guest_cpus(instance, numbers):
+    return struct.pack("=20s", instance.encode()) + cpus(numbers)
 
 
 def guest_stop(instance, force=False, grace_ms=20000, interfaces=()):
@@ -88,7 +100,7 @@ class Helper:
 
     def send(self, verb, payload=b""):
         self.serial += 1
-        self.socket.sendall(HEADER.pack(0x6c616d6e, 1, VERBS.index(verb), self.serial, len(payload), 0)
+        self.socket.sendall(HEADER.pack(0x6c616d6e, 2, VERBS.index(verb), self.serial, len(payload), 0)
                             + payload)
         return self.serial
 
@@ -107,7 +119,7 @@ class Helper:
         return self.reply(self.send(verb, payload))
 
     def health(self):
-        degraded, hypervisor, reason = HEALTH.unpack(self.call("probe"))
+        degraded, hypervisor, reason, _ = HEALTH.unpack(self.call("probe"))
         return bool(degraded), cstr(hypervisor), cstr(reason)
 
     def guests(self):

@@ -4,11 +4,15 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("MALLEE_BUILD", "build"))
+
+sys.path.insert(0, os.path.join(TOP, "tools"))
+from testbed import cgroups  # noqa: E402
 
 LIBVIRTD_CONF = """\
 listen_tls = 0
@@ -23,7 +27,7 @@ security_driver = "none"
 user = "libvirt-qemu"
 group = "kvm"
 remember_owner = 0
-cgroup_controllers = [ ]
+cgroup_controllers = [ {controllers} ]
 namespaces = [ ]
 stdio_handler = "{stdio}"
 max_core = 0
@@ -34,9 +38,21 @@ for d in etc/libvirt run/libvirt var/lib/libvirt var/cache/libvirt var/log/libvi
     mkdir -p {dir}/lv/$d /$d
     mount --bind {dir}/lv/$d /$d
 done
-mount -t tmpfs t /sys/fs/cgroup
+for c in {controllers}; do
+    mkdir -p {dir}/cgroup/$c
+    mount --bind /sys/fs/cgroup/$c/mallee:{cgroup} {dir}/cgroup/$c
+done
 mount -t sysfs s /sys || true
 mount -t tmpfs t /sys/fs/cgroup
+for c in {controllers}; do
+    mkdir /sys/fs/cgroup/$c
+    mount --move {dir}/cgroup/$c /sys/fs/cgroup/$c
+done
+if [ -c /dev/kvm ]; then # for group kvm, as udev would have it: else libvirt probes QEMU again for each guest
+    mknod -m 660 {dir}/kvm c 10 232
+    chgrp kvm {dir}/kvm
+    mount --bind {dir}/kvm /dev/kvm
+fi
 ip link set lo up
 virtlogd -d -p /run/libvirt/virtlogd.pid
 libvirtd -d -p /run/libvirt/libvirtd.pid
@@ -57,10 +73,12 @@ def wait_for(what, condition, timeout=30):
 
 
 class Node:
-    def __init__(self, stdio="logd"):
+    def __init__(self, stdio="logd", bounded=True):
         self.dir = tempfile.mkdtemp(prefix="mallee-node-", dir="/var/tmp")
         os.chmod(self.dir, 0o755)
         self.stdio = stdio
+        self.cgroup = os.path.basename(self.dir)
+        self.controllers = cgroups.up(self.cgroup) if bounded else []
         self.unshare = self.init = None
         self.children = []
 
@@ -70,7 +88,8 @@ class Node:
         with open("/proc/sys/kernel/random/uuid", encoding="ascii") as f:
             uuid = f.read().strip()
         for name, text in (("libvirtd.conf", LIBVIRTD_CONF.format(uuid=uuid)),
-                           ("qemu.conf", QEMU_CONF.format(stdio=self.stdio)),
+                           ("qemu.conf", QEMU_CONF.format(stdio=self.stdio, controllers=", ".join(
+                               f'"{c}"' for c in self.controllers))),
                            ("libvirt.conf", 'uri_default = "qemu:///system"\n')):
             with open(os.path.join(etc, name), "w", encoding="ascii") as f:
                 f.write(text)
@@ -78,7 +97,7 @@ class Node:
         # container may take its time. Its end is also the end of everything in it.
         self.unshare = subprocess.Popen(
             ["unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc",
-             "--propagation", "private", "bash", "-c", START.format(dir=self.dir)],
+             "--propagation", "private", "bash", "-c", START.format(dir=self.dir, cgroup=self.cgroup, controllers=" ".join(self.controllers))],
             stdout=open(os.path.join(self.dir, "holder.log"), "wb"), stderr=subprocess.STDOUT)
         wait_for("libvirtd", lambda: os.path.exists(
             os.path.join(self.dir, "lv/run/libvirt/libvirt-sock")))
@@ -93,6 +112,7 @@ class Node:
                 child.wait()
         self.unshare.kill()
         self.unshare.wait()
+        cgroups.down(self.cgroup)
         if exc[0] is None:
             time.sleep(0.2)
             shutil.rmtree(self.dir, ignore_errors=True)

@@ -1,6 +1,7 @@
 /* Runs nc/guest_services.h over the sockets of a VPC that dataplane_tool made, until stdin ends:
  *   services_tool NETNS_DIR STATE_DIR RESOLVER VNI TOKENS NIC...
- * TOKENS is optional or required; a NIC is INDEX,MAC,ADDRESS,GATEWAY,PREFIX,PUBLIC,INSTANCE. */
+ * TOKENS is optional or required, then of "+disabled", "+hops=N" and "+tags" any; a NIC is
+ * INDEX,MAC,ADDRESS,GATEWAY,PREFIX,PUBLIC,INSTANCE. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,8 @@ add_nic(struct dataplane *d, struct guest_services *g, uint32_t vni, const char 
     struct err *e)
 {
 	static const char *groups[] = { "default" };
+	static struct instance_tag tags[] = { { "Name", "first" }, { "a b", "not shown" } };
+	const char *hops = strstr(tokens, "+hops=");
 	uint32_t index = (uint32_t)atoi(word(&text));
 	const char *mac = word(&text), *address = word(&text), *gateway = word(&text);
 	uint8_t prefix = (uint8_t)atoi(word(&text));
@@ -65,7 +68,10 @@ add_nic(struct dataplane *d, struct guest_services *g, uint32_t vni, const char 
 		.hostname = hostname,
 		.domain = "here.compute.internal",
 		.security_groups = { groups, 1 },
-		.http_tokens = tokens,
+		.http_tokens = str_starts(str_of(tokens), "required") ? "required" : "optional",
+		.http_endpoint = strstr(tokens, "+disabled") ? "disabled" : "enabled",
+		.instance_metadata_tags = strstr(tokens, "+tags") ? "enabled" : "disabled",
+		.tags = { tags, 2 },
 	};
 	struct guest_nic nic = { .vni = vni,
 		.subnet_prefix = prefix,
@@ -74,6 +80,8 @@ add_nic(struct dataplane *d, struct guest_services *g, uint32_t vni, const char 
 		.vpc_cidr = "10.0.0.0/16" };
 	int r;
 
+	spec.has_http_put_response_hop_limit = hops != NULL;
+	spec.http_put_response_hop_limit = hops ? (uint32_t)atoi(hops + 6) : 0;
 	(void)snprintf(hostname, sizeof(hostname), "ip-%s", address);
 	for (char *p = hostname; *p; p++) {
 		if (*p == '.')

@@ -1,9 +1,11 @@
 """What a guest asks of its node: DHCP by udhcpc, DNS by hand, metadata by urllib as cloud-init does,
 each from inside a guest, over the dataplane's real sockets."""
 
+import contextlib
 import http.server
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -50,6 +52,8 @@ for line in sys.stdin:
             out = r.status, dict(r.headers), r.read().decode("latin-1")
     except urllib.error.HTTPError as e:
         out = e.code, dict(e.headers), e.read().decode("latin-1")
+    except (TimeoutError, urllib.error.URLError):
+        out = "timeout"
     print(json.dumps(out), flush=True)
 """
 
@@ -355,15 +359,80 @@ def test_metadata(node):  # noqa: F811
         assert get("/latest/meta-data/", X_aws_ec2_metadata_token=token)[0] == 200
 
 
+def put_token(get):
+    return get("/latest/api/token", "PUT", X_aws_ec2_metadata_token_ttl_seconds="60")
+
+
+def ttls(guest, act):
+    """The TTLs of what the metadata service sent while `act` ran."""
+    seen = dp.popen_inside(guest.netns, "tcpdump", "-lvnni", "eth0", "src 169.254.169.254 and tcp")
+    time.sleep(0.5)
+    try:
+        act()
+        time.sleep(0.3)
+    finally:
+        seen.terminate()
+    return re.findall(r"ttl (\d+),", seen.communicate()[0])
+
+
+@contextlib.contextmanager
+def behind(guest):
+    """A namespace behind the guest, as a container with a bridge of its own has it: one more hop."""
+    name = f"{guest.netns}c"
+    dp.run("ip", "netns", "add", name)
+    try:
+        dp.run("ip", "-n", guest.netns, "link", "add", "in", "type", "veth", "peer", "name", "out", "netns", name)
+        for netns, device, address in ((guest.netns, "in", "192.168.77.1/24"), (name, "out", "192.168.77.2/24")):
+            dp.run("ip", "-n", netns, "addr", "add", address, "dev", device)
+            dp.run("ip", "-n", netns, "link", "set", device, "up")
+        dp.run("ip", "-n", name, "route", "add", "default", "via", "192.168.77.1")
+        inside(guest.netns, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        inside(guest.netns, "nft", "add table ip t; add chain ip t c { type nat hook postrouting priority 100; };"
+               " add rule ip t c oifname eth0 masquerade")
+        yield type("Behind", (), {"netns": name})
+    finally:
+        dp.run("ip", "netns", "del", name)
+
+
 def test_hop_limit(node):  # noqa: F811
-    """Answers leave with TTL 1: they reach the guest and nobody behind it."""
+    """What carries a token gets as far as the hop limit says; the handshake, and the rest, as far as any packet."""
+    node.vpc(OPEN)
+    a = node.guest(1, "10.0.1.11")
+    for tokens, wanted in (("optional", "1"), ("optional+hops=3", "3")):
+        with Services(node, [a], tokens=tokens), Browser(a) as get:
+            assert set(ttls(a, lambda: get("/latest/"))) == {"64"}
+            got = ttls(a, lambda: put_token(get))
+            assert got[0] == "64" and wanted in got  # the SYN's answer, then what carries the token
+            token = put_token(get)[2]
+            got = ttls(a, lambda: get("/latest/", X_aws_ec2_metadata_token=token))
+            assert got[0] == "64" and wanted in got
+
+
+def test_a_container_needs_a_hop_more(node):  # noqa: F811
+    node.vpc(OPEN)
+    a = node.guest(1, "10.0.1.11")
+    with behind(a) as container:
+        with Services(node, [a]), Browser(container) as get:
+            assert get("/latest/meta-data/instance-id")[2] == f"i-{dp.VNI}-1"
+            assert put_token(get) == "timeout"
+        with Services(node, [a], tokens="required+hops=2"), Browser(container) as get:
+            token = put_token(get)[2]
+            assert get("/latest/meta-data/instance-id", X_aws_ec2_metadata_token=token)[2] == f"i-{dp.VNI}-1"
+
+
+def test_a_disabled_endpoint(node):  # noqa: F811
+    node.vpc(OPEN)
+    a = node.guest(1, "10.0.1.11")
+    with Services(node, [a], tokens="optional+disabled"), Browser(a) as get:
+        assert [get("/latest/meta-data/")[0], get("/")[0], put_token(get)[0]] == [403, 403, 403]
+
+
+def test_tags(node):  # noqa: F811
     node.vpc(OPEN)
     a = node.guest(1, "10.0.1.11")
     with Services(node, [a]), Browser(a) as get:
-        seen = dp.popen_inside(a.netns, "tcpdump", "-lvnni", "eth0", "-c", "3", "src 169.254.169.254 and tcp")
-        time.sleep(0.5)
-        assert get("/latest/")[0] == 200
-        time.sleep(0.3)
-        seen.terminate()
-        lines = [l for l in seen.communicate()[0].splitlines() if "ttl" in l]
-        assert lines and all("ttl 1," in l for l in lines), lines
+        assert get("/latest/meta-data/tags/")[0] == get("/latest/meta-data/tags/instance/Name")[0] == 404
+    with Services(node, [a], tokens="optional+tags"), Browser(a) as get:
+        assert get("/latest/meta-data/tags/instance/")[2] == "Name"
+        assert get("/latest/meta-data/tags/instance/Name")[2] == "first"
+        assert get("/latest/meta-data/tags/instance/Other")[0] == 404

@@ -13,7 +13,7 @@
 #include "ask.h"
 
 #define EXIT_USAGE 2
-#define WORDS_MAX 8
+#define WORDS_MAX 10
 #define CONFIG_MAX (256 * 1024)
 
 struct options {
@@ -239,6 +239,41 @@ run_why(const struct options *o, const char *const *arguments, unsigned count)
 }
 
 static int
+run_type_list(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/types", NULL);
+}
+
+static int
+run_type_set(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "name", arguments[0]);
+	for (unsigned i = 1; i < count; i++) {
+		struct str rest = str_of(arguments[i]), key;
+		_cleanup_free_ char *name = NULL;
+
+		if (!strchr(arguments[i], '=') || !str_split(&rest, '=', &key) || !key.n) {
+			fprintf(stderr, "mallee-admin: '%s' is not KEY=VALUE\n", arguments[i]);
+			return EXIT_USAGE;
+		}
+		name = str_dup(key);
+		add_pair(&form, name, strchr(arguments[i], '=') + 1);
+	}
+	return ask(o, "/types", strbuf_c(&form));
+}
+
+static int
+run_type_delete(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "name", arguments[0]);
+	return ask(o, "/types/delete", strbuf_c(&form));
+}
+
+static int
 run_reconcilers(const struct options *o, const char *const *arguments, unsigned count)
 {
 	return ask(o, "/reconcilers", NULL);
@@ -386,6 +421,11 @@ static const struct command commands[] = {
 	{ "capacity", "TYPE ZONE", 2, 2,
 	    "how many instances of a type fit now, and why the next one does not", run_capacity },
 	{ "peers", "", 0, 0, "the daemons that joined", run_peers },
+	{ "type list", "", 0, 0, "prints the instance types", run_type_list },
+	{ "type set", "NAME KEY=VALUE...", 2, 8, "makes an instance type, or changes it",
+	    run_type_set },
+	{ "type delete", "NAME", 1, 1, "deletes an instance type; its instances stay",
+	    run_type_delete },
 	{ "peer remove", "PEER", 1, 1, "a walrus, cc or sc is no longer part of the cloud",
 	    run_peer_remove },
 	{ "why", "[ID]", 0, 1,

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-from . import proc, term
+from . import cgroups, proc, term
 from .model import MTU, PUBLIC
 from .term import Failure, run, say
 
@@ -146,7 +146,7 @@ def host_up(cloud, host):
         file.writelines(f"{h.underlay or h.public} {h.name}\n" for h in cloud.hosts if h.underlay or h.public)
     log = os.path.join(cloud.log, f"init:{host.name}.log")
     pid = proc.launch(["nsenter", f"--net={netns_path(netns)}", "unshare", "--mount", "--uts", "--propagation",
-                       "private", INIT, host.name, host.kind, home], log, init_pidfile(cloud, host.name))
+                       "private", INIT, host.name, host.kind, home, netns], log, init_pidfile(cloud, host.name))
     end = time.monotonic() + 15
     while not os.path.exists(f"/proc/{pid}/root/run/ready"):
         if not proc.stat_of(pid) or time.monotonic() > end:
@@ -219,6 +219,7 @@ def down(cloud):
         names = ", ".join(f"{p} ({shlex.join(proc.command_line(p))[:60]})" for p in left)
         raise Failure(f"these processes of cloud '{cloud.name}' do not end: {names}")
     for name in known_netns(cloud):
+        cgroups.down(name)
         if os.path.exists(netns_path(name)):
             if term.status("ip", "netns", "del", name) != 0:
                 with contextlib.suppress(FileNotFoundError):

@@ -5,7 +5,7 @@ import pwd
 import time
 import uuid
 
-from . import hosts, proc
+from . import cgroups, hosts, proc
 from .model import write_file
 from .term import Failure, run
 
@@ -21,14 +21,13 @@ host_uuid = "{uuid}"
 log_level = 3
 log_outputs = "3:stderr"
 """
-# No security driver and no cgroups: neither can be had per host of a test bed on one machine. Files are
-# given to guests by group kvm, not by changing their owner.
+# No security driver: there is one per machine. Files are given to guests by group kvm, not by changing their owner.
 QEMU = """security_driver = "none"
 user = "libvirt-qemu"
 group = "kvm"
 dynamic_ownership = 0
 remember_owner = 0
-cgroup_controllers = [ ]
+cgroup_controllers = [ {controllers} ]
 namespaces = [ ]
 stdio_handler = "logd"
 max_core = 0
@@ -55,7 +54,8 @@ def prepare(cloud, host):
         os.makedirs(os.path.join(home, name), mode=0o755, exist_ok=True)
     identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{host.name}.{cloud.name}.{cloud.slot}")
     write_file(os.path.join(home, "etc/libvirtd.conf"), LIBVIRTD.format(uuid=identity))
-    write_file(os.path.join(home, "etc/qemu.conf"), QEMU)
+    controllers = ", ".join(f'"{c}"' for c in cgroups.up(cloud.netns(host.name)))
+    write_file(os.path.join(home, "etc/qemu.conf"), QEMU.format(controllers=controllers))
     write_file(os.path.join(home, "etc/virtlogd.conf"), 'log_level = 3\nlog_outputs = "3:stderr"\n')
     write_file(os.path.join(home, "etc/libvirt.conf"), 'uri_default = "qemu:///system"\n')
 

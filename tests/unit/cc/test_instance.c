@@ -182,6 +182,68 @@ test_each_resource_counts(void **state)
 	assert_int_equal(i.disk_gib, 100);
 }
 
+/* Several ephemeral disks take the place of the one number, and all count. */
+static void
+test_each_disk_counts(void **state)
+{
+	struct fixture *f = *state;
+	struct ephemeral_disk disks[] = { { "/dev/vdb", "ephemeral0", 20 },
+		{ "/dev/vdc", "ephemeral1", 21 } };
+	struct instance_spec spec = spec_of("i-1", 1, "running");
+	struct cc_instance i;
+	struct err e = { 0 };
+
+	spec.has_root_disk_gib = spec.has_ephemeral_gib = true;
+	spec.root_disk_gib = 60;
+	spec.ephemeral_gib = 1;
+	spec.ephemeral_disks.items = disks;
+	spec.ephemeral_disks.count = 2;
+	must(try_put(f, &spec, &i, &e), &e);
+	assert_string_equal(i.state, "failed");
+	spec.instance_id = "i-2";
+	disks[1].size_gib = 20;
+	must(try_put(f, &spec, &i, &e), &e);
+	assert_string_equal(i.state, "pending");
+	assert_int_equal(i.disk_gib, 100);
+}
+
+/* What a node says beside the state goes on to the clc; a new start forgets what was of the last.
+ */
+static void
+test_reports_are_passed_on(void **state)
+{
+	struct fixture *f = *state;
+	struct instance_report said = { .instance_id = "i-1",
+		.generation = 1,
+		.state = "running",
+		.step = "rebooting",
+		.has_step_since = true,
+		.step_since = 1234567,
+		.waits_for = "the guest to reboot",
+		.who = "user",
+		.reachability = "passed" };
+	struct report_set set = {
+		.epoch = 9, .revision = 1, .instances = { .items = &said, .count = 1 }
+	};
+	struct report_set heard;
+	const struct instance_report *r;
+
+	set.instances.items[0].node_id = put(f, "i-1", 1, "running").node_id;
+	write_step(f, (struct step){ step_news, .node_id = said.node_id, .in = &set }, NULL);
+	heard = news(f);
+	r = told_of(&heard, "i-1");
+	assert_string_equal(r->step, "rebooting");
+	assert_int_equal(r->step_since, 1234567);
+	assert_string_equal(r->waits_for, "the guest to reboot");
+	assert_string_equal(r->who, "user");
+	assert_string_equal(r->reachability, "passed");
+	(void)put(f, "i-1", 1, "running"); /* told again: it is the same guest */
+	assert_string_equal(get(f, "i-1").reachability, "passed");
+	(void)put(f, "i-1", 2, "running");
+	assert_null(get(f, "i-1").reachability);
+	assert_null(get(f, "i-1").waits_for);
+}
+
 static void
 test_nodes_that_are_up_first(void **state)
 {
@@ -534,6 +596,8 @@ main(void)
 		TEST(test_what_a_node_says_of_an_export_is_kept_and_passed_on),
 		TEST(test_stale_orders),
 		TEST(test_no_room),
+		TEST(test_each_disk_counts),
+		TEST(test_reports_are_passed_on),
 		TEST(test_each_resource_counts),
 		TEST(test_nodes_that_are_up_first),
 		TEST(test_never_more_than_there_is),

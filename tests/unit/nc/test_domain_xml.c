@@ -16,7 +16,9 @@ static const struct domain_surroundings around = { .type = "qemu",
 	.instances_dir = "/var/lib/mallee/nc/instances",
 	.cache_dir = "/var/lib/mallee/nc/cache",
 	.console_dir = "/var/lib/mallee/nc-helper/consoles",
+	.screen_dir = "/run/mallee/nc-helper/screens",
 	.disk_cache = "none",
+	.default_shares = 1024,
 	.seclabel = "+64055:+108" };
 
 /* One element per line, so that a diff of the files reads well. */
@@ -70,11 +72,56 @@ a_kernel_and_two_disks(void **state)
 	s.kernel.format = HELPER_FORMAT_RAW;
 	memset(s.ramdisk.digest, 0xef, sizeof(s.ramdisk.digest));
 	s.ramdisk.format = HELPER_FORMAT_RAW;
-	s.has_ephemeral = 1;
+	s.ephemeral_count = 2;
 	s.nic_count = 2;
 	spec_nic(&s.nics[1], 99999999);
 	strcpy(s.kernel_arguments, "root=/dev/vda x=\"<&>'\" console=ttyS0");
 	check("kernel-two-disks", &s, &around);
+}
+
+static void
+processors_of_its_own(void **state)
+{
+	struct helper_guest_spec s;
+
+	spec_guest(&s);
+	s.is_pinned = 1;
+	helper_cpus_add(&s.cpus, 3);
+	helper_cpus_add(&s.cpus, 17);
+	check("pinned", &s, &around);
+}
+
+static void
+shares_fit_the_kernel(void **state)
+{
+	static const struct {
+		uint32_t shares, default_shares;
+		const char *wanted;
+	} cases[] = {
+		{ 2, 1024, "<shares>2</shares>" },
+		{ 1024, 1024, "<shares>1024</shares>" },
+		{ 262144, 1024, "<shares>262144</shares>" },
+		{ 2, 100, "<shares>1</shares>" },
+		{ 1024, 100, "<shares>100</shares>" },
+		{ 3072, 100, "<shares>300</shares>" },
+		{ 262144, 100, "<shares>10000</shares>" },
+		{ 1024, 0, NULL },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_strbuf_ struct strbuf got = STRBUF_INIT;
+		struct domain_surroundings a = around;
+		struct helper_guest_spec s;
+
+		spec_guest(&s);
+		s.cpu_shares = cases[i].shares;
+		a.default_shares = cases[i].default_shares;
+		domain_xml_write(&s, &a, &got);
+		if (cases[i].wanted)
+			assert_non_null(strstr(strbuf_c(&got), cases[i].wanted));
+		else
+			assert_null(strstr(strbuf_c(&got), "cputune"));
+	}
 }
 
 static void
@@ -88,6 +135,10 @@ kvm_without_direct_io(void **state)
 	a.type = "kvm";
 	a.disk_cache = "writeback";
 	a.seclabel = NULL;
+	a.default_shares = 100;
+	for (uint32_t i = 0; i < 4; i++)
+		helper_cpus_add(&s.cpus, i);
+	helper_cpus_add(&s.cpus, 6);
 	check("kvm", &s, &a);
 }
 
@@ -114,6 +165,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_disk_that_boots),
 		cmocka_unit_test(a_kernel_and_two_disks),
+		cmocka_unit_test(processors_of_its_own),
+		cmocka_unit_test(shares_fit_the_kernel),
 		cmocka_unit_test(kvm_without_direct_io),
 		cmocka_unit_test(uuids_tell_the_cloud),
 	};

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +36,8 @@ struct fake {
 	const char *failing;       /* this call fails */
 	const char *hanging;       /* this call hangs until it is set to NULL */
 	unsigned created, resumed, destroyed, reset, undefined;
+	bool has_shares; /* the definition it was created from bounded it */
+	struct helper_cpus cpus;
 };
 
 static struct fake *
@@ -116,6 +119,7 @@ fake_create(struct hypervisor *h, const char *id, const char *xml, struct err *e
 		return r;
 	LOCK_SCOPE(&f->lock);
 	f->created++;
+	f->has_shares = strstr(xml, "<shares>200</shares>") != NULL;
 	f->guest.state = GUEST_PREPARED;
 	f->guest.generation = strtoull(generation + 12, NULL, 10);
 	return 0;
@@ -198,7 +202,43 @@ fake_undefine(struct hypervisor *h, const char *id, struct err *e)
 	return 0;
 }
 
+static int
+fake_shares(
+    struct hypervisor *h, const char *type, const char *emulator, uint32_t *ret, struct err *e)
+{
+	int r = begin(h, "shares", e);
+
+	if (r == 0)
+		*ret = 100;
+	return r;
+}
+
+static int
+fake_set_cpus(struct hypervisor *h, const char *id, const struct helper_cpus *cpus, struct err *e)
+{
+	struct fake *f = fake_of(h);
+	int r = begin(h, "cpus", e);
+
+	LOCK_SCOPE(&f->lock);
+	f->cpus = *cpus;
+	return r;
+}
+
+static int
+fake_screenshot(struct hypervisor *h, const char *id, bool wakes, int *ret_fd, struct err *e)
+{
+	int r = begin(h, "screenshot", e);
+
+	if (r < 0)
+		return r;
+	*ret_fd = memfd_create("screen", MFD_CLOEXEC);
+	return write(*ret_fd, wakes ? "woken" : "asleep", 6) == 6 ? 0 : ERR_IO;
+}
+
 static const struct hypervisor_ops fake_ops = { .connect = fake_connect,
+	.screenshot = fake_screenshot,
+	.default_shares = fake_shares,
+	.set_cpus = fake_set_cpus,
 	.list = fake_list,
 	.look = fake_look,
 	.create_paused = fake_create,
@@ -287,6 +327,7 @@ setup(void **state)
 	assert_int_equal(loop_new(&w->loop, &e), 0);
 	assert_int_equal(helper_init(&w->helper, w->loop, &w->conf, &test_log, &e), 0);
 	w->helper.console_dir = xasprintf("%s/consoles", w->directory);
+	w->helper.screen_dir = xasprintf("%s/screens", w->directory);
 	w->fake.base.ops = &fake_ops;
 	lock_init(&w->fake.lock, LOCK_LEAF);
 	strcpy(w->fake.guest.instance_id, ID);
@@ -320,6 +361,7 @@ teardown(void **state)
 	workers_free(w->helper.workers);
 	loop_free(w->loop);
 	free(w->helper.console_dir);
+	free(w->helper.screen_dir);
 	free(w->conf.instances_dir);
 	free(w->conf.cache_dir);
 	lock_done(&w->fake.lock);
@@ -432,6 +474,65 @@ a_generation_is_started_once(void **state)
 	/* A newer generation takes the place of a running older one. */
 	assert_ok(start(w, 3));
 	assert_int_equal(w->fake.created, 3);
+}
+
+static void
+guests_are_bounded(void **state)
+{
+	struct world *w = *state;
+	struct helper_guest_cpus move = { .instance_id = ID };
+
+	helper_cpus_add(&move.cpus, 5);
+	assert_string_equal(
+	    ask(w, HELPER_GUEST_CPUS, &move, sizeof(move)).fault, "CONFLICT"); /* absent */
+	set(&w->fake, "shares", NULL); /* libvirt cannot be asked: the guest starts all the same */
+	assert_ok(start(w, 1));
+	assert_false(w->fake.has_shares);
+	set(&w->fake, NULL, NULL);
+	assert_ok(start(w, 2));
+	assert_true(w->fake.has_shares);
+	assert_ok(ask(w, HELPER_GUEST_CPUS, &move, sizeof(move)));
+	assert_int_equal(helper_cpus_count(&w->fake.cpus), 1);
+	assert_true(helper_cpus_has(&w->fake.cpus, 5));
+	set(&w->fake, "cpus", NULL);
+	assert_string_equal(ask(w, HELPER_GUEST_CPUS, &move, sizeof(move)).fault, "IO");
+}
+
+static void
+pictures_come_as_descriptors(void **state)
+{
+	struct world *w = *state;
+	struct helper_guest_screen ref = { .instance_id = ID };
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct helper_header h;
+	struct iovec iov = { &h, sizeof(h) };
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control) };
+	struct cmsghdr *c;
+	char text[8] = "";
+	int fd;
+
+	assert_string_equal(ask(w, HELPER_GUEST_SCREEN, &ref, sizeof(ref)).fault, "CONFLICT");
+	assert_ok(start(w, 1));
+	set(&w->fake, "screenshot", NULL);
+	assert_string_equal(ask(w, HELPER_GUEST_SCREEN, &ref, sizeof(ref)).fault, "IO");
+	set(&w->fake, NULL, NULL);
+	send_it(w, HELPER_GUEST_SCREEN, &ref, sizeof(ref));
+	assert_int_equal(recvmsg(w->socket, &m, MSG_WAITALL), sizeof(h));
+	assert_int_equal(h.length, 0);
+	assert_int_equal(h.is_error, 0);
+	c = CMSG_FIRSTHDR(&m);
+	assert_non_null(c);
+	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	assert_int_equal(pread(fd, text, 6, 0), 6);
+	assert_string_equal(text, "asleep");
+	close(fd);
+	assert_ok(stop(w, true, 0)); /* the job is over: another may have the guest */
 }
 
 static void
@@ -694,6 +795,8 @@ main(void)
 #define IN_A_WORLD(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		IN_A_WORLD(a_generation_is_started_once),
+		IN_A_WORLD(guests_are_bounded),
+		IN_A_WORLD(pictures_come_as_descriptors),
 		IN_A_WORLD(a_start_that_broke_off_goes_on),
 		IN_A_WORLD(files_are_looked_at),
 		IN_A_WORLD(stops),

@@ -93,7 +93,15 @@ guest_specs(void **state)
 		{ "one NIC too many", FIELD(nic_count), HELPER_NICS_MAX + 1, false },
 		{ "NICs without end", FIELD(nic_count), UINT32_MAX, false },
 		{ "a NIC that is all zero", FIELD(nic_count), 2, false },
-		{ "ephemeral 2", FIELD(has_ephemeral), 2, false },
+		{ "24 ephemeral disks", FIELD(ephemeral_count), 24, true },
+		{ "25 ephemeral disks", FIELD(ephemeral_count), 25, false },
+		{ "pinning 2", FIELD(is_pinned), 2, false },
+		{ "pinned to nothing", FIELD(is_pinned), 1, false },
+		{ "two processors", FIELD(cpus.bits[0]), 5, true },
+		{ "shares 1", FIELD(cpu_shares), 1, false },
+		{ "shares 2", FIELD(cpu_shares), 2, true },
+		{ "shares of the kernel's maximum", FIELD(cpu_shares), 262144, true },
+		{ "shares past it", FIELD(cpu_shares), 262145, false },
 		{ "no image", FIELD(base.format), 0, false },
 		{ "an image of unknown format", FIELD(base.format), 3, false },
 		{ "a kernel of unknown format", FIELD(kernel.format), 200, false },
@@ -124,10 +132,37 @@ guest_specs(void **state)
 			fail_msg("%s", cases[i].what);
 	}
 	spec_guest(&s);
+	s.is_pinned = 1;
+	helper_cpus_add(&s.cpus, 1);
+	assert_int_equal(check(HELPER_GUEST_START, &s, sizeof(s)), ERR_INVALID);
+	helper_cpus_add(&s.cpus, HELPER_CPUS_MAX - 1);
+	assert_int_equal(check(HELPER_GUEST_START, &s, sizeof(s)), 0);
+	helper_cpus_add(&s.cpus, 7);
+	assert_int_equal(check(HELPER_GUEST_START, &s, sizeof(s)), ERR_INVALID);
+	spec_guest(&s);
 	memset(s.kernel_arguments, 'x', sizeof(s.kernel_arguments));
 	assert_int_equal(check(HELPER_GUEST_START, &s, sizeof(s)), ERR_INVALID);
 	s.kernel_arguments[sizeof(s.kernel_arguments) - 1] = 0;
 	assert_int_equal(check(HELPER_GUEST_START, &s, sizeof(s)), 0);
+}
+
+static void
+moves(void **state)
+{
+	struct helper_guest_cpus move = { .instance_id = "i-89abcdef" };
+
+	assert_int_equal(check(HELPER_GUEST_CPUS, &move, sizeof(move)), ERR_INVALID);
+	helper_cpus_add(&move.cpus, HELPER_CPUS_MAX - 1);
+	assert_int_equal(check(HELPER_GUEST_CPUS, &move, sizeof(move)), 0);
+	{
+		struct helper_guest_screen screen = { .instance_id = "i-89abcdef", .wakes = 1 };
+
+		assert_int_equal(check(HELPER_GUEST_SCREEN, &screen, sizeof(screen)), 0);
+		screen.wakes = 2;
+		assert_int_equal(check(HELPER_GUEST_SCREEN, &screen, sizeof(screen)), ERR_INVALID);
+	}
+	move.instance_id[0] = 'j';
+	assert_int_equal(check(HELPER_GUEST_CPUS, &move, sizeof(move)), ERR_INVALID);
 }
 
 static void
@@ -234,6 +269,7 @@ main(void)
 		cmocka_unit_test(verbs),
 		cmocka_unit_test(every_length_but_the_right_one),
 		cmocka_unit_test(guest_specs),
+		cmocka_unit_test(moves),
 		cmocka_unit_test(stops_and_reboots),
 		cmocka_unit_test(vpcs),
 		cmocka_unit_test(sweeps),

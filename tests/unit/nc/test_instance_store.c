@@ -216,6 +216,8 @@ reports(void **state)
 	struct world *w = *state;
 	struct instance_record i;
 	struct report_set all, more;
+	const struct instance_step downloading = { "downloading", "the object store", "cloud",
+		false };
 
 	assert_int_equal(put(w, ID, 1, "running", &i), 0);
 	assert_int_equal(put(w, OTHER, 1, "running", &i), 0);
@@ -227,8 +229,8 @@ reports(void **state)
 	assert_int_equal(more.instances.count, 0);
 	assert_int_equal(more.revision, all.revision);
 	/* Several changes of one instance are one report, the last. */
-	assert_int_equal(instance_set_step(w->store, ID, 1, "downloading", false, NULL), 0);
-	assert_int_equal(instance_set_step(w->store, ID, 1, "downloading", false, NULL), 0);
+	assert_int_equal(instance_set_step(w->store, ID, 1, &downloading, NULL), 0);
+	assert_int_equal(instance_set_step(w->store, ID, 1, &downloading, NULL), 0);
 	assert_int_equal(tell(w, 1, EVENT_STARTED), 0);
 	more = changes(w, all.epoch, all.revision);
 	assert_int_equal(more.instances.count, 1);
@@ -242,6 +244,68 @@ reports(void **state)
 	assert_int_equal(more.instances.count, 1);
 	assert_string_equal(more.instances.items[0].state, "gone");
 	assert_true(changes(w, all.epoch + 1, 0).complete);
+}
+
+/* Progress is no new step; what is waited for, and by whom, goes with it. */
+static void
+steps_say_since_when_and_for_what(void **state)
+{
+	static const struct instance_step steps[] = {
+		{ "downloading image (10%)", "the store", "cloud", false },
+		{ "downloading image (90%)", "the store", "cloud", false },
+		{ "downloading image (90%)", "the store", "administrator", false },
+		{ "starting guest", "libvirt", "cloud", false },
+	};
+	struct world *w = *state;
+	struct instance_record i;
+	struct instance_report report;
+	int64_t since = 0;
+
+	assert_int_equal(put(w, ID, 1, "running", &i), 0);
+	for (unsigned n = 0; n < ARRAY_SIZE(steps); n++) {
+		assert_int_equal(instance_set_step(w->store, ID, 1, &steps[n], NULL), 0);
+		assert_int_equal(instance_load(w->store, ID, w->arena, &i, NULL), 0);
+		instance_to_report(&i, "nc-1", &report);
+		assert_string_equal(report.step, steps[n].step);
+		assert_string_equal(report.waits_for, steps[n].waits_for);
+		assert_string_equal(report.who, steps[n].who);
+		assert_true(report.has_step_since);
+		assert_true(n == 0 || (report.step_since == since) == (n < 3));
+		since = report.step_since;
+		assert_null(report.reachability);
+	}
+	assert_int_equal(tell(w, 1, EVENT_STARTED), 0);
+	assert_int_equal(instance_load(w->store, ID, w->arena, &i, NULL), 0);
+	instance_to_report(&i, "nc-1", &report);
+	assert_null(report.step);
+	assert_null(report.waits_for);
+	assert_null(report.who);
+	assert_false(report.has_step_since);
+}
+
+static void
+reachability_begins_anew(void **state)
+{
+	struct world *w = *state;
+	struct instance_record i;
+
+	assert_int_equal(put(w, ID, 1, "running", &i), 0);
+	assert_int_equal(instance_set_reachability(w->store, ID, 1, "passed", NULL), 0);
+	assert_int_equal(instance_load(w->store, ID, w->arena, &i, NULL), 0);
+	assert_null(i.reachability); /* it does not run yet */
+	assert_int_equal(tell(w, 1, EVENT_STARTED), 0);
+	assert_int_equal(instance_load(w->store, ID, w->arena, &i, NULL), 0);
+	assert_string_equal(i.reachability, "initializing");
+	assert_int_equal(instance_set_reachability(w->store, ID, 1, "passed", NULL), 1);
+	assert_int_equal(instance_set_reachability(w->store, ID, 1, "passed", NULL), 0);
+	assert_int_equal(instance_set_reachability(w->store, ID, 1, "failed", NULL), 1);
+	assert_int_equal(instance_set_reachability(w->store, ID, 2, "passed", NULL), ERR_STALE);
+	assert_int_equal(put(w, ID, 1, "stopped", &i), 0);
+	assert_int_equal(tell(w, 1, EVENT_RELEASED), 0);
+	assert_int_equal(put(w, ID, 2, "running", &i), 0);
+	assert_int_equal(tell(w, 2, EVENT_STARTED), 0);
+	assert_int_equal(instance_load(w->store, ID, w->arena, &i, NULL), 0);
+	assert_string_equal(i.reachability, "initializing");
 }
 
 static void
@@ -345,6 +409,8 @@ main(void)
 		IN_A_WORLD(old_orders_and_old_news),
 		IN_A_WORLD(capacity),
 		IN_A_WORLD(reports),
+		IN_A_WORLD(steps_say_since_when_and_for_what),
+		IN_A_WORLD(reachability_begins_anew),
 		IN_A_WORLD(numbers_stay),
 		IN_A_WORLD(vpc_revisions),
 		IN_A_WORLD(exports),

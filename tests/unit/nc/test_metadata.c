@@ -110,6 +110,9 @@ static const struct {
 	{ M "block-device-mapping/ami", "vda", "vda" },
 	{ M "block-device-mapping/root", "/dev/vda", "/dev/vda" },
 	{ M "block-device-mapping/ephemeral0", "vdb", NULL },
+	{ M "tags/", NULL, NULL },
+	{ M "placement/group-name", NULL, NULL },
+	{ M "placement/partition-number", NULL, NULL },
 	{ M "hostname", "ip-172-31-0-5.here.compute.internal",
 	    "ip-172-31-0-5.here.compute.internal" },
 	{ M "instance-action", "none", "none" },
@@ -363,10 +366,63 @@ key_is_kept(void **state)
 	rmdir(directory);
 }
 
+static const struct {
+	const char *path, *wanted;
+} cases_of_lists[] = {
+	{ M "block-device-mapping/", "ami\nephemeral1\nephemeral0\nroot" },
+	{ M "block-device-mapping/ephemeral1", "vdb" },
+	{ M "block-device-mapping/ephemeral0", "vdc" },
+	{ M "block-device-mapping/ephemeral2", NULL },
+	{ M "placement/", "availability-zone\ngroup-name\npartition-number\nregion" },
+	{ M "placement/group-name", "together" },
+	{ M "placement/partition-number", "3" },
+	{ M "tags/", "instance/" },
+	{ M "tags/instance", "Name\nempty" },
+	{ M "tags/instance/Name", "web 1" },
+	{ M "tags/instance/empty", "" },
+	{ M "tags/instance/a/b", NULL },
+	{ M "tags/instance/a b", NULL },
+	{ M "tags/instance/other", NULL },
+};
+
+static void
+disks_groups_and_tags(void **state)
+{
+	struct ephemeral_disk disks[] = { { "/dev/sdc", "ephemeral1", 4 },
+		{ "/dev/sdf", "ephemeral0", 4 } };
+	struct instance_tag tags[] = { { "Name", "web 1" }, { "empty", NULL }, { "a/b", "x" },
+		{ "a b", "x" } };
+	struct placement_spec placement = { .group_name = "together", .partition_number = 3 };
+	struct instance_spec spec = full();
+	struct metadata_source source = { .spec = &spec };
+
+	spec.ephemeral_disks.items = disks;
+	spec.ephemeral_disks.count = 2;
+	spec.tags.items = tags;
+	spec.tags.count = 4;
+	spec.placement = &placement;
+	spec.instance_metadata_tags = "enabled";
+	for (unsigned i = 0; i < ARRAY_SIZE(cases_of_lists); i++) {
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		struct metadata_answer a = metadata_get(&source, cases_of_lists[i].path, arena);
+
+		assert_int_equal(a.status, cases_of_lists[i].wanted ? 200 : 404);
+		if (cases_of_lists[i].wanted && !str_is(a.body, cases_of_lists[i].wanted))
+			fail_msg("%s: '%.*s'", cases_of_lists[i].path, (int)a.body.n, a.body.p);
+	}
+	spec.instance_metadata_tags = "disabled";
+	{
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+
+		assert_int_equal(metadata_get(&source, M "tags/instance/Name", arena).status, 404);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(disks_groups_and_tags),
 		cmocka_unit_test(paths),
 		cmocka_unit_test(versions_and_user_data),
 		cmocka_unit_test(listings_are_true),
