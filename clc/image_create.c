@@ -27,8 +27,10 @@ insert_image(struct store_tx *tx, struct creation *c, const struct clc_instance 
 {
 	struct arena *arena = c->rq->arena;
 	struct clc_image image;
-	int r = clc_image_load(tx, i->image_id, arena, &image, e);
+	int r = clc_image_check_quota(tx, c->rq, e);
 
+	if (r == 0)
+		r = clc_image_load(tx, i->image_id, arena, &image, e);
 	if (r < 0)
 		return r;
 	image.image_id = c->image_id;

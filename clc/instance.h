@@ -3,6 +3,8 @@
 #include "request.h"
 #include "rpc/common.api.h"
 
+#define ROOT_DEVICE "/dev/vda"
+
 enum clc_instance_state { /* EC2's codes are in the table behind instance_state_code() */
 	INSTANCE_PENDING,
 	INSTANCE_RUNNING,

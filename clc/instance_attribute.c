@@ -4,6 +4,7 @@
  * revision of its record. */
 #include "clc/ec2.api.h"
 
+#include "block_device.h"
 #include "image.h"
 #include "instance.h"
 #include "instance_type.h"
@@ -79,7 +80,9 @@ set_type(struct store_tx *tx, struct change *c, struct err *e)
 	const struct clc_instance *i = &c->instance;
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct clc_instance_type type;
-	int64_t ephemeral_gib = i->ephemeral_gib, disk_gib;
+	struct clc_devices devices = { .ephemeral_disks = i->ephemeral_disks,
+		.ephemeral_gib = i->ephemeral_gib };
+	int64_t more_gib;
 	int r = clc_instance_type_get(tx, c->value, c->rq->arena, &type, e);
 
 	if (r == ERR_INVALID_PARAMETER_VALUE)
@@ -89,15 +92,16 @@ set_type(struct store_tx *tx, struct change *c, struct err *e)
 		r = store_query_one(tx, Q_INSTANCE_DISK, &rows, "disk", e, c->id);
 	if (r < 0)
 		return r;
-	disk_gib = store_int(rows, 0);
-	if (!i->ephemeral_disks && !ephemeral_gib)
-		ephemeral_gib = type.ephemeral_gib;
-	disk_gib += ephemeral_gib - i->ephemeral_gib;
-	if (ephemeral_gib > i->ephemeral_gib)
-		r = clc_placement_grow(tx, c->rq, i, ephemeral_gib - i->ephemeral_gib, e);
+	if (!i->ephemeral_disks && !i->ephemeral_gib)
+		r = clc_devices_resolve(
+		    NULL, 0, NULL, ROOT_DEVICE, 0, &type, c->rq->arena, &devices, e);
+	more_gib = devices.ephemeral_gib - i->ephemeral_gib;
+	if (r == 0 && more_gib > 0)
+		r = clc_placement_grow(tx, c->rq, i, more_gib, e);
 	return r < 0 ? r
 		     : store_exec(tx, Q_INSTANCE_SET_TYPE, NULL, e, c->id, type.name, type.vcpus,
-			   type.memory_mib, ephemeral_gib, disk_gib);
+			   type.memory_mib, devices.ephemeral_gib, store_int(rows, 0) + more_gib,
+			   devices.ephemeral_disks, type.cpu_shares, (int64_t)type.is_pinned);
 }
 
 static int
@@ -122,7 +126,7 @@ set_kernel(struct store_tx *tx, struct change *c, struct err *e)
 		return store_exec(tx, Q_INSTANCE_SET_KERNEL, NULL, e, c->id, NULL);
 	}
 	r = clc_image_get(tx, c->rq->account_id, c->value, "kernel", c->rq->arena, &part, e);
-	return r < 0 ? r : store_exec(tx, Q_INSTANCE_SET_KERNEL, NULL, e, c->id, c->value);
+	return r < 0 ? r : store_exec(tx, Q_INSTANCE_SET_KERNEL, NULL, e, c->id, part.image_id);
 }
 
 static int
@@ -137,7 +141,7 @@ set_ramdisk(struct store_tx *tx, struct change *c, struct err *e)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,
 		    "The instance '%s' has no kernel: a RAM disk needs one", c->id);
 	r = clc_image_get(tx, c->rq->account_id, c->value, "ramdisk", c->rq->arena, &part, e);
-	return r < 0 ? r : store_exec(tx, Q_INSTANCE_SET_RAMDISK, NULL, e, c->id, c->value);
+	return r < 0 ? r : store_exec(tx, Q_INSTANCE_SET_RAMDISK, NULL, e, c->id, part.image_id);
 }
 
 static int
@@ -239,7 +243,7 @@ set_devices(struct store_tx *tx, struct change *c, struct err *e)
 static int
 show_root(struct store_tx *tx, struct view *v, struct err *e)
 {
-	v->out->root_device_name = text(v, "/dev/vda");
+	v->out->root_device_name = text(v, ROOT_DEVICE);
 	return 0;
 }
 

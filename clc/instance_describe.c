@@ -140,7 +140,7 @@ describe_devices(const struct clc_instance *i, struct arena *arena, struct insta
 {
 	/* Instance-store devices are not block device mappings of EC2's answer: those list EBS
 	 * volumes. */
-	out->root_device_name = "/dev/vda";
+	out->root_device_name = ROOT_DEVICE;
 	out->root_device_type = "instance-store";
 	out->placement = arena_alloc(arena, sizeof(*out->placement));
 	out->placement->availability_zone = i->zone;

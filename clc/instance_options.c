@@ -8,6 +8,7 @@
 #include "instance.h"
 #include "instance_describe.h"
 #include "page.h"
+#include "tags.h"
 #include "zone.h"
 
 int
@@ -138,8 +139,13 @@ set_metadata(struct store_tx *tx, void *arg, struct err *e)
 	struct metadata_change *c = arg;
 	const struct modify_instance_metadata_options_in *in = c->in;
 	struct clc_instance *i = &c->instance;
+	struct tag_list tags = { 0 };
 	int r = load_living(tx, c->rq, in->instance_id, i, e);
 
+	if (r == 0 && strings_equal(in->instance_metadata_tags, "enabled"))
+		r = clc_tags_read(tx, in->instance_id, c->rq->arena, &tags, e);
+	if (r == 0)
+		r = clc_tags_check_metadata(tags.items, tags.count, e);
 	if (r < 0)
 		return r;
 	r = store_exec(tx, Q_INSTANCE_SET_METADATA, NULL, e, in->instance_id,

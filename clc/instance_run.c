@@ -29,8 +29,8 @@ struct launch {
 	char parameters[65];  /* digest, for the client token */
 	const struct interface_specification *nic;
 	const char *private_ip;
-	const struct tag *tags;
-	size_t tag_count;
+	const struct tag *tags, *nic_tags;
+	size_t tag_count, nic_tag_count;
 	struct clc_template_used template;
 	/* resolved within the transaction */
 	struct clc_instance_type type;
@@ -160,6 +160,9 @@ check(struct launch *l, struct err *e)
 	if (r == 0)
 		r = clc_tags_of(in->tag_specifications.items, in->tag_specifications.count,
 		    "instance", &l->tags, &l->tag_count, e);
+	if (r == 0)
+		r = clc_tags_of(in->tag_specifications.items, in->tag_specifications.count,
+		    "network-interface", &l->nic_tags, &l->nic_tag_count, e);
 	return r;
 }
 
@@ -272,6 +275,15 @@ option(const char *asked, const char *of_account, const char *otherwise)
 	return asked ? asked : of_account ? of_account : otherwise;
 }
 
+static const char *
+metadata_tags(const struct launch *l)
+{
+	const struct metadata_options *asked = l->in->metadata_options;
+
+	return option(
+	    asked ? asked->instance_metadata_tags : NULL, l->defaults.metadata_tags, "disabled");
+}
+
 static int64_t
 hop_limit(const struct launch *l)
 {
@@ -279,7 +291,10 @@ hop_limit(const struct launch *l)
 
 	if (asked && asked->has_http_put_response_hop_limit)
 		return asked->http_put_response_hop_limit;
-	return l->defaults.http_hop_limit ? l->defaults.http_hop_limit : HOP_LIMIT_DEFAULT;
+	if (l->defaults.http_hop_limit)
+		return l->defaults.http_hop_limit;
+	/* Amazon gives instances of such images one hop more, for containers. */
+	return l->image.imds_support ? HOP_LIMIT_DEFAULT + 1 : HOP_LIMIT_DEFAULT;
 }
 
 /* What most launches say nothing of. */
@@ -329,8 +344,9 @@ resolve_devices(struct launch *l, struct err *e)
 	int64_t image_gib = (bytes + (1 << 30) - 1) >> 30;
 	int r;
 
-	r = clc_devices_resolve(l->in->block_devices.items, l->in->block_devices.count, l->image.block_devices,
-	    l->image.root_device_name, image_gib, &l->type, l->rq->arena, &l->devices, e);
+	r = clc_devices_resolve(l->in->block_devices.items, l->in->block_devices.count,
+	    l->image.block_devices, l->image.root_device_name, image_gib, &l->type, l->rq->arena,
+	    &l->devices, e);
 	if (r == 0)
 		l->disk_gib = l->devices.root_disk_gib + l->devices.ephemeral_gib;
 	return r;
@@ -449,9 +465,10 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	    l->public_key, l->user_data, in->shutdown_behavior ? in->shutdown_behavior : "stop",
 	    (int64_t)in->disable_api_termination,
 	    (int64_t)(in->monitoring && in->monitoring->enabled), in->client_token,
-	    option(metadata->http_tokens, l->defaults.http_tokens, "optional"), hop_limit(l),
-	    store_now_us(tx), option(metadata->http_endpoint, l->defaults.http_endpoint, "enabled"),
-	    option(metadata->instance_metadata_tags, l->defaults.metadata_tags, "disabled"),
+	    option(metadata->http_tokens, l->defaults.http_tokens,
+		l->image.imds_support ? "required" : "optional"),
+	    hop_limit(l), store_now_us(tx),
+	    option(metadata->http_endpoint, l->defaults.http_endpoint, "enabled"), metadata_tags(l),
 	    l->placement_group ? l->placement_group->group_id : NULL,
 	    l->seating.seats[index].partition_number, l->seating.seats[index].node_id,
 	    l->type.cpu_shares, (int64_t)l->type.is_pinned, l->devices.ephemeral_disks,
@@ -465,6 +482,9 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 		r = set_options(tx, l, id, interface_id, e);
 	if (r == 0)
 		r = clc_tags_insert(tx, rq->account_id, id, l->tags, l->tag_count, e);
+	if (r == 0)
+		r = clc_tags_insert(
+		    tx, rq->account_id, interface_id, l->nic_tags, l->nic_tag_count, e);
 	if (r == 0)
 		r = clc_template_tag(tx, rq->account_id, id, &l->template, e);
 	return r == 0 ? request_record(tx, rq, "instance", id, e) : r;
@@ -508,6 +528,8 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	r = resolve_devices(l, e);
+	if (r == 0 && strcmp(metadata_tags(l), "enabled") == 0)
+		r = clc_tags_check_metadata(l->tags, l->tag_count, e);
 	if (r == 0)
 		r = resolve_key(tx, l, e);
 	if (r == 0)

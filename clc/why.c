@@ -524,6 +524,8 @@ static const struct kind kinds[] = {
 	{ "key-", look_at_row, Q_WHY_KEY_PAIR },
 	{ "r-", look_at_row, Q_WHY_RESERVATION },
 	{ "lt-", look_at_row, Q_WHY_TEMPLATE },
+	{ "pg-", look_at_row, Q_WHY_PLACEMENT_GROUP },
+	{ "bun-", look_at_row, Q_WHY_BUNDLE },
 	{ "", look_at_peer, 0 },
 	{ "", look_at_named_zone, 0 },
 };
@@ -643,7 +645,9 @@ int
 clc_why_all(
     struct store_tx *tx, struct clc *clc, struct arena *arena, struct strbuf *out, struct err *e)
 {
-	static const struct kind vpc = { "vpc-", look_at_vpc, Q_WHY_VPC };
+	static const struct kind vpc = { "vpc-", look_at_vpc, Q_WHY_VPC },
+				 image = { "ami-", look_at_row, Q_WHY_IMAGE },
+				 bundle = { "bun-", look_at_row, Q_WHY_BUNDLE };
 	int r;
 
 	strbuf_reset(out);
@@ -654,6 +658,10 @@ clc_why_all(
 		r = add_named(tx, clc, Q_WHY_NODES_LEFT, look_at_peer, NULL, arena, out, e);
 	if (r == 0)
 		r = add_named(tx, clc, Q_WHY_VPCS_OFF, look_at_vpc, &vpc, arena, out, e);
+	if (r == 0)
+		r = add_named(tx, clc, Q_WHY_IMAGES_OFF, look_at_row, &image, arena, out, e);
+	if (r == 0)
+		r = add_named(tx, clc, Q_WHY_BUNDLES_OFF, look_at_row, &bundle, arena, out, e);
 	if (r == 0)
 		r = add_instances(tx, clc, arena, out, e);
 	if (r == 0 && !out->n)
