@@ -4,7 +4,7 @@ Paths are those of the Query API without list indices: "Placement.AvailabilityZo
 """
 import base64
 
-from world import OPERATIONS
+from world import MANY, OPERATIONS
 
 
 class Refused:
@@ -42,6 +42,19 @@ def deprecated(world):
     image = world.new_image()
     world.must("EnableImageDeprecation", {"ImageId": image, "DeprecateAt": "2035-01-01T00:00:00.000Z"})
     return image
+
+
+def fill(world):
+    """What filters and pages of other nouns than world.py's look at: many of each, some with tags."""
+    def tags(kind, i):
+        return {"TagSpecification.1.ResourceType": kind, "TagSpecification.1.Tag.1.Key": "Name",
+                "TagSpecification.1.Tag.1.Value": f"name {i}"}
+    for i in range(MANY if "CreatePlacementGroup" in OPERATIONS else 0):
+        world.must("CreatePlacementGroup", {"GroupName": f"filled {i}", "Strategy": ("spread", "cluster")[i % 2],
+                                            **(tags("placement-group", i) if i < 3 else {})})
+    for i in range(MANY if "CreateLaunchTemplate" in OPERATIONS else 0):
+        world.must("CreateLaunchTemplate", {"LaunchTemplateName": f"filled-{i}", "LaunchTemplateData.InstanceType": "t2.nano",
+                                            **(tags("launch-template", i) if i < 3 else {})})
 
 
 # Things that a request may name in braces, beside those of world.py: name, how it is made.
