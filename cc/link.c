@@ -440,6 +440,7 @@ rise(struct node *n, struct power_step *s, const char *why, struct err *e)
 	r = store_write(n->cc->store, write_rise, s, e);
 	if (r < 0)
 		return r;
+	s->now.node.power_order = NULL; /* carried out */
 	n->has_fallen = false;
 	n->woken_ms = n->idle_ms = 0;
 	n->heard_ms = clock_monotonic_ms();

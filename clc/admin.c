@@ -11,6 +11,7 @@
 #include "join.h"
 #include "peers.h"
 #include "quota.h"
+#include "why.h"
 
 static void
 fail(struct http_call *call, const struct err *e)
@@ -274,6 +275,45 @@ list_peers(struct http_call *call, void *arg)
 	print(call, arg, print_peers);
 }
 
+struct question {
+	struct clc *clc;
+	struct arena *arena;
+	struct strbuf *out;
+	const char *id; /* NULL: all that is off its wanted state */
+};
+
+static int
+explain(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct question *q = arg;
+	struct clc_why why;
+	int r;
+
+	if (!q->id)
+		return clc_why_all(tx, q->clc, q->arena, q->out, e);
+	r = clc_why_of(tx, q->clc, q->id, q->arena, &why, e);
+	strbuf_reset(q->out);
+	if (r == 0)
+		clc_why_format(&why, q->out);
+	return r;
+}
+
+static void
+tell_why(struct http_call *call, void *arg)
+{
+	struct question q = { .clc = arg, .arena = call->arena, .out = &call->reply };
+	struct err e = { 0 };
+	struct form form;
+	int r = read_form(call, &form, &e);
+
+	if (r == 0) {
+		q.id = form_find(&form, "id");
+		r = store_read(q.clc->store, explain, &q, &e);
+	}
+	if (r < 0)
+		fail(call, &e);
+}
+
 const struct admin_verb clc_admin_verbs[] = {
 	{ "POST", "/token", "role, zone: a token for one daemon to join with", create_token },
 	{ "POST", "/accounts", "name: an account with its admin user and key", create_account },
@@ -294,5 +334,7 @@ const struct admin_verb clc_admin_verbs[] = {
 	    clc_admin_remove_node },
 	{ "POST", "/peers/remove", "peer, force: the same of a walrus, cc or sc",
 	    clc_admin_remove_peer },
+	{ "POST", "/why", "id: why it is in its state; without: all that is off its wanted state",
+	    tell_why },
 };
 const size_t clc_admin_verb_count = ARRAY_SIZE(clc_admin_verbs);

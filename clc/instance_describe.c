@@ -11,6 +11,7 @@
 #include "vpc.h"
 #include "peers.h"
 #include "zone_name.h"
+#include "why.h"
 
 /* -- one instance -- */
 
@@ -147,27 +148,15 @@ describe_devices(const struct clc_instance *i, struct arena *arena, struct insta
 		.http_endpoint = "enabled" };
 }
 
-/* Why it is in its state: what the zone said last, or what it is doing now. */
+/* What the zone said last; of one that waits for something, why.c knows more. */
 static void
 describe_reason(const struct clc_instance *i, struct arena *arena, struct instance *out)
 {
-	const char *code = i->reason_code, *message = i->reason_message;
-
-	if (i->is_unreachable && i->state != INSTANCE_TERMINATED) {
-		code = "Server.Unreachable";
-		message = arena_printf(arena,
-		    "Server.Unreachable: the node '%s' is silent; the state shown is the last one "
-		    "known",
-		    i->node_id ? i->node_id : "");
-	} else if (i->state == INSTANCE_PENDING && !code) {
-		code = "pending";
-		message = i->step ? i->step : "pending";
-	}
-	if (!code)
+	if (!i->reason_code)
 		return;
 	out->state_reason = arena_alloc(arena, sizeof(*out->state_reason));
-	out->state_reason->code = code;
-	out->state_reason->message = message ? message : code;
+	out->state_reason->code = i->reason_code;
+	out->state_reason->message = i->reason_message ? i->reason_message : i->reason_code;
 }
 
 /* A group can be deleted when its members have ended: then there is none to name. */
@@ -259,6 +248,7 @@ clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *re
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	VEC(struct instance) all = { 0 };
+	struct clc_why_zone zone = { 0 };
 	int r = store_query(tx, Q_INSTANCES_OF_RESERVATION, &rows, e, reservation_id);
 
 	memset(ret, 0, sizeof(*ret));
@@ -272,6 +262,8 @@ clc_describe_reservation(struct store_tx *tx, struct request *rq, const char *re
 		r = describe(tx, &i, rq->arena, &out, e);
 		if (r == 0)
 			r = show_zone(tx, rq, &out, e);
+		if (r == 0)
+			r = clc_why_state_reason(tx, rq->clc, &zone, &i, rq->arena, &out, e);
 		vec_add(&all, out);
 	}
 	ret->reservation_id = arena_strdup(rq->arena, reservation_id);
@@ -297,6 +289,7 @@ struct listing {
 	struct page page;
 	size_t total;            /* how many passed so far, those of other pages too */
 	VEC(struct found) found; /* of this page */
+	struct clc_why_zone zone;
 };
 
 static bool
@@ -324,6 +317,8 @@ add_if_wanted(struct store_tx *tx, struct listing *l, const struct clc_instance 
 	r = describe(tx, i, scratch, &seen, e);
 	if (r == 0)
 		r = show_zone(tx, l->rq, &seen, e);
+	if (r == 0)
+		r = clc_why_state_reason(tx, l->rq->clc, &l->zone, i, scratch, &seen, e);
 	if (r < 0 ||
 	    !filters_match(l->rq->operation, l->in->filters.items, l->in->filters.count, &seen))
 		return r;
@@ -359,6 +354,7 @@ read_listing(struct store_tx *tx, void *arg, struct err *e)
 
 	l->found.count = l->total = 0;
 	l->page.has_more = false;
+	l->zone = (struct clc_why_zone){ 0 };
 	for (size_t n = 0; r == 0 && n < l->in->instance_ids.count; n++) {
 		_cleanup_arena_ struct arena *scratch = arena_new(0);
 

@@ -13,6 +13,7 @@
 #include "instance_type.h"
 #include "quota.h"
 #include "placement_group.h"
+#include "launch_template.h"
 #include "tags.h"
 #include "vpc.h"
 #include "zone.h"
@@ -29,6 +30,7 @@ struct launch {
 	const struct interface_specification *nic;
 	const struct tag *tags;
 	size_t tag_count;
+	struct clc_template_used template;
 	/* resolved within the transaction */
 	struct clc_instance_type type;
 	struct clc_image image;
@@ -378,6 +380,8 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 		r = clc_interface_create(tx, &nic, interface_id, e);
 	if (r == 0)
 		r = clc_tags_insert(tx, rq->account_id, id, l->tags, l->tag_count, e);
+	if (r == 0)
+		r = clc_template_tag(tx, rq->account_id, id, &l->template, e);
 	return r == 0 ? request_record(tx, rq, "instance", id, e) : r;
 }
 
@@ -432,16 +436,45 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 	return r == 0 ? clc_describe_reservation(tx, l->rq, l->reservation_id, l->out, e) : r;
 }
 
+static int
+answer_repeat(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct launch *l = arg;
+	int r;
+
+	l->is_repeat = false;
+	r = find_repeat(tx, l, e);
+	return r == 0 && l->is_repeat
+		   ? clc_describe_reservation(tx, l->rq, l->reservation_id, l->out, e)
+		   : r;
+}
+
+/* What the request leaves open is its launch template's. A launch that was answered before is
+ * answered again, though the template has changed or gone since. */
+static int
+apply_template(struct launch *l, struct err *e)
+{
+	int r = 0;
+
+	if (l->in->launch_template && l->in->client_token)
+		r = store_read(l->rq->clc->store, answer_repeat, l, e);
+	return r < 0 || l->is_repeat ? r
+				     : clc_template_apply(l->rq, l->in, &l->in, &l->template, e);
+}
+
 int
 ec2_handle_run_instances(
     struct request *rq, const struct run_instances_in *in, struct reservation *out, struct err *e)
 {
 	struct launch l = { .rq = rq, .in = in, .out = out };
-	int r = check(&l, e);
+	int r;
 
-	if (r < 0)
-		return r;
 	digest_parameters(&l);
+	r = apply_template(&l, e);
+	if (r == 0 && !l.is_repeat)
+		r = check(&l, e);
+	if (r < 0 || l.is_repeat)
+		return r;
 	r = store_write(rq->clc->store, launch, &l, e);
 	if (r == 0 && !l.is_repeat) {
 		log_info(&rq->log, "instances.accepted", "reservation=%s count=%u type=%s zone=%s",

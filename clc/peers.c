@@ -1,6 +1,8 @@
 /* A list under a lock. Entries are few, one per daemon. */
 #include "peers.h"
 
+#include <stdio.h>
+
 #include "base/list.h"
 #include "rpc/cc.api.h"
 #include "run/lock.h"
@@ -89,6 +91,31 @@ find(struct clc_peers *p, const char *role, const char *zone)
 		if (strcmp(n->role, role) == 0 && (!zone || strings_equal(n->zone, zone)))
 			return n->rpc;
 	return NULL;
+}
+
+void
+clc_peers_look(struct clc_peers *p, const char *peer_id, struct clc_peer_view *ret)
+{
+	struct entry *n, *following;
+	struct rpc_peer *rpc = NULL;
+	struct rpc_peer_view view;
+
+	*ret = (struct clc_peer_view){ 0 };
+	lock_take(&p->lock);
+	LIST_FOREACH (&p->entries, n, following, link)
+		if (strcmp(n->peer_id, peer_id) == 0) {
+			rpc = n->rpc;
+			snprintf(ret->url, sizeof(ret->url), "%s", n->url);
+		}
+	lock_release(&p->lock);
+	if (!rpc)
+		return;
+	rpc_peer_look(rpc, &view);
+	ret->is_listed = true;
+	ret->is_known = view.is_known;
+	ret->is_up = view.is_up;
+	ret->since_us = view.since_us;
+	snprintf(ret->why, sizeof(ret->why), "%s", view.why);
 }
 
 bool

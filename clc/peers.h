@@ -12,6 +12,13 @@ void clc_peers_free(struct clc_peers *p);
 void clc_peers_add(struct clc_peers *p, const char *peer_id, const char *role, const char *zone,
     const char *url, struct rpc_peer *rpc);
 void clc_peers_remove(struct clc_peers *p, const struct rpc_peer *rpc);
+/* How the link to one is now. */
+struct clc_peer_view {
+	bool is_listed, is_known, is_up; /* known: called before */
+	int64_t since_us;                /* of being up or down */
+	char url[256], why[256];         /* why it is down */
+};
+void clc_peers_look(struct clc_peers *p, const char *peer_id, struct clc_peer_view *ret);
 /* Whether it answers; *ret_why gets one sentence when not. */
 bool clc_peers_is_up(struct clc_peers *p, const char *peer_id, struct strbuf *ret_why);
 

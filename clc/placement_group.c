@@ -9,8 +9,9 @@
 #include "tags.h"
 #include "zone.h"
 
-#define GROUPS_MAX 500 /* per account and region, as at Amazon, unless a quota row says otherwise  \
-			*/
+#define GROUPS_MAX                                                                                 \
+	500 /* per account and region, as at Amazon, unless a quota row says otherwise             \
+	     */
 #define PARTITIONS_DEFAULT 2
 
 static void

@@ -21,7 +21,7 @@
 #define PUT_BATCH 64
 #define CALL_MS 10000
 #define LEASE_MS 15000
-#define PROBE_INTERVAL_MS 5000
+#define PROBE_INTERVAL_MS 800 /* that one is down is known within a second */
 
 struct peer { /* a daemon we call: cc, sc or walrus */
 	struct list link;

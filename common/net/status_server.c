@@ -129,7 +129,9 @@ static void
 verb_reconciler(struct http_call *call, void *arg)
 {
 	struct str rest = call->head->path, name, action;
-	_cleanup_free_ char *text = NULL;
+	_cleanup_strbuf_ struct strbuf plain = STRBUF_INIT;
+	struct err e = { 0 };
+	const char *text;
 	bool found;
 
 	rest.p += strlen("/reconcilers/");
@@ -139,7 +141,11 @@ verb_reconciler(struct http_call *call, void *arg)
 		return;
 	}
 	action = rest;
-	text = str_dup(name);
+	if (url_decode(&plain, name, false, &e) < 0) { /* "zone%20zone-a" */
+		answer(call, 404, e.text);
+		return;
+	}
+	text = strbuf_c(&plain);
 	if (str_is(action, "run"))
 		found = reconciler_run_now(text);
 	else if (str_is(action, "pause"))

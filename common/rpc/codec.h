@@ -23,6 +23,7 @@ enum field_flag {
 				UNSUPPORTED_OPERATION unless its value is among `choices` */
 	FIELD_IGNORED = 128, /* of requests; no slot in C: accepted without effect */
 	FIELD_UNSTORED = FIELD_REFUSED | FIELD_IGNORED,
+	FIELD_KEY = 256, /* tells the items of a list apart */
 };
 struct shape;
 struct field {
@@ -73,6 +74,14 @@ void codec_to_xml_version(const struct shape *shape, const void *in, uint32_t ve
 void codec_to_log(const struct shape *shape, const void *in, struct strbuf *out);
 /* Deep copy into an arena. */
 void codec_copy(const struct shape *shape, const void *in, struct arena *arena, void *out);
+/* The parameters that codec_from_query reads as `in`, added to *form; hidden fields are none. */
+void codec_to_query(const struct shape *shape, const void *in, struct arena *arena, struct form *form);
+/* What `upper` says, and what it leaves open as `lower` says it, field by field, in nested structs too. A list
+ * that both have is upper's; items of structs with a FIELD_KEY are joined: those of lower, each replaced
+ * by the one of upper with the same key (lists within the two are joined alike), then what else upper has.
+ * INVALID_PARAMETER_VALUE when a joined list is longer than its field allows. *out borrows from both. */
+int codec_merge(const struct shape *shape, const void *upper, const void *lower, struct arena *arena,
+    void *out, struct err *e);
 
 /* An operation: one row of a service. `handler` has the service's own signature, cast by its server. */
 struct service;

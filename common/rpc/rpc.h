@@ -61,6 +61,12 @@ struct rpc_peer *rpc_peer_new(struct rpc *r, const char *peer_id, const char *ro
 void rpc_peer_free(struct rpc_peer *p);
 DEFINE_CLEANUP(struct rpc_peer *, rpc_peer_free)
 bool rpc_peer_is_up(const struct rpc_peer *p);
+struct rpc_peer_view { /* as of the last call */
+	bool is_known, is_up; /* known: called before */
+	int64_t since_us;     /* of being up or down */
+	char why[256];        /* why it is down */
+};
+void rpc_peer_look(const struct rpc_peer *p, struct rpc_peer_view *ret);
 struct rpc_context { /* who is asking: travels signed in the message */
 	const char *request_id;
 	const char *account_id;

@@ -34,7 +34,8 @@ struct rpc_peer {
 	bool is_up, is_known;
 	uint64_t retry_at_ms;
 	uint32_t backoff_ms;
-	char why[256]; /* it is down */
+	char why[256];    /* it is down */
+	int64_t since_us; /* it is up or down */
 };
 
 enum stage { STAGE_HELLO, STAGE_CALL };
@@ -123,6 +124,17 @@ rpc_peer_is_up(const struct rpc_peer *p)
 	return p->is_up;
 }
 
+void
+rpc_peer_look(const struct rpc_peer *p, struct rpc_peer_view *ret)
+{
+	LOCK_SCOPE(&p->rpc->lock);
+	*ret = (struct rpc_peer_view){
+		.is_known = p->is_known, .is_up = p->is_up, .since_us = p->since_us
+	};
+	if (!p->is_up)
+		memcpy(ret->why, p->why, sizeof(ret->why));
+}
+
 struct rpc *
 rpc_peer_rpc(struct rpc_peer *p)
 {
@@ -157,6 +169,8 @@ peer_up(struct rpc_peer *p)
 
 	lock_take(&p->rpc->lock);
 	was_up = p->is_up;
+	if (!was_up)
+		p->since_us = clock_now_us();
 	p->is_up = p->is_known = true;
 	p->backoff_ms = 0;
 	p->retry_at_ms = 0;
@@ -175,6 +189,8 @@ peer_down(struct rpc_peer *p, const struct err *why)
 	random_bytes(&jitter, sizeof(jitter));
 	lock_take(&p->rpc->lock);
 	was_up = p->is_up || !p->is_known;
+	if (was_up)
+		p->since_us = clock_now_us();
 	p->is_up = false;
 	p->is_known = true;
 	p->epoch = 0;

@@ -38,6 +38,7 @@ struct reconciler {
 	uint64_t runs, failures;
 	int64_t last_run_us;   /* 0: never */
 	int64_t next_run_us;   /* 0: none is planned */
+	int64_t failing_us;    /* since when it fails; 0: it does not */
 	struct err last_error; /* code 0: it went well */
 	struct metric *runs_metric, *failures_metric, *last_run_metric, *next_run_metric,
 	    *failing_metric;
@@ -89,6 +90,7 @@ record_locked(struct reconciler *r, uint32_t again_ms, const struct err *e)
 	uint32_t after_ms;
 
 	r->runs++;
+	r->failing_us = e->code == 0 ? 0 : r->failing_us ? r->failing_us : r->last_run_us;
 	r->last_error = *e;
 	metric_add(r->runs_metric, 1);
 	metric_set(r->last_run_metric, (double)r->last_run_us / 1e6);
@@ -301,6 +303,21 @@ reconciler_pause(const char *name, bool paused)
 	r->is_paused = paused;
 	if (!paused)
 		reconciler_poke(r);
+	return true;
+}
+
+bool
+reconciler_look(const char *name, struct reconciler_view *ret)
+{
+	LOCK_SCOPE(&registry_lock);
+	struct reconciler *r = find_locked(name);
+
+	*ret = (struct reconciler_view){ 0 };
+	if (!r)
+		return false;
+	*ret = (struct reconciler_view){
+		.is_paused = r->is_paused, .since_us = r->failing_us, .last_error = r->last_error
+	};
 	return true;
 }
 

@@ -24,4 +24,11 @@ void reconciler_poke(struct reconciler *r); /* any thread */
 /* By name, for the admin socket; false when there is none of that name. */
 bool reconciler_run_now(const char *name);
 bool reconciler_pause(const char *name, bool paused);
+/* What is shown of one; false when there is none of that name. */
+struct reconciler_view {
+	bool is_paused;
+	int64_t since_us;      /* of failing; 0: the last run went well, or there was none */
+	struct err last_error; /* of the last run; code 0: it went well */
+};
+bool reconciler_look(const char *name, struct reconciler_view *ret);
 void reconcilers_describe(struct strbuf *out); /* a table, one row each */

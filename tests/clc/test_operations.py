@@ -37,6 +37,13 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me").decode()},
+    "CreateLaunchTemplate": {"LaunchTemplateName": "made", "LaunchTemplateData.InstanceType": "t2.nano"},
+    "CreateLaunchTemplateVersion": {"LaunchTemplateName": "there", "LaunchTemplateData.InstanceType": "t2.nano"},
+    "ModifyLaunchTemplate": {"LaunchTemplateName": "there", "SetDefaultVersion": "1"},
+    "DeleteLaunchTemplate": {"LaunchTemplateName": "there"},
+    "DeleteLaunchTemplateVersions": {"LaunchTemplateName": "there", "LaunchTemplateVersion.1": "1"},
+    "DescribeLaunchTemplateVersions": {"LaunchTemplateVersion.1": "$Latest"},
+    "GetLaunchTemplateData": {"InstanceId": "{instance}"},
 }
 REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances": ["InstanceId"],
             "StopInstances": ["InstanceId"], "RebootInstances": ["InstanceId"], "TerminateInstances": ["InstanceId"],
@@ -46,7 +53,9 @@ REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances
             "CreateTags": ["ResourceId", "Tag"], "DeleteTags": ["ResourceId"],
             "CreatePlacementGroup": ["GroupName"], "DeletePlacementGroup": ["GroupName"],
             "ModifyInstancePlacement": ["InstanceId"],
-            "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"]}
+            "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"],
+            "CreateLaunchTemplate": ["LaunchTemplateName"], "DeleteLaunchTemplateVersions": ["LaunchTemplateVersion"],
+            "GetLaunchTemplateData": ["InstanceId"]}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
          "InvalidInstanceID.Malformed", "InvalidInstanceID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.NotFound",
@@ -59,6 +68,7 @@ CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "Inval
 CODES |= {code for codes in ABSENT.values() for code in codes.values()}
 CODES |= {FAULTS[fault] for fault in ANSWERS.values() if fault != "empty"}
 CODES |= {"InvalidPlacementGroup.Unknown", "InvalidPlacementGroupId.Malformed"}
+CODES |= {"InvalidLaunchTemplateName.MalformedException"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}
@@ -107,6 +117,7 @@ def test_good_answers(clc, action):
                        InstanceType="t2.nano", TagSpecification__1__ResourceType="instance",
                        TagSpecification__1__Tag__1__Key="k", TagSpecification__1__Tag__1__Value="v").text("instanceId")
     clc.ec2(account, "CreateKeyPair", KeyName="there")
+    clc.ec2(account, "CreateLaunchTemplate", LaunchTemplateName="there", LaunchTemplateData__InstanceType="t2.nano")
     clc.ec2(account, "CreatePlacementGroup", GroupName="there")
     if action in ("StartInstances", "ModifyInstancePlacement"):
         clc.rows("UPDATE instance SET state = 'stopped', wanted = 'stopped', holds = 1 WHERE instance_id = ?", instance)

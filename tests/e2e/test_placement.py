@@ -71,6 +71,11 @@ def well(cloud):
     eventually("two nodes are up", 120, lambda: len(lines(cloud)) == 2 and all("state=up" in x for x in lines(cloud)))
 
 
+def running(cloud, instance):
+    """Described, once it runs; a node may have to wake for that."""
+    return cloud.wait(instance, "running", seconds=300)
+
+
 def capacity(cloud, kind):
     well(cloud)
     count, sentence = cloud.admin("capacity", kind, zone(cloud)).strip().splitlines()
@@ -82,6 +87,9 @@ def nano(cloud, **options):
 
 
 def clean(cloud):
+    for line in lines(cloud):
+        if "maintenance_since=" in line:
+            cloud.admin("node", "maintenance", line.split()[0], "off")
     left = [i["InstanceId"] for i in cloud.instances("pending", "running", "stopping", "stopped")]
     if left:
         cloud.terminate(*left)
@@ -102,7 +110,7 @@ def test_groups_maintenance_and_capacity(pair, tidy):
     assert pair.ec2.describe_placement_groups(GroupIds=[made["GroupId"]])["PlacementGroups"][0]["State"] == "available"
     both = nano(pair, count=2, Placement={"GroupName": "apart"})
     for one in both:
-        assert pair.wait(one, "running")["Placement"]["GroupName"] == "apart"
+        assert running(pair, one)["Placement"]["GroupName"] == "apart"
     assert {pair.node_of(one) for one in both} == {h.name for h in pair.model.hosts if h.kind == "node"}
     well(pair)
     with pytest.raises(ClientError) as problem:
@@ -119,7 +127,7 @@ def test_groups_maintenance_and_capacity(pair, tidy):
     assert 'maintenance_reason="new fans"' in line_of(pair, ids[closed])
     well(pair)
     third = nano(pair)
-    pair.wait(third, "running")
+    running(pair, third)
     assert pair.node_of(third) == open_
     assert all(pair.state(one) == "running" for one in both)
     # N fit, and N + 1 fails with the sentence that was foretold.
@@ -138,7 +146,7 @@ def test_groups_maintenance_and_capacity(pair, tidy):
     # A stopped one leaves the group, or joins it.
     well(pair)
     one = nano(pair)
-    pair.wait(one, "running")
+    running(pair, one)
     pair.ec2.stop_instances(InstanceIds=[one], Force=True)
     pair.wait(one, "stopped")
     pair.ec2.modify_instance_placement(InstanceId=one, GroupName="apart")
@@ -215,7 +223,7 @@ def test_nodes_that_sleep(pair, machines):
     well(pair)
     # Instances go where somebody is awake; that node may not sleep then, nor be put to sleep.
     one = nano(pair)
-    pair.wait(one, "running")
+    running(pair, one)
     assert pair.node_of(one) == machines.hosts[1]
     with pytest.raises(Failure, match="is needed"):
         pair.admin("node", "sleep", ids[machines.hosts[1]])
@@ -225,14 +233,14 @@ def test_nodes_that_sleep(pair, machines):
     pair.wait(one, "stopped")
     pair.ec2.modify_instance_placement(InstanceId=one, GroupName="awake")
     pair.ec2.start_instances(InstanceIds=[one])
-    pair.wait(one, "running")
+    running(pair, one)
     other = nano(pair, Placement={"GroupName": "awake"})
     said = eventually("it says what it waits for", 40, lambda: (
         lambda d: d if "to wake" in d.get("StateReason", {}).get("Message", "") or d["State"]["Name"] == "running" else None)(
             pair.describe(other)), every=0.2)
     if said["State"]["Name"] == "pending":
         assert said["StateReason"]["Message"] == f"waiting for node {ids[machines.hosts[0]]} to wake"
-    pair.wait(other, "running", seconds=180)
+    running(pair, other)
     assert ("wake", machines.hosts[0]) in machines.calls
     assert pair.node_of(other) == machines.hosts[0]
     eventually("it is awake", 30, lambda: "power=awake" in line_of(pair, ids[machines.hosts[0]]))
@@ -244,13 +252,13 @@ def test_nodes_that_sleep(pair, machines):
     eventually("both are down", 60, lambda: not any(pair.pid(f"nc:{h}") for h in machines.hosts))
     machines.calls.clear()
     third = nano(pair)
-    pair.wait(third, "running", seconds=180)
+    running(pair, third)
     assert [c for c in machines.calls if c[0] == "wake"] == [("wake", pair.node_of(third))]
     # A machine that does not wake: what waits for it goes elsewhere.
     deaf = next(h for h in machines.hosts if h != pair.node_of(third))
     machines.deaf.add(deaf)
     fourth = nano(pair)     # there is room where somebody is awake
-    pair.wait(fourth, "running", seconds=60)
+    running(pair, fourth)
     assert pair.node_of(fourth) != deaf and not pair.pid(f"nc:{deaf}")
 
 

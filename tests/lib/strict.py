@@ -7,7 +7,6 @@ from amazon import EC2, STS
 
 EXTRA = {  # documented by Amazon, but no part of its model of the output, or newer than the model installed
     "ModifyIdFormat": {"return"}, "ModifyIdentityIdFormat": {"return"}, "CreateTags": {"return"}, "DeleteTags": {"return"},
-    "RebootInstances": {"return"}, "DeregisterImage": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
     "RebootInstances": {"return"}, "DeregisterImage": {"return"}, "DeletePlacementGroup": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
 }
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
@@ -46,6 +45,8 @@ def check(model, element, shape_name, where):
             assert text in ("true", "false"), f"{where}: '{text}' is no boolean"
         elif kind == "timestamp":
             assert TIME.match(text), f"{where}: '{text}' is no time"
+        elif kind == "double":
+            assert re.match(r"^-?\d+(\.\d+)?$", text), f"{where}: '{text}' is no {kind}"
         elif kind == "blob":
             base64.b64decode(text, validate=True)
         else:

@@ -224,6 +224,15 @@ run_peers(const struct options *o, const char *const *arguments, unsigned count)
 }
 
 static int
+run_why(const struct options *o, const char *const *arguments, unsigned count)
+{
+	_cleanup_strbuf_ struct strbuf form = STRBUF_INIT;
+
+	add_pair(&form, "id", count ? arguments[0] : NULL);
+	return ask(o, "/why", strbuf_c(&form));
+}
+
+static int
 run_reconcilers(const struct options *o, const char *const *arguments, unsigned count)
 {
 	return ask(o, "/reconcilers", NULL);
@@ -371,6 +380,9 @@ static const struct command commands[] = {
 	{ "peers", "", 0, 0, "the daemons that joined", run_peers },
 	{ "peer remove", "PEER", 1, 1, "a walrus, cc or sc is no longer part of the cloud",
 	    run_peer_remove },
+	{ "why", "[ID]", 0, 1,
+	    "why something is in its state, and who can act; without ID, of all that is off",
+	    run_why },
 	{ "reconcilers", "", 0, 0, "the daemon's background work: last run, result, next run",
 	    run_reconcilers },
 	{ "reconcilers run", "NAME", 1, 1, "runs one now", run_reconcilers_run },

@@ -174,6 +174,51 @@ test_a_new_store_of_the_zone(void **state)
 	assert_int_equal(look(f, id).i.to_put, PUT_SPEC);
 }
 
+static int
+count_nodes(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_ZONE_NODES, &rows, e, "zone-a");
+
+	*(size_t *)arg = 0;
+	while (r >= 0 && (r = store_next(rows, e)) > 0)
+		++*(size_t *)arg;
+	return r;
+}
+
+static int
+insert_peer(struct store_tx *tx, void *arg, struct err *e)
+{
+	return store_exec(tx, Q_PEER_PUT, NULL, e, "nc-2", "nc", "zone-a", "https://h:8775", "f",
+	    INT64_C(1), INT64_C(1));
+}
+
+/* The last that a zone says of a node which was removed does not bring it back; of one that is
+ * silent for another reason it is news. */
+static void
+test_nodes_that_left(void **state)
+{
+	struct fixture *f = *state;
+	struct node_report nodes[] = {
+		{ .node_id = "nc-2", .state = "silent", .reason = "cut off" },
+		{ .node_id = "nc-3", .state = "silent", .reason = "no longer part of this zone" }
+	};
+	struct report_set set = {
+		.epoch = ZONE_EPOCH, .revision = 1, .nodes = { .items = nodes, .count = 2 }
+	};
+	size_t count;
+
+	(void)run(f);
+	fixture_write(f, insert_peer, NULL);
+	hear(f, &set);
+	fixture_write(f, count_nodes, &count);
+	assert_int_equal(count, 2); /* nc-1 of the fixture, and nc-2 */
+	nodes[1].state = "up";
+	hear(f, &set);
+	fixture_write(f, count_nodes, &count);
+	assert_int_equal(count, 3);
+}
+
 static void
 test_another_copy_of_this_store(void **state)
 {
@@ -275,6 +320,7 @@ main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_new_store_of_the_zone),
+		TEST(test_nodes_that_left),
 		TEST(test_another_copy_of_this_store),
 		TEST(test_catches_up),
 		TEST(test_what_has_ended_is_forgotten_again),

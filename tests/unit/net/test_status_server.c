@@ -118,13 +118,16 @@ check_admin(struct net_reply *r)
 	assert_non_null(strstr(r->body.p, "sweep"));
 	assert_int_equal(ask_admin("POST", "/reconcilers/absent/run", "", r), 404);
 	assert_int_equal(ask_admin("POST", "/reconcilers/sweep/fly", "", r), 404);
+	assert_int_equal(ask_admin("POST", "/reconcilers/s%77eep/fly", "", r), 404);
+	assert_int_equal(ask_admin("POST", "/reconcilers/sweep%zz/run", "", r), 404);
 	assert_int_equal(ask_admin("POST", "/reconcilers/sweep", "", r), 404);
 	before = runs;
 	assert_int_equal(ask_admin("POST", "/reconcilers/sweep/run", "", r), 200);
 	for (int i = 0; i < 300 && runs == before; i++)
 		usleep(10000);
 	assert_true(runs > before);
-	assert_int_equal(ask_admin("POST", "/reconcilers/sweep/pause", "", r), 200);
+	/* names are encoded: "zone zone-a" */
+	assert_int_equal(ask_admin("POST", "/reconcilers/s%77eep/pause", "", r), 200);
 	assert_int_equal(ask_admin("POST", "/reconcilers/sweep/resume", "", r), 200);
 }
 
