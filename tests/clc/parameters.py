@@ -28,6 +28,7 @@ def template(world):
     found = made.text("launchTemplateId")
     world.must("CreateLaunchTemplateVersion", {"LaunchTemplateId": found, "LaunchTemplateData.InstanceType": "t2.micro",
                                                "VersionDescription": "the second"})
+    world.must("CreateLaunchTemplateVersion", {"LaunchTemplateId": found, "LaunchTemplateData.InstanceType": "m1.small"})
     return found
 
 
@@ -57,9 +58,13 @@ def fill(world):
                                             **(tags("launch-template", i) if i < 3 else {})})
 
 
+def template_name(world):
+    return world.must("DescribeLaunchTemplates", {"LaunchTemplateId.1": template(world)}).text("launchTemplateName")
+
+
 # Things that a request may name in braces, beside those of world.py: name, how it is made.
 MAKERS = {
-    "template": template, "placement_group": placement_group, "deprecated": deprecated,
+    "template": template, "template_name": template_name, "placement_group": placement_group, "deprecated": deprecated,
     "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
@@ -97,7 +102,7 @@ BASE = {
     "DeleteTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "Name"},
     "CreatePlacementGroup": {"GroupName": "made {serial}", "Strategy": "spread"},
     "DeletePlacementGroup": {"GroupName": "{placement_group}"},
-    "CreateLaunchTemplate": {"LaunchTemplateName": "made-{serial}", "LaunchTemplateData.ImageId": "{image}"},
+    "CreateLaunchTemplate": {"LaunchTemplateName": "made-{serial}", "LaunchTemplateData.InstanceType": "t2.nano"},
     "CreateLaunchTemplateVersion": {"LaunchTemplateId": "{template}", "LaunchTemplateData.InstanceType": "t2.micro"},
     "DeleteLaunchTemplate": {"LaunchTemplateId": "{template}"},
     "DeleteLaunchTemplateVersions": {"LaunchTemplateId": "{template}", "LaunchTemplateVersion.1": "2"},
@@ -121,8 +126,26 @@ BASE_OF = {
         "BlockDeviceMapping": {"BlockDeviceMapping.1.DeviceName": "/dev/vda"}}.items()},
 }
 
+# Templates are named by id or by name; types are named or described.
+REQUIREMENTS = {"LaunchTemplateData.InstanceRequirements.VCpuCount.Min": "1",
+                "LaunchTemplateData.InstanceRequirements.MemoryMiB.Min": "128"}
+for action, request in (("CreateLaunchTemplateVersion", {"LaunchTemplateData.InstanceType": "t2.micro"}), ("DeleteLaunchTemplate", {}),
+                        ("DeleteLaunchTemplateVersions", {"LaunchTemplateVersion.1": "2"}), ("DescribeLaunchTemplateVersions", {}),
+                        ("ModifyLaunchTemplate", {"SetDefaultVersion": "2"})):
+    BASE_OF[(action, "LaunchTemplateName")] = {"LaunchTemplateName": "{template_name}", **request}
+BASE_OF[("CreateLaunchTemplate", "LaunchTemplateData.InstanceRequirements")] = {"LaunchTemplateName": "made-{serial}", **REQUIREMENTS}
+BASE_OF[("CreateLaunchTemplateVersion", "LaunchTemplateData.InstanceRequirements")] = {"LaunchTemplateId": "{template}", **REQUIREMENTS}
+
 # What goes with a parameter or with all below it: other parameters of the request.
 CONTEXT = {
+    **{(action, "LaunchTemplateData.ElasticInferenceAccelerator"): {"LaunchTemplateData.ElasticInferenceAccelerator.1.Type": "eia1.medium"}
+       for action in ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")},
+    **{(action, "LaunchTemplateData.TagSpecification"): {
+        "LaunchTemplateData.TagSpecification.1.ResourceType": "instance", "LaunchTemplateData.TagSpecification.1.Tag.1.Key": "k",
+        "LaunchTemplateData.TagSpecification.1.Tag.1.Value": "v"} for action in ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")},
+    ("CreateLaunchTemplateVersion", "ResolveAlias"): {"LaunchTemplateData.ImageId": "ami-12345678"},
+    ("RunInstances", "LaunchTemplate.LaunchTemplateId"): {"LaunchTemplate.LaunchTemplateId": "{template}"},
+    ("RunInstances", "LaunchTemplate.Version"): {"LaunchTemplate.LaunchTemplateId": "{template}"},
     ("*", "TagSpecification"): {"TagSpecification.1.ResourceType": "{taggable}", "TagSpecification.1.Tag.1.Key": "k",
                                 "TagSpecification.1.Tag.1.Value": "v"},
     ("RunInstances", "NetworkInterface"): {"NetworkInterface.1.DeviceIndex": "0"},
@@ -140,6 +163,13 @@ TAGGABLE = {"RunInstances": "instance", "CreateKeyPair": "key-pair", "ImportKeyP
 
 # Values of a parameter that are known to make a difference; tried in turn before those made from its type.
 VALUES = {
+    ("*", "LaunchTemplateId"): ["{template}", Refused("lt-12345678", "InvalidLaunchTemplateId.NotFound")],
+    ("CreateLaunchTemplate", "LaunchTemplateName"): ["another-name-{serial}"],
+    ("*", "LaunchTemplateName"): ["{template_name}", Refused("no-such-template", "InvalidLaunchTemplateName.NotFoundException")],
+    ("*", "SourceVersion"): ["1"], ("*", "SetDefaultVersion"): ["1"], ("DescribeLaunchTemplateVersions", "LaunchTemplateVersion"): ["1"],
+    ("DeleteLaunchTemplateVersions", "LaunchTemplateVersion"): ["1", "3"],
+    ("*", "MinVersion"): ["2"], ("*", "MaxVersion"): ["1"], ("RunInstances", "LaunchTemplate.Version"): [Refused("99", "InvalidLaunchTemplateId.VersionNotFound")],
+    **{(action, "LaunchTemplateData.UserData"): [encoded("other")] for action in ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")},
     ("*", "TagSpecification.ResourceType"): [Refused("vpc", "InvalidParameterValue")],
     ("*", "TagSpecification.Tag.Key"): ["another key"], ("*", "TagSpecification.Tag.Value"): ["another value"],
     ("*", "ImageId"): ["{image}", Refused("ami-12345678", "InvalidAMIID.NotFound")],
@@ -194,6 +224,9 @@ UNSEEN = {
     ("ModifyIdentityIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
     ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
+    **{(action, "ResolveAlias"): "images are named by ids; aliases of a parameter store are not here"
+       for action in ("CreateLaunchTemplateVersion", "DescribeLaunchTemplateVersions")},
+    ("ModifyLaunchTemplate", "ClientToken"): "asking again changes nothing, with a token and without",
     ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
 UNSEEN_MAX = 12
