@@ -56,6 +56,11 @@ def fill(world):
     for i in range(MANY if "CreateLaunchTemplate" in OPERATIONS else 0):
         world.must("CreateLaunchTemplate", {"LaunchTemplateName": f"filled-{i}", "LaunchTemplateData.InstanceType": "t2.nano",
                                             **(tags("launch-template", i) if i < 3 else {})})
+    if "CreateLaunchTemplateVersion" in OPERATIONS:
+        world.must("CreateLaunchTemplateVersion", {
+            "LaunchTemplateId": world.resident["template"], **{f"LaunchTemplateData.{k}": v for k, v in {
+                "EbsOptimized": "false", "KernelId": world.resident["kernel"], "RamDiskId": world.resident["ramdisk"],
+                "MetadataOptions.HttpTokens": "required", "MetadataOptions.HttpEndpoint": "enabled"}.items()}})
 
 
 def template_name(world):
@@ -244,6 +249,8 @@ FILTER_VALUES = {
 
 # Filters for which nothing here has a value, and why.
 UNSEEN_FILTERS = {
+    **{("DescribeLaunchTemplateVersions", name): "no template may say so: it is refused" for name in (
+        "host-resource-group-arn", "iam-instance-profile", "license-configuration-arn", "network-card-index")},
     ("DescribeAvailabilityZones", "message"): "zones have no messages",
     **{("DescribeSecurityGroups", f"{way}ip-permission.{name}"): "rules name no IPv6 blocks and prefix lists"
        for way in ("", "egress.") for name in ("ipv6-cidr", "prefix-list-id")},

@@ -419,6 +419,8 @@ def candidates(action, path, field, shape):
     elif field["type"] == "bytes":
         yield parameters.encoded("some text")
     else:
+        if shape and amazon.SHAPES[shape]["type"] in ("double", "float"):
+            yield from ("1.5", "2")
         if shape and "enum" in amazon.SHAPES[shape]:
             yield from amazon.SHAPES[shape]["enum"][:12]
         yield from (f"some text {len(path)}", "some-text", "172.31.0.77", parameters.encoded("some text"), "10")
