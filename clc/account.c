@@ -97,6 +97,7 @@ read_key(struct store_rows *rows, struct auth_key *ret)
 	snprintf(ret->user_name, sizeof(ret->user_name), "%s", store_text(rows, 4));
 	ret->is_active = store_int(rows, 5);
 	ret->generation = store_int(rows, 6);
+	ret->is_service = store_int(rows, 7);
 }
 
 struct key_lookup {

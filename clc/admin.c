@@ -5,13 +5,17 @@
 
 #include "base/clock.h"
 #include "net/url.h"
+#include "run/fs.h"
 
 #include "account.h"
 #include "admin_node.h"
+#include "image.h"
 #include "join.h"
 #include "peers.h"
 #include "quota.h"
 #include "why.h"
+
+#define CERTIFICATE_MAX 65536
 
 static void
 fail(struct http_call *call, const struct err *e)
@@ -314,10 +318,22 @@ tell_why(struct http_call *call, void *arg)
 		fail(call, &e);
 }
 
+static void
+show_certificate(struct http_call *call, void *arg)
+{
+	_cleanup_free_ char *path = clc_bundle_certificate_path(arg);
+	struct err e = { 0 };
+
+	call->content_type = "application/x-pem-file";
+	if (fs_read(path, CERTIFICATE_MAX, &call->reply, &e) < 0)
+		fail(call, &e);
+}
+
 const struct admin_verb clc_admin_verbs[] = {
 	{ "POST", "/token", "role, zone: a token for one daemon to join with", create_token },
 	{ "POST", "/accounts", "name: an account with its admin user and key", create_account },
 	{ "GET", "/accounts", "account ids and names", list_accounts },
+	{ "GET", "/certificate", "what bundles of images are encrypted for", show_certificate },
 	{ "POST", "/quotas", "account: what it may have", list_quotas },
 	{ "POST", "/quotas/set", "account, name, value: a number or default", change_quota },
 	{ "GET", "/nodes", "nodes with capacity used and whole", list_nodes },

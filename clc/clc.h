@@ -42,5 +42,6 @@ struct clc {
 	struct clc_peers *peers; /* peers.h */
 	struct clc_zones *zones;
 	struct reconciler *expiry;
+	struct reconciler *images; /* image.h */
 	char lease_holder[ID_MAX];
 };

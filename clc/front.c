@@ -356,10 +356,16 @@ find_operation(const struct api *api, const struct form *form, struct request *r
 
 /* Who was refused what is on record. Other failed calls changed nothing and are not: a record is a
  * durable write, which nobody's mistakes (or attacks) are to cost. */
+struct refusal {
+	const struct request *rq;
+	int code;
+};
+
 static int
 record_refusal(struct store_tx *tx, void *arg, struct err *e)
 {
-	const struct request *rq = arg;
+	const struct refusal *refusal = arg;
+	const struct request *rq = refusal->rq;
 	struct audit_record record = { .request_id = rq->id,
 		.account_id = rq->account_id,
 		.user_name = rq->user_name,
@@ -368,7 +374,7 @@ record_refusal(struct store_tx *tx, void *arg, struct err *e)
 		.service = rq->service->name,
 		.action = rq->operation->name,
 		.parameters = rq->parameters,
-		.error_code = fault_code(ERR_UNAUTHORIZED_OPERATION) };
+		.error_code = fault_code(refusal->code) };
 
 	return audit_add(tx, &record, e);
 }
@@ -396,10 +402,11 @@ run(struct request *rq, const struct form *form, const void **ret_out, struct er
 		return err_set(e, ERR_DRY_RUN_OPERATION,
 		    "Request would have succeeded, but DryRun flag is set.");
 	r = op->handler(rq, in, out, e);
-	if (r == ERR_UNAUTHORIZED_OPERATION) {
+	if (r == ERR_UNAUTHORIZED_OPERATION || r == ERR_IMAGE_NOT_AUTHORIZED) {
+		struct refusal refusal = { rq, r };
 		struct err unwritten = { 0 };
 
-		if (store_write(rq->clc->store, record_refusal, rq, &unwritten) < 0)
+		if (store_write(rq->clc->store, record_refusal, &refusal, &unwritten) < 0)
 			log_warn(&rq->log, "audit.failed", "reason=\"%s\"", unwritten.text);
 	}
 	if (r < 0)

@@ -35,7 +35,9 @@ add_key(struct news *n, struct store_rows *rows)
 		.has_is_active = true,
 		.is_active = store_int(rows, 5),
 		.has_generation = true,
-		.generation = (uint64_t)store_int(rows, 6) };
+		.generation = (uint64_t)store_int(rows, 6),
+		.has_is_service = true,
+		.is_service = store_int(rows, 7) };
 
 	vec_add(&n->keys, key);
 }

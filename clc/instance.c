@@ -87,6 +87,9 @@ clc_instance_read(struct store_rows *rows, struct arena *arena, struct clc_insta
 	i->reachability = TEXT();
 	i->reachability_us = INT();
 	i->state_us = INT();
+	i->created_us = INT();
+	i->cpu_credits = TEXT();
+	i->capacity_preference = TEXT();
 #undef TEXT
 #undef INT
 }
@@ -364,6 +367,8 @@ expire(struct store_tx *tx, void *arg, struct err *e)
 	int64_t before = store_now_us(tx) - *(const int64_t *)arg;
 	int r = store_exec(tx, Q_TAGS_EXPIRE, NULL, e, before);
 
+	if (r == 0)
+		r = store_exec(tx, Q_INSTANCE_STATUS_REPORTS_EXPIRE, NULL, e, before);
 	if (r == 0)
 		r = store_exec(tx, Q_INSTANCES_EXPIRE, NULL, e, before);
 	return r == 0 ? store_exec(tx, Q_RESERVATIONS_EXPIRE, NULL, e, before) : r;

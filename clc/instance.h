@@ -61,7 +61,8 @@ struct clc_instance { /* strings from the arena it was read into */
 	const char *export_id; /* the export of its root disk that is wanted */
 	int64_t step_us;
 	const char *waits_for, *who, *reachability;
-	int64_t reachability_us, state_us;
+	int64_t reachability_us, state_us, created_us;
+	const char *cpu_credits, *capacity_preference;
 };
 
 /* INSTANCE_MALFORMED for what is no instance id. */
@@ -88,5 +89,24 @@ int clc_instance_report(struct store_tx *tx, const struct instance_report *repor
 /* The wanted record, with fresh URLs for its image files. */
 int clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, struct arena *arena,
     struct instance_spec *ret, struct err *e);
+/* What an account may still start: *io_count is lowered to what its quota of instances leaves.
+ * INSTANCE_LIMIT_EXCEEDED when that is fewer than `min`, VCPU_LIMIT_EXCEEDED likewise where "vcpus" is
+ * limited. */
+int clc_quota_check(struct store_tx *tx, const struct clc_conf *conf, const char *account_id,
+    int64_t vcpus_each, uint32_t min, uint32_t *io_count, struct err *e);
+/* Whatever runs is told: a new revision of its record. */
+int clc_instance_tell(struct store_tx *tx, const char *instance_id, struct err *e);
+/* What is said of metadata where a launch says nothing; NULL and 0: nothing either. */
+struct clc_metadata_defaults { /* strings from the arena */
+	const char *http_tokens, *http_endpoint, *metadata_tags;
+	int64_t http_hop_limit;
+};
+int clc_metadata_defaults(struct store_tx *tx, const char *account_id, const char *region,
+    struct arena *arena, struct clc_metadata_defaults *ret, struct err *e);
+/* Types whose processors Amazon meters by credits: t1 to t4g. */
+bool clc_type_is_burstable(const char *type);
+struct instance_profile;
+/* There are no instance profiles: what Amazon answers to the name or ARN of one that does not exist. */
+int clc_profile_refuse(const struct instance_profile *profile, struct err *e);
 /* Terminated long enough ago: rows go. A reconciler body. */
 int clc_instance_expire(struct clc *clc, struct err *e);

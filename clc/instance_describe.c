@@ -95,7 +95,9 @@ describe_interface(struct store_tx *tx, const struct clc_instance *i, struct are
 	nic->private_dns_name = private_dns(text, i->region, arena);
 	nic->association = association(arena_strdup(arena, store_text(row, 5)), arena);
 	nic->owner_id = i->account_id;
-	nic->has_source_dest_check = nic->source_dest_check = true;
+	nic->has_source_dest_check = true;
+	nic->source_dest_check = store_int(row, 9);
+	nic->description = arena_strdup(arena, store_text(row, 10));
 	nic->status = "in-use";
 	nic->interface_type = "interface";
 	nic->attachment = arena_alloc(arena, sizeof(*nic->attachment));
@@ -105,7 +107,11 @@ describe_interface(struct store_tx *tx, const struct clc_instance *i, struct are
 		.has_delete_on_termination = true,
 		.delete_on_termination = true,
 		.has_device_index = true,
-		.status = "attached" };
+		.has_network_card_index = true,
+		.status = "attached",
+		.instance_id = i->instance_id,
+		.instance_owner_id = i->account_id };
+	nic->has_requester_managed = true;
 	address->association = nic->association;
 	address->has_primary = address->primary = true;
 	address->private_dns_name = nic->private_dns_name;
@@ -124,7 +130,8 @@ describe_interface(struct store_tx *tx, const struct clc_instance *i, struct are
 	out->private_ip_address = nic->private_ip_address;
 	out->private_dns_name = nic->private_dns_name;
 	out->public_ip_address = nic->association ? nic->association->public_ip : NULL;
-	out->has_source_dest_check = out->source_dest_check = true;
+	out->has_source_dest_check = true;
+	out->source_dest_check = nic->source_dest_check;
 	return 0;
 }
 
@@ -140,12 +147,54 @@ describe_devices(const struct clc_instance *i, struct arena *arena, struct insta
 	out->placement->tenancy = "default";
 	out->monitoring = arena_alloc(arena, sizeof(*out->monitoring));
 	out->monitoring->state = i->is_monitored ? "enabled" : "disabled";
-	out->metadata_options = arena_alloc(arena, sizeof(*out->metadata_options));
-	*out->metadata_options = (struct metadata_options_state){ .state = "applied",
+}
+
+struct metadata_options_state *
+clc_describe_metadata_options(const struct clc_instance *i, struct arena *arena)
+{
+	struct metadata_options_state *s = arena_alloc(arena, sizeof(*s));
+
+	*s = (struct metadata_options_state){
+		/* Applied when its zone has been told; one that does not run has no one to tell. */
+		.state = i->to_put == PUT_SPEC && strcmp(i->wanted, "running") == 0 ? "pending"
+										    : "applied",
 		.http_tokens = i->http_tokens,
 		.has_http_put_response_hop_limit = true,
 		.http_put_response_hop_limit = (uint32_t)i->http_hop_limit,
-		.http_endpoint = "enabled" };
+		.http_endpoint = i->http_endpoint,
+		.http_protocol_ipv6 = "disabled",
+		.instance_metadata_tags = i->metadata_tags
+	};
+	return s;
+}
+
+/* What Amazon tells of every instance, whether anybody asked for it at launch or not. */
+static void
+describe_options(const struct clc_instance *i, struct arena *arena, struct instance *out)
+{
+	out->metadata_options = clc_describe_metadata_options(i, arena);
+	out->cpu_options = arena_alloc(arena, sizeof(*out->cpu_options));
+	*out->cpu_options = (struct cpu_options){ .has_core_count = true,
+		.core_count = (uint32_t)i->vcpus,
+		.has_threads_per_core = true,
+		.threads_per_core = 1 };
+	out->capacity_reservation = arena_alloc(arena, sizeof(*out->capacity_reservation));
+	out->capacity_reservation->preference = i->capacity_preference;
+	out->hibernation_options = arena_alloc(arena, sizeof(*out->hibernation_options));
+	out->hibernation_options->has_configured = true;
+	out->enclave_options = arena_alloc(arena, sizeof(*out->enclave_options));
+	out->enclave_options->has_enabled = true;
+	out->maintenance_options = arena_alloc(arena, sizeof(*out->maintenance_options));
+	out->maintenance_options->auto_recovery = i->auto_recovery;
+	out->private_dns_name_options = arena_alloc(arena, sizeof(*out->private_dns_name_options));
+	*out->private_dns_name_options = (struct name_options){
+		.hostname_type = "ip-name", .has_a_record = true, .has_aaaa_record = true
+	};
+	out->platform_details = "Linux/UNIX";
+	out->usage_operation = "RunInstances";
+	out->has_usage_operation_update_time = true;
+	out->usage_operation_update_time = i->created_us;
+	out->has_ena_support = true;
 }
 
 /* What the zone said last; of one that waits for something, why.c knows more. */
@@ -211,7 +260,9 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 	out->hypervisor = "xen"; /* EC2 knows ovm and xen only; KVM says xen as well */
 	out->client_token = i->client_token;
 	out->has_ebs_optimized = true;
+	out->ebs_optimized = i->is_ebs_optimized;
 	describe_devices(i, arena, out);
+	describe_options(i, arena, out);
 	describe_reason(i, arena, out);
 	r = describe_group(tx, i, arena, out->placement, e);
 	if (r == 0)
@@ -230,8 +281,13 @@ describe(struct store_tx *tx, const struct clc_instance *i, struct arena *arena,
 static int
 show_zone(struct store_tx *tx, struct request *rq, struct instance *out, struct err *e)
 {
-	return clc_zone_name_show(
+	int r = clc_zone_name_show(
 	    tx, rq, out->placement->availability_zone, &out->placement->availability_zone, e);
+
+	for (size_t n = 0; n < out->network_interfaces.count; n++)
+		out->network_interfaces.items[n].availability_zone =
+		    out->placement->availability_zone;
+	return r;
 }
 
 static void
@@ -422,46 +478,5 @@ ec2_handle_describe_instances(struct request *rq, const struct describe_instance
 		out->next_token = page_token(&l.page, rq->arena);
 	}
 	vec_done(&l.found);
-	return r;
-}
-
-/* -- GetConsoleOutput -- */
-
-struct lookup {
-	struct request *rq;
-	const char *id;
-	struct clc_instance instance;
-};
-
-static int
-load(struct store_tx *tx, void *arg, struct err *e)
-{
-	struct lookup *l = arg;
-
-	return clc_instance_load(tx, l->rq->account_id, l->id, l->rq->arena, &l->instance, e);
-}
-
-int
-ec2_handle_get_console_output(struct request *rq, const struct get_console_output_in *in,
-    struct get_console_output_out *out, struct err *e)
-{
-	struct rpc_context context = { .request_id = rq->id, .account_id = rq->account_id };
-	struct lookup l = { .rq = rq, .id = in->instance_id };
-	int r = clc_instance_check_id(in->instance_id, e);
-
-	if (r == 0)
-		r = store_read(rq->clc->store, load, &l, e);
-	if (r < 0)
-		return r;
-	out->instance_id = l.instance.instance_id;
-	out->has_timestamp = true;
-	out->timestamp = l.instance.launch_us;
-	/* One that has ended or was never started has no console: empty, not an error. */
-	if (!l.instance.node_id || l.instance.state == INSTANCE_TERMINATED)
-		return 0;
-	r = clc_peers_console(rq->clc->peers, l.instance.zone, &context, in->instance_id, rq->arena,
-	    &out->output, &out->timestamp, e);
-	if (r == ERR_NOT_FOUND || r == ERR_INSTANCE_NOT_FOUND)
-		return 0;
 	return r;
 }

@@ -18,7 +18,9 @@ struct order {
 	bool is_forced;
 	struct clc_reason reason;              /* of the state that follows */
 	const char *transition;                /* "User initiated" */
-	struct instance_state_change *changes; /* filled: one each */
+	struct instance_state_change *changes; /* filled: one each that was changed */
+	size_t changed;
+	struct err refusal; /* of those that are protected, after the others have been ordered */
 };
 
 static struct instance_state *
@@ -33,32 +35,58 @@ state_of(struct arena *arena, enum clc_instance_state s)
 }
 
 static int
-check_one(struct store_tx *tx, const struct order *o, struct clc_instance *i, struct err *e)
+check_start(struct store_tx *tx, const struct order *o, struct clc_instance *i, struct err *e)
 {
-	if (o->event == EV_TERMINATE && i->is_protected)
-		return err_set(e, ERR_OPERATION_NOT_PERMITTED,
-		    "The instance '%s' may not be terminated. Modify its 'disableApiTermination' "
-		    "instance "
-		    "attribute and try again.",
-		    i->instance_id);
-	return o->event == EV_START && i->state == INSTANCE_STOPPED
-		   ? clc_placement_start(tx, o->rq, i, e)
-		   : 0;
+	uint32_t one = 1;
+	int r;
+
+	if (i->state != INSTANCE_STOPPED)
+		return 0;
+	r = clc_quota_check(tx, o->rq->clc->conf, i->account_id, i->vcpus, 1, &one, e);
+	return r < 0 ? r : clc_placement_start(tx, o->rq, i, e);
+}
+
+/* Protection from being stopped is protection from being terminated as well. */
+static bool
+is_protected(const struct order *o, const struct clc_instance *i)
+{
+	if (i->state == INSTANCE_TERMINATED || i->state == INSTANCE_SHUTTING_DOWN)
+		return false;
+	if (o->event == EV_TERMINATE)
+		return i->is_protected || i->is_stop_protected;
+	return o->event == EV_STOP && i->is_stop_protected;
 }
 
 static int
-order_one(struct store_tx *tx, struct order *o, size_t n, struct err *e)
+refuse(const struct order *o, const struct clc_instance *i, struct err *e)
+{
+	bool by_end = o->event == EV_TERMINATE && i->is_protected;
+
+	return err_set(e, ERR_OPERATION_NOT_PERMITTED,
+	    "The instance '%s' may not be %s. Modify its '%s' instance attribute and try again.",
+	    i->instance_id, o->event == EV_TERMINATE ? "terminated" : "stopped",
+	    by_end ? "disableApiTermination" : "disableApiStop");
+}
+
+/* A protected instance keeps all of its zone's from being terminated; those of other zones are. */
+static bool
+is_spared(const struct order *o, const struct clc_instance *all, size_t n)
+{
+	for (size_t k = 0; k < o->count; k++)
+		if (strcmp(all[k].zone, all[n].zone) == 0 && is_protected(o, &all[k]))
+			return true;
+	return false;
+}
+
+static int
+order_one(struct store_tx *tx, struct order *o, struct clc_instance i, struct err *e)
 {
 	struct arena *arena = o->rq->arena;
-	struct clc_instance i;
 	enum clc_instance_state before;
 	char now[TIME_TEXT_SIZE];
 	bool changes;
-	int r;
+	int r = o->event == EV_START ? check_start(tx, o, &i, e) : 0;
 
-	r = clc_instance_load(tx, o->rq->account_id, o->ids[n], arena, &i, e);
-	if (r == 0)
-		r = check_one(tx, o, &i, e);
 	if (r < 0)
 		return r;
 	before = i.state;
@@ -78,7 +106,7 @@ order_one(struct store_tx *tx, struct order *o, size_t n, struct err *e)
 	r = clc_instance_apply(tx, &i, o->event, changes ? &o->reason : NULL, e);
 	if (r == 0)
 		r = request_record(tx, o->rq, "instance", i.instance_id, e);
-	o->changes[n] = (struct instance_state_change){ .instance_id = i.instance_id,
+	o->changes[o->changed++] = (struct instance_state_change){ .instance_id = i.instance_id,
 		.previous_state = state_of(arena, before),
 		.current_state = state_of(arena, i.state) };
 	return r;
@@ -88,10 +116,23 @@ static int
 order_all(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct order *o = arg;
+	struct clc_instance *all = arena_alloc(o->rq->arena, o->count * sizeof(*all));
 	int r = 0;
 
+	o->changed = 0;
+	err_clear(&o->refusal);
 	for (size_t n = 0; r == 0 && n < o->count; n++)
-		r = order_one(tx, o, n, e);
+		r = clc_instance_load(tx, o->rq->account_id, o->ids[n], o->rq->arena, &all[n], e);
+	for (size_t n = 0; r == 0 && n < o->count && !o->refusal.code; n++)
+		if (is_protected(o, &all[n]))
+			(void)refuse(o, &all[n], &o->refusal); /* kept until the others are done */
+	if (r == 0 && o->refusal.code && o->event != EV_TERMINATE) {
+		*e = o->refusal;
+		return e->code;
+	}
+	for (size_t n = 0; r == 0 && n < o->count; n++)
+		if (!o->refusal.code || !is_spared(o, all, n))
+			r = order_one(tx, o, all[n], e);
 	return r;
 }
 
@@ -126,9 +167,12 @@ give(struct order *o, struct err *e)
 	drop_repeated(o);
 	o->changes = arena_alloc(o->rq->arena, o->count * sizeof(*o->changes));
 	r = store_write(o->rq->clc->store, order_all, o, e);
-	if (r == 0)
-		clc_zones_poke(o->rq->clc, NULL);
-	return r;
+	if (r < 0)
+		return r;
+	clc_zones_poke(o->rq->clc, NULL);
+	if (o->refusal.code)
+		*e = o->refusal;
+	return o->refusal.code;
 }
 
 int
@@ -142,7 +186,7 @@ ec2_handle_start_instances(struct request *rq, const struct start_instances_in *
 	int r = give(&o, e);
 
 	out->instances.items = o.changes;
-	out->instances.count = r == 0 ? o.count : 0;
+	out->instances.count = r == 0 ? o.changed : 0;
 	return r;
 }
 
@@ -154,21 +198,20 @@ ec2_handle_stop_instances(struct request *rq, const struct stop_instances_in *in
 		.event = EV_STOP,
 		.ids = in->instance_ids.items,
 		.count = in->instance_ids.count,
-		.is_forced = in->force,
+		/* Either way nobody asks the guest. */
+		.is_forced = in->force || in->skip_os_shutdown,
 		.reason = { "Client.UserInitiatedShutdown",
 		    "Client.UserInitiatedShutdown: User initiated shutdown" },
 		.transition = "User initiated" };
 	int r;
 
-	if (in->hibernate)
-		return err_set(e, ERR_UNSUPPORTED_OPERATION, "Hibernation is not supported");
 	/* Amazon refuses to stop instance-store instances; here their disk stays on its node. */
 	if (!rq->clc->conf->stop_instance_store)
 		return err_set(e, ERR_UNSUPPORTED_OPERATION,
 		    "The instance does not have an 'ebs' root device type and cannot be stopped.");
 	r = give(&o, e);
 	out->instances.items = o.changes;
-	out->instances.count = r == 0 ? o.count : 0;
+	out->instances.count = r == 0 ? o.changed : 0;
 	return r;
 }
 
@@ -194,12 +237,13 @@ ec2_handle_terminate_instances(struct request *rq, const struct terminate_instan
 		.event = EV_TERMINATE,
 		.ids = in->instance_ids.items,
 		.count = in->instance_ids.count,
+		.is_forced = in->force || in->skip_os_shutdown,
 		.reason = { "Client.UserInitiatedShutdown",
 		    "Client.UserInitiatedShutdown: User initiated shutdown" },
 		.transition = "User initiated" };
 	int r = give(&o, e);
 
 	out->instances.items = o.changes;
-	out->instances.count = r == 0 ? o.count : 0;
+	out->instances.count = r == 0 ? o.changed : 0;
 	return r;
 }

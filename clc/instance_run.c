@@ -11,7 +11,6 @@
 #include "instance.h"
 #include "instance_describe.h"
 #include "instance_type.h"
-#include "quota.h"
 #include "placement_group.h"
 #include "launch_template.h"
 #include "tags.h"
@@ -28,11 +27,13 @@ struct launch {
 	struct str user_data; /* decoded */
 	char parameters[65];  /* digest, for the client token */
 	const struct interface_specification *nic;
+	const char *private_ip;
 	const struct tag *tags;
 	size_t tag_count;
 	struct clc_template_used template;
 	/* resolved within the transaction */
 	struct clc_instance_type type;
+	struct clc_metadata_defaults defaults;
 	struct clc_image image;
 	const char *kernel_id, *ramdisk_id, *public_key;
 	struct clc_subnet subnet;
@@ -67,14 +68,46 @@ decode_user_data(struct launch *l, struct err *e)
 	return 0;
 }
 
+/* The one address there may be, whichever way it was written. */
+static int
+check_addresses(struct launch *l, struct err *e)
+{
+	const struct interface_specification *nic = l->nic;
+
+	l->private_ip = nic->private_ip_address;
+	for (size_t n = 0; n < nic->private_ip_addresses.count; n++) {
+		const struct private_address_specification *a = &nic->private_ip_addresses.items[n];
+
+		if (!a->primary)
+			return err_set(e, ERR_UNSUPPORTED_OPERATION,
+			    "Secondary private IP addresses are not supported");
+		if (l->private_ip)
+			return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,
+			    "Only one primary private IP address can be specified.");
+		if (!a->private_ip_address)
+			return err_set(e, ERR_MISSING_PARAMETER,
+			    "The request must contain the parameter PrivateIpAddress");
+		l->private_ip = a->private_ip_address;
+	}
+	return 0;
+}
+
 static int
 check_interface(struct launch *l, struct err *e)
 {
 	const struct run_instances_in *in = l->in;
 
+	l->private_ip = in->private_ip_address;
 	if (!in->network_interfaces.count)
 		return 0;
 	l->nic = &in->network_interfaces.items[0];
+	if (l->nic->interface_id && !id_is_valid(l->nic->interface_id, "eni"))
+		return err_set(
+		    e, ERR_INTERFACE_MALFORMED, "Invalid id: \"%.100s\"", l->nic->interface_id);
+	if (l->nic->has_delete_on_termination && !l->nic->delete_on_termination)
+		return err_set(e, ERR_UNSUPPORTED_OPERATION,
+		    "A network interface ends with its instance: DeleteOnTermination can't be "
+		    "false");
 	if (l->nic->has_device_index && l->nic->device_index != 0)
 		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
 		    "Each instance needs a network interface of device index 0");
@@ -84,7 +117,7 @@ check_interface(struct launch *l, struct err *e)
 		    "Network interfaces and an instance-level subnet ID, address or security "
 		    "groups may "
 		    "not be specified on the same request");
-	return 0;
+	return check_addresses(l, e);
 }
 
 static int
@@ -118,10 +151,15 @@ check(struct launch *l, struct err *e)
 	    strcmp(in->placement->tenancy, "default") != 0)
 		return err_set(e, ERR_UNSUPPORTED_OPERATION, "The tenancy '%s' is not supported",
 		    in->placement->tenancy);
-	if (in->metadata_options && in->metadata_options->http_endpoint &&
-	    strcmp(in->metadata_options->http_endpoint, "enabled") != 0)
-		return err_set(
-		    e, ERR_UNSUPPORTED_OPERATION, "The metadata endpoint can't be disabled");
+	if (in->credit_specification &&
+	    strcmp(in->credit_specification->cpu_credits, "standard") != 0 &&
+	    strcmp(in->credit_specification->cpu_credits, "unlimited") != 0)
+		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+		    "Value (%.100s) for parameter cpuCredits is invalid. Valid values are standard "
+		    "and unlimited",
+		    in->credit_specification->cpu_credits);
+	if (in->profile)
+		return clc_profile_refuse(in->profile, e);
 	for (const char *c = in->client_token; c && *c; c++)
 		if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
 			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "ClientToken must be ASCII");
@@ -184,8 +222,10 @@ resolve_image(struct store_tx *tx, struct launch *l, struct err *e)
 	r = clc_image_get(tx, rq->account_id, l->in->image_id, "machine", rq->arena, &l->image, e);
 	if (r < 0)
 		return r;
-	l->kernel_id = l->in->kernel_id ? l->in->kernel_id : l->image.kernel_id;
-	l->ramdisk_id = l->in->ramdisk_id ? l->in->ramdisk_id : l->image.ramdisk_id;
+	l->kernel_id =
+	    l->in->kernel_id ? clc_image_id(l->in->kernel_id, rq->arena) : l->image.kernel_id;
+	l->ramdisk_id =
+	    l->in->ramdisk_id ? clc_image_id(l->in->ramdisk_id, rq->arena) : l->image.ramdisk_id;
 	if (l->ramdisk_id && !l->kernel_id)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION, "RamdiskId needs a KernelId");
 	if (l->kernel_id)
@@ -193,6 +233,83 @@ resolve_image(struct store_tx *tx, struct launch *l, struct err *e)
 	if (r == 0 && l->ramdisk_id)
 		r = clc_image_get(
 		    tx, rq->account_id, l->ramdisk_id, "ramdisk", rq->arena, &part, e);
+	return r;
+}
+
+/* What is asked for must be what the type has. */
+static int
+check_type(struct launch *l, struct err *e)
+{
+	const struct cpu_options *cpu = l->in->cpu_options;
+
+	if (l->in->credit_specification && !clc_type_is_burstable(l->type.name))
+		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,
+		    "The CreditSpecification parameter is not supported for the instance type "
+		    "'%s'.",
+		    l->type.name);
+	if (cpu && ((cpu->has_core_count && cpu->core_count != l->type.vcpus) ||
+		       (cpu->has_threads_per_core && cpu->threads_per_core != 1)))
+		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION,
+		    "The CpuOptions are not valid for the instance type '%s': it has %lld cores of "
+		    "one thread.",
+		    l->type.name, (long long)l->type.vcpus);
+	return 0;
+}
+
+static int
+check_interface_id(struct store_tx *tx, struct launch *l, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r;
+
+	if (!l->nic || !l->nic->interface_id)
+		return 0;
+	r = store_query(tx, Q_INTERFACE_BY_ID, &rows, e, l->nic->interface_id, l->rq->account_id);
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r < 0)
+		return r;
+	/* Each was made with its instance and stays with it. */
+	return r > 0 ? err_set(e, ERR_INTERFACE_IN_USE,
+			   "Network interface '%s' is currently in use.", l->nic->interface_id)
+		     : err_set(e, ERR_NETWORK_INTERFACE_NOT_FOUND,
+			   "The networkInterface ID '%s' does not exist", l->nic->interface_id);
+}
+
+/* Asked for, else the account's default, else ours. */
+static const char *
+option(const char *asked, const char *of_account, const char *otherwise)
+{
+	return asked ? asked : of_account ? of_account : otherwise;
+}
+
+static int64_t
+hop_limit(const struct launch *l)
+{
+	const struct metadata_options *asked = l->in->metadata_options;
+
+	if (asked && asked->has_http_put_response_hop_limit)
+		return asked->http_put_response_hop_limit;
+	return l->defaults.http_hop_limit ? l->defaults.http_hop_limit : HOP_LIMIT_DEFAULT;
+}
+
+/* What most launches say nothing of. */
+static int
+set_options(
+    struct store_tx *tx, struct launch *l, const char *id, const char *interface_id, struct err *e)
+{
+	const struct run_instances_in *in = l->in;
+	int r = 0;
+
+	if (in->credit_specification)
+		r = store_exec(
+		    tx, Q_INSTANCE_SET_CREDITS, NULL, e, id, in->credit_specification->cpu_credits);
+	if (r == 0 && in->capacity_reservation && in->capacity_reservation->preference)
+		r = store_exec(tx, Q_INSTANCE_SET_CAPACITY_PREFERENCE, NULL, e, id,
+		    in->capacity_reservation->preference);
+	if (r == 0 && l->nic && l->nic->description)
+		r = store_exec(
+		    tx, Q_INTERFACE_SET_DESCRIPTION, NULL, e, interface_id, l->nic->description);
 	return r;
 }
 
@@ -276,54 +393,12 @@ resolve_network(struct store_tx *tx, struct launch *l, struct err *e)
 	    in->security_groups.count, l->rq->arena, &l->group_ids, &l->group_count, e);
 }
 
-/* Seldom set, and a sum over rows: counted only for who has one. */
-static int
-check_vcpu_quota(struct store_tx *tx, struct launch *l, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int64_t limit, room;
-	int r = clc_quota_get(tx, l->rq->account_id, "vcpus", -1, &limit, e);
-
-	if (r < 0 || limit < 0)
-		return r;
-	r = store_query_one(
-	    tx, Q_INSTANCES_ACTIVE_VCPUS, &rows, "count of vCPUs", e, l->rq->account_id);
-	if (r < 0)
-		return r;
-	room = (limit - store_int(rows, 0)) / l->type.vcpus;
-	if (limit < store_int(rows, 0) || room < l->in->min_count)
-		return err_set(e, ERR_VCPU_LIMIT_EXCEEDED,
-		    "You have requested more vCPU capacity than your current vCPU limit of %lld "
-		    "allows for the instance bucket that the specified instance type belongs to.",
-		    (long long)limit);
-	if (room < l->count)
-		l->count = (uint32_t)room;
-	return 0;
-}
-
 static int
 check_quota(struct store_tx *tx, struct launch *l, struct err *e)
 {
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int64_t limit, active;
-	int r = clc_quota_get(tx, l->rq->account_id, "instances",
-	    clc_quota_default(l->rq->clc->conf, "instances"), &limit, e);
-
-	if (r == 0)
-		r = store_query_one(
-		    tx, Q_INSTANCES_ACTIVE, &rows, "count of instances", e, l->rq->account_id);
-	if (r < 0)
-		return r;
-	active = store_int(rows, 0);
-	if (active + l->in->min_count > limit)
-		return err_set(e, ERR_INSTANCE_LIMIT_EXCEEDED,
-		    "Your quota allows for %lld more running instance(s). You requested at least "
-		    "%u.",
-		    (long long)(limit > active ? limit - active : 0), l->in->min_count);
 	l->count = l->in->max_count;
-	if (active + l->count > limit)
-		l->count = (uint32_t)(limit - active);
-	return check_vcpu_quota(tx, l, e);
+	return clc_quota_check(
+	    tx, l->rq->clc->conf, l->rq->account_id, l->type.vcpus, l->in->min_count, &l->count, e);
 }
 
 static int
@@ -344,13 +419,14 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 {
 	const struct run_instances_in *in = l->in;
 	struct request *rq = l->rq;
-	const struct metadata_options *metadata = in->metadata_options;
+	const struct metadata_options none = { 0 }, *metadata = in->metadata_options
+								    ? in->metadata_options
+								    : &none;
 	bool asked = l->nic && l->nic->has_associate_public_ip_address;
 	struct clc_interface_new nic = { .account_id = rq->account_id,
 		.region = rq->clc->conf->region,
 		.subnet = &l->subnet,
-		.private_ip = l->nic && l->nic->private_ip_address ? l->nic->private_ip_address
-								   : in->private_ip_address,
+		.private_ip = l->private_ip,
 		.wants_public_ip =
 		    asked ? l->nic->associate_public_ip_address : l->subnet.maps_public_ip,
 		.must_have_public_ip = asked && l->nic->associate_public_ip_address,
@@ -368,16 +444,19 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	    in->shutdown_behavior ? in->shutdown_behavior : "stop",
 	    (int64_t)in->disable_api_termination,
 	    (int64_t)(in->monitoring && in->monitoring->enabled), in->client_token,
-	    metadata && metadata->http_tokens ? metadata->http_tokens : "optional",
-	    (int64_t)(metadata && metadata->has_http_put_response_hop_limit
-			  ? metadata->http_put_response_hop_limit
-			  : HOP_LIMIT_DEFAULT),
-	    store_now_us(tx), "enabled", "disabled",
+	    option(metadata->http_tokens, l->defaults.http_tokens, "optional"), hop_limit(l),
+	    store_now_us(tx), option(metadata->http_endpoint, l->defaults.http_endpoint, "enabled"),
+	    option(metadata->instance_metadata_tags, l->defaults.metadata_tags, "disabled"),
 	    l->placement_group ? l->placement_group->group_id : NULL,
 	    l->seating.seats[index].partition_number, l->seating.seats[index].node_id, INT64_C(0),
-	    INT64_C(0), NULL, (int64_t)in->ebs_optimized, INT64_C(0), "default");
+	    INT64_C(0), NULL, (int64_t)in->ebs_optimized, (int64_t)in->disable_api_stop,
+	    in->maintenance_options && in->maintenance_options->auto_recovery
+		? in->maintenance_options->auto_recovery
+		: "default");
 	if (r == 0)
 		r = clc_interface_create(tx, &nic, interface_id, e);
+	if (r == 0)
+		r = set_options(tx, l, id, interface_id, e);
 	if (r == 0)
 		r = clc_tags_insert(tx, rq->account_id, id, l->tags, l->tag_count, e);
 	if (r == 0)
@@ -411,6 +490,13 @@ launch(struct store_tx *tx, void *arg, struct err *e)
 		return r < 0 ? r
 			     : clc_describe_reservation(tx, l->rq, l->reservation_id, l->out, e);
 	r = clc_instance_type_get(tx, type, l->rq->arena, &l->type, e);
+	if (r == 0)
+		r = check_type(l, e);
+	if (r == 0)
+		r = check_interface_id(tx, l, e);
+	if (r == 0)
+		r = clc_metadata_defaults(
+		    tx, l->rq->account_id, l->rq->clc->conf->region, l->rq->arena, &l->defaults, e);
 	if (r == 0)
 		r = resolve_image(tx, l, e);
 	if (r < 0)

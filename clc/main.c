@@ -10,6 +10,7 @@
 #include "admin.h"
 #include "answer_log.h"
 #include "front.h"
+#include "image.h"
 #include "init.h"
 #include "instance.h"
 #include "peers.h"
@@ -17,6 +18,7 @@
 #include "zone.h"
 
 #define BODY_MAX (1024 * 1024)
+#define IMAGES_INTERVAL_MS (10 * 1000)
 #define EXPIRY_INTERVAL_MS 60000
 #define OUTBOX_KEEP 100000
 
@@ -221,6 +223,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 		goto fail;
 	clc->expiry = reconciler_new(
 	    daemon_loop(d), daemon_workers(d), "clc", "expiry", EXPIRY_INTERVAL_MS, expire, clc);
+	clc->images = reconciler_new(daemon_loop(d), daemon_workers(d), "clc", "images",
+	    IMAGES_INTERVAL_MS, clc_images_reconcile, clc);
 	s->renewal = member_renewal_new(d, clc->rpc, "clc", conf->daemon.state_dir, renewed, s);
 	return 0;
 fail:
@@ -261,6 +265,7 @@ stop(struct daemon *d, void *arg)
 	http_worker_wait(&s->front_worker);
 	reconciler_free(s->renewal);
 	reconciler_free(clc->expiry);
+	reconciler_free(clc->images);
 	clc_zones_free(clc->zones);
 	clc_peers_free(clc->peers);
 	changes_free(clc->changes);

@@ -157,15 +157,23 @@ clc_peers_walrus_url(struct store_tx *tx, const struct clc_conf *conf, struct ar
 }
 
 int
-clc_peers_describe_object(struct clc_peers *p, const struct rpc_context *context,
-    const struct walrus_describe_object_in *in, struct walrus_describe_object_out *out,
-    struct arena *arena, struct err *e)
+clc_peers_walrus(struct clc_peers *p, const struct operation *operation,
+    const struct rpc_context *context, const void *in, void *out, struct arena *arena,
+    struct err *e)
 {
 	struct rpc_peer *peer = find(p, "walrus", NULL);
 
 	if (!peer)
 		return err_set(e, ERR_SERVICE_UNAVAILABLE, "no walrus has joined this cloud");
-	return rpc_call(peer, &walrus_describe_object, context, in, out, arena, OBJECT_MS, e);
+	return rpc_call(peer, operation, context, in, out, arena, OBJECT_MS, e);
+}
+
+int
+clc_peers_describe_object(struct clc_peers *p, const struct rpc_context *context,
+    const struct walrus_describe_object_in *in, struct walrus_describe_object_out *out,
+    struct arena *arena, struct err *e)
+{
+	return clc_peers_walrus(p, &walrus_describe_object, context, in, out, arena, e);
 }
 
 int

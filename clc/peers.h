@@ -33,6 +33,9 @@ int clc_peers_describe_object(struct clc_peers *p, const struct rpc_context *con
 /* An administrator's order to a zone about one of its nodes. */
 int clc_peers_node_power(struct clc_peers *p, const char *zone, const struct cc_set_node_power_in *in,
     struct arena *arena, struct err *e);
+/* Any operation of walrus.api, likewise. */
+int clc_peers_walrus(struct clc_peers *p, const struct operation *operation,
+    const struct rpc_context *context, const void *in, void *out, struct arena *arena, struct err *e);
 int clc_peers_console(struct clc_peers *p, const char *zone, const struct rpc_context *context,
     const char *instance_id, struct arena *arena, struct str *ret_output, int64_t *ret_at_us,
     struct err *e);

@@ -273,9 +273,9 @@ why_not_again(const struct placement_node *n, enum placement_refusal refusal, st
 	    arena, "the node that has its disk%s", strbuf_c(&text) + strlen("1 node"));
 }
 
-/* Its disk holds room already. */
+/* What its disk holds already is not asked for again. */
 static int
-start_on_its_node(struct store_tx *tx, const struct clc_instance *i, struct clc_seating *s,
+check_its_node(struct store_tx *tx, const struct clc_instance *i, struct clc_seating *s,
     struct arena *arena, struct err *e)
 {
 	_cleanup_(seats_done) struct seats seats = { 0 };
@@ -286,9 +286,8 @@ start_on_its_node(struct store_tx *tx, const struct clc_instance *i, struct clc_
 
 	if (r < 0)
 		return r;
-	s->disk_gib = 0;
 	d = demand_of(s);
-	n = find_node(&seats, i->node_id);
+	n = find_node(&seats, i->node_id ? i->node_id : i->preferred_node_id);
 	if (n)
 		refusal = placement_check(n, &d);
 	if (d.strategy == PLACEMENT_SPREAD && seats.running >= SPREAD_MAX)
@@ -297,8 +296,7 @@ start_on_its_node(struct store_tx *tx, const struct clc_instance *i, struct clc_
 }
 
 int
-clc_placement_start(
-    struct store_tx *tx, struct request *rq, struct clc_instance *i, struct err *e)
+clc_placement_start(struct store_tx *tx, struct request *rq, struct clc_instance *i, struct err *e)
 {
 	struct arena *arena = rq->arena;
 	struct clc_placement_group group;
@@ -315,7 +313,7 @@ clc_placement_start(
 		s.group = &group;
 	}
 	if (r == 0 && i->node_id)
-		return start_on_its_node(tx, i, &s, arena, e);
+		return check_its_node(tx, i, &s, arena, e);
 	/* It was stopped before it got a node; what its disk holds is on the node that was
 	 * reserved. */
 	if (r == 0)
@@ -328,6 +326,19 @@ clc_placement_start(
 	i->preferred_node_id = s.seats[0].node_id;
 	return store_exec(
 	    tx, Q_INSTANCE_SET_PREFERRED_NODE, NULL, e, i->instance_id, i->preferred_node_id);
+}
+
+int
+clc_placement_grow(struct store_tx *tx, struct request *rq, const struct clc_instance *i,
+    int64_t more_gib, struct err *e)
+{
+	struct clc_seating s = { .zone = i->zone,
+		.instance_type = i->instance_type,
+		.disk_gib = more_gib,
+		.instance_id = i->instance_id };
+	int r = clc_zone_name_show(tx, rq, i->zone, &s.shown_zone, e);
+
+	return r < 0 ? r : check_its_node(tx, i, &s, rq->arena, e);
 }
 
 /* -- joining a group -- */

@@ -38,6 +38,10 @@ int clc_placement_choose_zone(struct store_tx *tx, struct clc_seating *s, uint32
 /* A stopped instance is to start: on the node of its disk, or, if it never had one, on a node that is
  * reserved for it now. ERR_INSUFFICIENT_INSTANCE_CAPACITY. */
 int clc_placement_start(struct store_tx *tx, struct request *rq, struct clc_instance *i, struct err *e);
+/* Whether the node that has a stopped instance's disk has room for more of it.
+ * ERR_INSUFFICIENT_INSTANCE_CAPACITY. */
+int clc_placement_grow(struct store_tx *tx, struct request *rq, const struct clc_instance *i,
+    int64_t more_gib, struct err *e);
 /* Whether a stopped instance may join the group where its disk is, and the partition that it gets (0 given:
  * any). ERR_INSUFFICIENT_INSTANCE_CAPACITY, ERR_PLACEMENT_GROUP_IN_USE. */
 int clc_placement_join(struct store_tx *tx, const struct clc_instance *i,

@@ -19,6 +19,8 @@ static const struct clc_taggable kinds[] = {
 	    "The image id '[%s]' does not exist" },
 	{ "key", "key-pair", Q_TAGGABLE_KEY_PAIR, ERR_KEY_PAIR_NOT_FOUND,
 	    "The key pair ID '%s' does not exist" },
+	{ "lt", "launch-template", Q_TAGGABLE_TEMPLATE, ERR_LAUNCH_TEMPLATE_ID_NOT_FOUND,
+	    "The specified launch template, with template ID %s, does not exist." },
 	{ "vpc", "vpc", Q_TAGGABLE_VPC, ERR_VPC_NOT_FOUND, "The vpc ID '%s' does not exist" },
 	{ "dopt", "dhcp-options", Q_TAGGABLE_DHCP_OPTIONS, ERR_DHCP_OPTIONS_NOT_FOUND,
 	    "The dhcpOption ID '%s' does not exist" },

@@ -654,7 +654,8 @@ clc_interface_spec(struct store_tx *tx, const char *instance_id, struct arena *a
 	ret->private_ip = arena_strdup(arena, text);
 	ret->public_ip = arena_strdup(arena, store_text(row, 5));
 	ret->subnet_cidr = arena_strdup(arena, store_text(row, 6));
-	ret->has_source_dest_check = ret->source_dest_check = true;
+	ret->has_source_dest_check = true;
+	ret->source_dest_check = store_int(row, 9);
 	r = store_query(tx, Q_INTERFACE_GROUPS, &groups, e, ret->interface_id);
 	while (r >= 0 && (r = store_next(groups, e)) > 0)
 		vec_add(&ids, arena_strdup(arena, store_text(groups, 0)));

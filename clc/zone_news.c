@@ -20,13 +20,11 @@ write_node(struct store_tx *tx, const char *zone, const struct node_report *n, s
 {
 	int r = store_exec(tx, Q_STATE_SINCE_PUT, NULL, e, n->node_id, n->state, store_now_us(tx));
 
-	if (r < 0)
-		return r;
-	return store_exec(tx, Q_NODE_PUT, NULL, e, n->node_id, zone, n->state, n->reason,
-	    n->hypervisor, (int64_t)n->vcpus, (int64_t)n->memory_mib, (int64_t)n->disk_gib,
-	    (int64_t)n->vcpus_used, (int64_t)n->memory_mib_used, (int64_t)n->disk_gib_used,
-	    n->last_seen);
-
+	if (r == 0)
+		r = store_exec(tx, Q_NODE_PUT, NULL, e, n->node_id, zone, n->state, n->reason,
+		    n->hypervisor, (int64_t)n->vcpus, (int64_t)n->memory_mib, (int64_t)n->disk_gib,
+		    (int64_t)n->vcpus_used, (int64_t)n->memory_mib_used, (int64_t)n->disk_gib_used,
+		    n->last_seen);
 	/* The last that its zone says of a node which was removed. */
 	if (r == 0 && strings_equal(n->state, "silent"))
 		r = store_exec(tx, Q_NODE_DELETE_STRANGER, NULL, e, n->node_id);

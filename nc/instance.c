@@ -188,13 +188,14 @@ work(void *arg)
 	bool is_adopted;
 	uint64_t released;
 	uint32_t retry_ms;
-	uint64_t news;
+	uint64_t news, orders;
 
 	{
 		LOCK_SCOPE(&nc->lock);
 		struct nc_live *live = live_locked(nc, job->id);
 
 		news = nc->news;
+		orders = live->orders;
 		is_adopted = live->is_adopted;
 		released = live->released;
 	}
@@ -204,7 +205,7 @@ work(void *arg)
 		struct nc_live *live = live_locked(nc, job->id);
 
 		live->is_busy = false;
-		live->is_adopted = is_adopted;
+		live->is_adopted = is_adopted && live->orders == orders;
 		live->released = released;
 		/* News that came during the step may be what it waits for. */
 		live->retry_ms = retry_ms == NC_SETTLED || news != nc->news

@@ -73,6 +73,7 @@ struct nc_live {      /* what this process knows of an instance beside the store
 	bool is_adopted;   /* its network services were registered by this process */
 	uint64_t released; /* FAILED: the generation of which nothing is left */
 	uint64_t retry_ms; /* not before */
+	uint64_t orders;   /* records that came: each may change what a guest that runs is served */
 };
 int nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
 void nc_instances_poke(struct nc *nc); /* look again; any thread */

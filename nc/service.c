@@ -122,12 +122,16 @@ nc_handle_put_instance(struct rpc_request *rq, const struct nc_put_instance_in *
 	    record.instance_id, (unsigned long long)record.generation, record.spec->wanted,
 	    instance_state_to_string(record.state));
 	{
-		/* Whatever it waited for, the order may have brought it. */
+		/* Whatever it waited for, the order may have brought it. One that runs is plugged
+		 * in and served anew: groups and metadata options change under it. */
 		LOCK_SCOPE(&nc->lock);
 		struct nc_live *live = map_find(nc->live, record.instance_id);
 
-		if (live)
+		if (live) {
 			live->retry_ms = 0;
+			live->is_adopted = false;
+			live->orders++;
+		}
 	}
 	hurry(nc, &record);
 	nc_instances_poke(nc);

@@ -1,6 +1,8 @@
 /* Buckets. A name is one bucket's in the whole cloud; a bucket belongs to an account. */
 #include "bucket.h"
 
+#include <stdio.h>
+
 #include "base/id.h"
 #include "schema.h"
 
@@ -144,6 +146,27 @@ bucket_create(struct request *rq, struct err *e)
 	log_info(&rq->log, "bucket.created", "bucket=%s", rq->bucket.name);
 	reply_headerf(rq, "Location", "/%s", rq->bucket.name);
 	return 0;
+}
+
+/* -- buckets of images -- */
+
+void
+bucket_of_images_name(const char *account_id, char ret[BUCKET_OF_IMAGES_SIZE])
+{
+	(void)snprintf(ret, BUCKET_OF_IMAGES_SIZE, ".images-%.16s", account_id);
+}
+
+int
+bucket_of_images(struct store_tx *tx, const char *account_id, struct arena *arena,
+    struct bucket *ret, struct err *e)
+{
+	char name[BUCKET_OF_IMAGES_SIZE];
+	int r;
+
+	bucket_of_images_name(account_id, name);
+	r = store_exec(
+	    tx, Q_BUCKET_INSERT, NULL, e, new_bucket_id(), name, account_id, "", store_now_us(tx));
+	return r < 0 ? r : bucket_find(tx, name, arena, ret, e);
 }
 
 /* -- the rest -- */

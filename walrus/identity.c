@@ -49,6 +49,7 @@ remember_key(struct map *keys, const struct identity_key *k)
 	copy_text(key->user_name, sizeof(key->user_name), k->user_name);
 	key->is_active = k->is_active && key->secret[0];
 	key->generation = k->generation;
+	key->is_service = k->is_service;
 	map_set(keys, key->access_key_id, key);
 }
 
@@ -113,7 +114,8 @@ load(struct store_tx *tx, void *arg, struct err *e)
 			.user_id = store_text(keys, 3),
 			.user_name = store_text(keys, 4),
 			.is_active = store_int(keys, 5),
-			.generation = (uint64_t)store_int(keys, 6) };
+			.generation = (uint64_t)store_int(keys, 6),
+			.is_service = store_int(keys, 7) };
 
 		remember_key(i->keys, &k);
 	}
@@ -144,7 +146,7 @@ save_key(struct store_tx *tx, const struct identity_key *k, struct err *e)
 		return store_exec(tx, Q_IDENTITY_KEY_DELETE, NULL, e, k->access_key_id);
 	return store_exec(tx, Q_IDENTITY_KEY_PUT, NULL, e, k->access_key_id,
 	    k->secret ? k->secret : "", k->account_id, k->user_id, k->user_name,
-	    (int64_t)k->is_active, (int64_t)k->generation);
+	    (int64_t)k->is_active, (int64_t)k->generation, (int64_t)k->is_service);
 }
 
 static int

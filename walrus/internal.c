@@ -6,12 +6,22 @@
 
 #include "bucket.h"
 #include "content.h"
-#include "rpc/walrus.api.h"
+#include "image.h"
 
 #include "rpc/walrus.handlers.h"
 
 #define HEAD_BYTES 128
+#define READ_MAX (4 * 1024 * 1024)
 #define LOOK_AGAIN_MS 20
+
+static int
+authorize(struct walrus *w, const char *account_id, const struct bucket *bucket, struct err *e)
+{
+	struct request asked = { .walrus = w };
+
+	(void)snprintf(asked.caller.account_id, sizeof(asked.caller.account_id), "%s", account_id);
+	return request_authorize_bucket(&asked, bucket, e);
+}
 
 /* The digest of an upload that was completed just now is still being computed. */
 static int
@@ -53,27 +63,30 @@ read_head(struct content_reader *reader, const struct object *o, struct arena *a
 	return r;
 }
 
+/* An object as that account may read it, its digest known. */
+static int
+open_for(struct rpc_request *rq, const char *account_id, const char *bucket_name, const char *key,
+    struct object *ret, struct content_reader **ret_reader, struct err *e)
+{
+	struct walrus *w = rq->state;
+	struct bucket bucket;
+	int r = bucket_get(w, bucket_name, rq->arena, &bucket, e);
+
+	if (r == 0)
+		r = authorize(w, account_id, &bucket, e);
+	if (r == 0)
+		r = content_open(w, bucket.id, str_of(key), rq->arena, ret, ret_reader, e);
+	return r < 0 ? r : wait_for_digest(rq, w, &bucket, str_of(key), ret, ret_reader, e);
+}
+
 int
 walrus_handle_describe_object(struct rpc_request *rq, const struct walrus_describe_object_in *in,
     struct walrus_describe_object_out *out, struct err *e)
 {
-	struct walrus *w = rq->state;
 	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
-	struct request asked = { .walrus = w };
-	struct str key = str_of(in->key);
-	struct bucket bucket;
 	struct object o;
-	int r = bucket_get(w, in->bucket, rq->arena, &bucket, e);
+	int r = open_for(rq, in->account_id, in->bucket, in->key, &o, &reader, e);
 
-	if (r < 0)
-		return r;
-	(void)snprintf(
-	    asked.caller.account_id, sizeof(asked.caller.account_id), "%s", in->account_id);
-	r = request_authorize(&asked, bucket.account_id, e);
-	if (r == 0)
-		r = content_open(w, bucket.id, key, rq->arena, &o, &reader, e);
-	if (r == 0)
-		r = wait_for_digest(rq, w, &bucket, key, &o, &reader, e);
 	if (r < 0)
 		return r;
 	out->has_size_bytes = true;
@@ -81,6 +94,89 @@ walrus_handle_describe_object(struct rpc_request *rq, const struct walrus_descri
 	out->digest = o.sha256;
 	out->etag = o.etag;
 	return read_head(reader, &o, rq->arena, &out->head, e);
+}
+
+int
+walrus_handle_read_object(struct rpc_request *rq, const struct walrus_read_object_in *in,
+    struct walrus_read_object_out *out, struct err *e)
+{
+	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
+	struct object o;
+	char *content;
+	int r = open_for(rq, in->account_id, in->bucket, in->key, &o, &reader, e);
+
+	if (r < 0)
+		return r;
+	if (o.size_bytes > in->bytes_max || o.size_bytes > READ_MAX)
+		return err_set(e, ERR_LIMIT, "the object is too large");
+	content = arena_alloc(rq->arena, o.size_bytes + 1);
+	for (uint64_t at = 0; r == 0 && at < o.size_bytes;) {
+		_cleanup_free_ char *buffer = NULL;
+		struct str bytes = { NULL, 0 };
+
+		r = content_reader_read(reader, at, o.size_bytes - at, &buffer, &bytes, e);
+		if (r == 0)
+			memcpy(content + at, bytes.p, bytes.n);
+		at += bytes.n;
+	}
+	out->content = (struct str){ content, o.size_bytes };
+	return r;
+}
+
+struct lookup {
+	const struct walrus_describe_objects_in *in;
+	struct walrus *walrus;
+	struct arena *arena;
+	struct object_size *sizes;
+};
+
+static int
+read_sizes(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct lookup *l = arg;
+	struct bucket bucket;
+	int r = bucket_find(tx, l->in->bucket, l->arena, &bucket, e);
+
+	if (r == 0)
+		r = authorize(l->walrus, l->in->account_id, &bucket, e);
+	for (size_t i = 0; r == 0 && i < l->in->keys.count; i++) {
+		struct object o;
+
+		r = object_find(tx, bucket.id, str_of(l->in->keys.items[i]), l->arena, &o, e);
+		if (r < 0)
+			return err_wrap(e, "object '%.200s'", l->in->keys.items[i]);
+		l->sizes[i].size_bytes = o.size_bytes;
+	}
+	return r;
+}
+
+int
+walrus_handle_describe_objects(struct rpc_request *rq, const struct walrus_describe_objects_in *in,
+    struct walrus_describe_objects_out *out, struct err *e)
+{
+	struct walrus *w = rq->state;
+	struct lookup l = { .in = in, .walrus = w, .arena = rq->arena };
+	int r;
+
+	l.sizes = arena_alloc(rq->arena, (in->keys.count + 1) * sizeof(*l.sizes));
+	r = store_read(w->store, read_sizes, &l, e);
+	out->objects.items = l.sizes;
+	out->objects.count = in->keys.count;
+	return r;
+}
+
+int
+walrus_handle_store_image(struct rpc_request *rq, const struct walrus_store_image_in *in,
+    struct walrus_store_image_out *out, struct err *e)
+{
+	return image_store(rq->state, in, rq->arena, out, e);
+}
+
+int
+walrus_handle_delete_stored_image(struct rpc_request *rq,
+    const struct walrus_delete_stored_image_in *in, struct empty *out, struct err *e)
+{
+	return image_delete(rq->state, in->account_id, in->image_id, e);
 }
 
 void

@@ -1,1 +1,1 @@
-walrus_pkgs = openssl libxml
+walrus_pkgs = openssl libxml archive

@@ -7,6 +7,7 @@
 #include "content.h"
 #include "exchange.h"
 #include "identity.h"
+#include "image.h"
 #include "internal.h"
 #include "schema.h"
 #include "sweep.h"
@@ -28,6 +29,8 @@ static const struct conf_key keys[] = {
 	    "threads that move bytes between network and workers", NULL, 1, 64 },
 	{ "bucket_limit", CONF_U32, offsetof(struct walrus_conf, bucket_limit), "1000",
 	    "buckets that an account may have", NULL, 1, 1000000 },
+	{ "image_size_max", CONF_SIZE, offsetof(struct walrus_conf, image_bytes_max), "100G",
+	    "bytes that an image may have which is unpacked or copied here", NULL, 1 << 20, 0 },
 	CONF_END,
 };
 
@@ -122,6 +125,7 @@ stop(struct daemon *d, void *arg)
 	status_server_free(s->status);
 	http_server_free(s->front);
 	http_worker_wait(&w->internal);
+	images_free(w->images);
 	exchanges_free(s->exchanges);
 	reconciler_free(s->renewal);
 	reconciler_free(s->trim);
@@ -168,6 +172,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	if (r < 0)
 		goto fail;
 	w->contents = contents_new();
+	w->images = images_new(w);
 	w->sigv4 = sigv4_new(identity_key, w->identity);
 	s->exchanges = exchanges_new(w);
 	start_reconcilers(d, s);

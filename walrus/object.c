@@ -412,8 +412,8 @@ struct deletion {
 	size_t count;
 };
 
-static int
-remove_key(struct store_tx *tx, const struct bucket *bucket, struct str key, struct err *e)
+int
+object_remove(struct store_tx *tx, const struct bucket *bucket, struct str key, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	_cleanup_free_ char *content_id = NULL;
@@ -436,7 +436,7 @@ remove_keys(struct store_tx *tx, void *arg, struct err *e)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < d->count; i++)
-		r = remove_key(tx, &d->rq->bucket, d->keys[i], e);
+		r = object_remove(tx, &d->rq->bucket, d->keys[i], e);
 	return r;
 }
 

@@ -14,6 +14,9 @@ struct object_put {
 int object_replace(struct store_tx *tx, const struct bucket *bucket, struct object_put *put,
     struct err *e);
 
+/* In a closure: the key has no object any more, whether it had one or not. */
+int object_remove(struct store_tx *tx, const struct bucket *bucket, struct str key, struct err *e);
+
 /* Bytes of a body as they stream in: a blob. rq->data. */
 struct blob_writer *object_writer(struct request *rq);
 int object_data(struct request *rq, struct str bytes, struct err *e);

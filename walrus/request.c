@@ -166,6 +166,14 @@ request_authorize(const struct request *rq, const char *owner_account_id, struct
 }
 
 int
+request_authorize_bucket(const struct request *rq, const struct bucket *bucket, struct err *e)
+{
+	if (bucket->name[0] == '.' && !rq->caller.is_service)
+		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
+	return request_authorize(rq, bucket->account_id, e);
+}
+
+int
 request_record(struct store_tx *tx, const struct request *rq, const char *kind,
     const char *resource, struct err *e)
 {
@@ -232,6 +240,22 @@ route(struct request *rq, struct err *e)
 	    "The specified method is not allowed against this resource.");
 }
 
+/* boto signs the path as it is sent, euca2ools what comes behind the path of its S3_URL. */
+static int
+verify_v2(struct request *rq, struct auth_request *a, const char *host_bucket, struct auth_key *ret,
+    struct err *e)
+{
+	struct str path = target_without_mount(a->path);
+	int r = sigv2_verify(
+	    identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket, clock_now_us(), ret, e);
+
+	if (r != ERR_SIGNATURE_DOES_NOT_MATCH || path.n == a->path.n)
+		return r;
+	a->path = path.n ? path : STR("/");
+	return sigv2_verify(
+	    identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket, clock_now_us(), ret, e);
+}
+
 static int
 authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 {
@@ -249,8 +273,7 @@ authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 	if (sigv4_is_present(&a))
 		r = sigv4_verify(rq->walrus->sigv4, AUTH_S3, &a, clock_now_us(), ret, e);
 	else if (sigv2_is_present(AUTH_S3, &a))
-		r = sigv2_verify(identity_key, rq->walrus->identity, AUTH_S3, &a, host_bucket,
-		    clock_now_us(), &ret->key, e);
+		r = verify_v2(rq, &a, host_bucket, &ret->key, e);
 	else if (request_header(rq, "authorization").p)
 		r = err_set(e, ERR_INVALID_ARGUMENT, "Unsupported Authorization Type");
 	else
@@ -381,7 +404,7 @@ request_begin(struct request *rq, struct err *e)
 	if (rq->operation->level != TARGET_SERVICE && !(rq->operation->flags & S3_ANY_BUCKET)) {
 		r = bucket_get(rq->walrus, rq->target.bucket, rq->arena, &rq->bucket, e);
 		if (r == 0)
-			r = request_authorize(rq, rq->bucket.account_id, e);
+			r = request_authorize_bucket(rq, &rq->bucket, e);
 	}
 	if (r == 0)
 		r = expect_body(rq, &signature, e);

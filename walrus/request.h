@@ -113,6 +113,8 @@ int request_number(const struct request *rq, const char *name, uint32_t fallback
 int request_encoding(const struct request *rq, bool *ret_is_encoded, struct err *e);
 /* The one place that decides who may do what: ERR_ACCESS_DENIED. */
 int request_authorize(const struct request *rq, const char *owner_account_id, struct err *e);
+/* The same of a bucket: those of images are for service keys alone. */
+int request_authorize_bucket(const struct request *rq, const struct bucket *bucket, struct err *e);
 /* Audit record and event of a change, in its transaction. */
 int request_record(struct store_tx *tx, const struct request *rq, const char *kind,
     const char *resource, struct err *e);

@@ -7,8 +7,8 @@
 static const char *const mounts[] = { "/services/objectstorage", "/services/Walrus",
 	"/services/walrus" };
 
-static struct str
-without_mount(struct str path)
+struct str
+target_without_mount(struct str path)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(mounts); i++) {
 		size_t n = strlen(mounts[i]);
@@ -56,8 +56,8 @@ int
 target_parse(const struct http_head *head, const char *domains, struct arena *arena,
     struct target *ret, struct err *e)
 {
-	struct str rest = without_mount(head->path), bucket = bucket_of_host(head->host, domains),
-		   key;
+	struct str rest = target_without_mount(head->path),
+		   bucket = bucket_of_host(head->host, domains), key;
 	struct target t = { .key = { "", 0 } };
 	int r;
 

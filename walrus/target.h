@@ -16,3 +16,5 @@ struct target {
 int target_parse(const struct http_head *head, const char *domains, struct arena *arena,
     struct target *ret, struct err *e);
 bool bucket_name_is_valid(const char *name);
+/* The path without the prefix below which Eucalyptus had its object storage, if it is there. */
+struct str target_without_mount(struct str path);

@@ -12,6 +12,7 @@ struct walrus_conf {
 	char *domains;   /* names of this service: BUCKET.NAME is virtual-host style */
 	uint32_t loops;
 	uint32_t bucket_limit; /* per account */
+	uint64_t image_bytes_max;
 };
 struct walrus {
 	struct daemon *daemon;
@@ -23,6 +24,7 @@ struct walrus {
 	struct identity *identity;
 	struct blobs *blobs;
 	struct contents *contents;
+	struct images *images;
 	struct http_worker_options internal; /* calls of other daemons */
 	struct reconciler *garbage, *orphans, *digests;
 };

@@ -12,6 +12,7 @@ struct auth_key {
 	char user_id[24];
 	char user_name[65];
 	bool is_active;
+	bool is_service; /* the cloud's own, of that account: no user has it */
 	uint64_t generation; /* rises when the secret or its state changes: drops derived keys */
 };
 /* Fills *ret and returns true when the key exists. Called on any thread; must not block for long.

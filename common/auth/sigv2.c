@@ -304,13 +304,15 @@ string_to_sign(const struct checking *c, struct str date, const char *path_end, 
 	add_resource(c, path_end, out);
 }
 
-/* RFC 9110's forms, and "+0000" for GMT as Amazon's own examples write it. */
+/* RFC 9110's forms, and for GMT "+0000", as Amazon's own examples write it, and "-0000", as
+ * euca2ools does. */
 static bool
 parse_date(struct str s, int64_t *ret_us)
 {
 	char text[TIME_TEXT_SIZE];
 
-	if (s.n > 6 && s.n < sizeof(text) && memcmp(s.p + s.n - 6, " +0000", 6) == 0) {
+	if (s.n > 6 && s.n < sizeof(text) &&
+	    (memcmp(s.p + s.n - 6, " +0000", 6) == 0 || memcmp(s.p + s.n - 6, " -0000", 6) == 0)) {
 		int n = snprintf(text, sizeof(text), "%.*s GMT", (int)s.n - 6, s.p);
 
 		s = (struct str){ text, (size_t)n };

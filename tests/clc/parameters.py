@@ -89,6 +89,14 @@ BASE = {
     "ModifyInstanceAttribute": {"InstanceId": "{stopped}", "DisableApiTermination.Value": "true"},
     "ResetInstanceAttribute": {"InstanceId": "{stopped}", "Attribute": "sourceDestCheck"},
     "ModifyInstanceMetadataOptions": {"InstanceId": "{instance}", "HttpTokens": "required"},
+    "ModifyInstanceMetadataDefaults": {"HttpTokens": "no-preference"},
+    "ModifyInstanceMaintenanceOptions": {"InstanceId": "{instance}"},
+    "ModifyInstanceCreditSpecification": {"InstanceCreditSpecification.1.InstanceId": "{instance}",
+                                          "InstanceCreditSpecification.1.CpuCredits": "standard"},
+    "ConfirmProductInstance": {"InstanceId": "{instance}", "ProductCode": "774F4FF8"},
+    "AssociateIamInstanceProfile": {"InstanceId": "{instance}", "IamInstanceProfile.Name": "none"},
+    "DisassociateIamInstanceProfile": {"AssociationId": "iip-assoc-12345678"},
+    "ReplaceIamInstanceProfileAssociation": {"AssociationId": "iip-assoc-12345678", "IamInstanceProfile.Name": "none"},
     "ModifyInstancePlacement": {"InstanceId": "{stopped}", "GroupName": "{placement_group}"},
     "RegisterImage": {"Name": "an image {serial}", "ImageLocation": "bucket/key"}, "DeregisterImage": {"ImageId": "{image}"},
     "CopyImage": {"SourceImageId": "{image}", "SourceRegion": "{region}", "Name": "copied {serial}"},
@@ -120,15 +128,26 @@ BASE = {
 BASE_OF = {
     ("DeleteKeyPair", "KeyPairId"): {"KeyPairId": "{key_id}"},
     ("ModifyInstancePlacement", "GroupId"): {"InstanceId": "{stopped}", "Tenancy": "default"},
+    **{("ModifyImageAttribute", name): {"ImageId": "{image}", **request} for name, request in {
+        "Attribute": {"Attribute": "description", "Value": "described"},
+        "Value": {"Attribute": "description", "Value": "described"},
+        "LaunchPermission.Add.Group": {"LaunchPermission.Add.1.Group": "all"},
+        "LaunchPermission.Add.UserId": {"LaunchPermission.Add.1.UserId": "{account}"},
+        "LaunchPermission.Remove.Group": {"LaunchPermission.Remove.1.Group": "all"},
+        "LaunchPermission.Remove.UserId": {"LaunchPermission.Remove.1.UserId": "{account}"},
+        "OperationType": {"OperationType": "add", "UserGroup.1": "all"},
+        "UserId": {"OperationType": "add", "UserId.1": "{account}"},
+        "UserGroup": {"OperationType": "add", "UserGroup.1": "all"},
+        "ImdsSupport": {"ImdsSupport.Value": "v2.0"}}.items()},
     **{("ModifyInstanceAttribute", name): {"InstanceId": "{stopped}", **request} for name, request in {
         "Attribute": {"Attribute": "disableApiTermination", "Value": "true"},
         "Value": {"Attribute": "disableApiTermination", "Value": "true"},
         "InstanceType": {"InstanceType.Value": "t2.micro"}, "UserData": {"UserData.Value": encoded("other")},
         "InstanceInitiatedShutdownBehavior": {"InstanceInitiatedShutdownBehavior.Value": "terminate"},
         "SourceDestCheck": {"SourceDestCheck.Value": "false"}, "GroupId": {"GroupId.1": "{group}"},
-        "EbsOptimized": {"EbsOptimized.Value": "false"}, "EnaSupport": {"EnaSupport.Value": "true"},
-        "Kernel": {"Kernel.Value": "{kernel}"}, "Ramdisk": {"Ramdisk.Value": "{ramdisk}"},
-        "BlockDeviceMapping": {"BlockDeviceMapping.1.DeviceName": "/dev/vda"}}.items()},
+        "EbsOptimized": {"EbsOptimized.Value": "false"}, "EnaSupport": {"EnaSupport.Value": "false"},
+        "DisableApiStop": {"DisableApiStop.Value": "false"},
+        "Kernel": {"Kernel.Value": "{kernel}"}, "Ramdisk": {"Ramdisk.Value": ""}}.items()},
 }
 
 # Templates are named by id or by name; types are named or described.
@@ -156,6 +175,9 @@ CONTEXT = {
     ("RunInstances", "NetworkInterface"): {"NetworkInterface.1.DeviceIndex": "0"},
     ("RunInstances", "PrivateIpAddress"): {"SubnetId": "{subnet}"},
     ("RunInstances", "NetworkInterface.PrivateIpAddress"): {"NetworkInterface.1.SubnetId": "{subnet}"},
+    ("RunInstances", "NetworkInterface.PrivateIpAddresses"): {
+        "NetworkInterface.1.SubnetId": "{subnet}", "NetworkInterface.1.PrivateIpAddresses.1.Primary": "true",
+        "NetworkInterface.1.PrivateIpAddresses.1.PrivateIpAddress": "{address}"},
     ("RunInstances", "RamdiskId"): {"KernelId": "{kernel}"},
     ("RunInstances", "Placement.PartitionNumber"): {"Placement.GroupName": "{placement_group}"},
     ("RunInstances", "BlockDeviceMapping"): {"BlockDeviceMapping.1.DeviceName": "/dev/sdb",
@@ -179,6 +201,17 @@ VALUES = {
     ("*", "TagSpecification.Tag.Key"): ["another key"], ("*", "TagSpecification.Tag.Value"): ["another value"],
     ("*", "ImageId"): ["{image}", Refused("ami-12345678", "InvalidAMIID.NotFound")],
     ("*", "InstanceId"): ["{instance}", Refused("i-12345678", "InvalidInstanceID.NotFound")],
+    ("CopyImage", "Name"): [Refused("x", "InvalidAMIName.Malformed")],
+    ("CopyImage", "SourceImageId"): [Refused("ami-12345678", "InvalidAMIID.NotFound")],
+    ("CopyImage", "SourceRegion"): [Refused("nowhere-1", "InvalidParameterValue")],
+    ("CopyImage", "Encrypted"): [Refused("true", "UnsupportedOperation")],
+    ("DescribeImages", "Owner"): ["amazon"], ("DescribeImages", "ExecutableBy"): ["all"],
+    ("ModifyImageAttribute", "Attribute"): [Refused("kernel", "InvalidParameterValue")],
+    **{("ModifyImageAttribute", path): [Refused("nobody", "InvalidAMIAttributeItemValue")] for path in (
+        "LaunchPermission.Add.Group", "LaunchPermission.Add.UserId", "LaunchPermission.Remove.Group",
+        "LaunchPermission.Remove.UserId", "UserId", "UserGroup")},
+    ("ModifyImageAttribute", "ImdsSupport.Value"): [Refused("v1.0", "InvalidParameterValue")],
+    ("ResetImageAttribute", "Attribute"): [Refused("description", "InvalidParameterValue")],
     ("CreateKeyPair", "KeyName"): ["another name {serial}"], ("ImportKeyPair", "KeyName"): ["another name {serial}"],
     ("CreateKeyPair", "KeyFormat"): ["ppk", Refused("ppk", "UnsupportedOperation")],
     ("*", "PrincipalArn"): [Refused("arn:aws:iam::000000000000:root", "InvalidTargetArn.Unknown")],
@@ -217,6 +250,33 @@ VALUES = {
     ("RunInstances", "NetworkInterface.DeviceIndex"): [Refused("1", "InvalidParameterValue")],
     ("RunInstances", "MetadataOptions.HttpEndpoint"): ["disabled", Refused("disabled", "UnsupportedOperation")],
     ("RunInstances", "BlockDeviceMapping.VirtualName"): [Refused("nonsense", "InvalidParameterValue"), "ephemeral1"],
+    ("RunInstances", "NetworkInterface.DeleteOnTermination"): [Refused("false", "UnsupportedOperation")],
+    ("RunInstances", "NetworkInterface.NetworkInterfaceId"): [Refused("eni-12345678", "InvalidNetworkInterfaceID.NotFound")],
+    ("RunInstances", "NetworkInterface.PrivateIpAddresses.Primary"): [Refused("false", "UnsupportedOperation")],
+    ("RunInstances", "NetworkInterface.PrivateIpAddresses.PrivateIpAddress"): [Refused("10.0.0.1", "InvalidParameterValue")],
+    ("RunInstances", "CpuOptions.CoreCount"): [Refused("2", "InvalidParameterCombination")],
+    ("RunInstances", "CpuOptions.ThreadsPerCore"): [Refused("2", "InvalidParameterCombination")],
+    ("*", "CpuCredits"): ["unlimited"],
+    # There are no profiles, and no associations of them.
+    ("RunInstances", "IamInstanceProfile.Arn"): [Refused("arn:aws:iam::1:instance-profile/x", "InvalidParameterValue")],
+    ("RunInstances", "IamInstanceProfile.Name"): [Refused("x", "InvalidParameterValue")],
+    ("*", "AssociationId"): [Refused("iip-assoc-12345678", "InvalidAssociationID.NotFound")],
+    # What is kept already makes no difference the second time.
+    ("ModifyInstanceMetadataDefaults", "HttpTokens"): [Refused("maybe", "InvalidParameterValue")],
+    ("ModifyInstanceMetadataDefaults", "HttpEndpoint"): [Refused("maybe", "InvalidParameterValue")],
+    ("ModifyInstanceMetadataDefaults", "InstanceMetadataTags"): [Refused("maybe", "InvalidParameterValue")],
+    ("ModifyInstanceMetadataDefaults", "HttpPutResponseHopLimit"): [Refused("0", "InvalidParameterValue")],
+    ("ModifyInstanceAttribute", "Value"): ["false"], ("ModifyInstanceAttribute", "InstanceType.Value"): ["t2.small"],
+    ("ModifyInstanceAttribute", "Kernel.Value"): [Refused("aki-12345678", "InvalidAMIID.NotFound")],
+    ("ModifyInstanceAttribute", "Ramdisk.Value"): [Refused("{ramdisk}", "InvalidParameterCombination")],
+    ("ModifyInstanceAttribute", "UserData.Value"): [encoded("more")],
+    ("ModifyInstanceAttribute", "InstanceInitiatedShutdownBehavior.Value"): ["stop"],
+    ("ModifyInstanceAttribute", "EnaSupport.Value"): [Refused("true", "UnsupportedOperation")],
+    # One attribute a call: with that of the request that works they are two.
+    **{("ModifyInstanceAttribute", name): [Refused(value, "InvalidParameterCombination")] for name, value in {
+        "SriovNetSupport.Value": "simple", "BlockDeviceMapping.DeviceName": "/dev/vdb", "BlockDeviceMapping.VirtualName": "x",
+        "BlockDeviceMapping.NoDevice": "", "BlockDeviceMapping.Ebs.VolumeId": "vol-12345678",
+        "BlockDeviceMapping.Ebs.DeleteOnTermination": "true"}.items()},
     ("StopInstances", "Hibernate"): [Refused("true", "UnsupportedOperation")],
 }
 
@@ -228,6 +288,9 @@ UNSEEN = {
     ("ModifyIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
     ("ModifyIdentityIdFormat", "UseLongIds"): "ids are long either way, as at Amazon",
     ("GetConsoleOutput", "Latest"): "consoles come from a node: tests/e2e",
+    ("DescribeImages", "IncludeDeprecated"): "of images of others: test_image.py",
+    ("CopyImage", "CopyImageTags"): "of tags: test_image.py",
+    ("ConfirmProductInstance", "ProductCode"): "there are no product codes: none is ever attached",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
     **{(action, "ResolveAlias"): "images are named by ids; aliases of a parameter store are not here"
        for action in ("CreateLaunchTemplateVersion", "DescribeLaunchTemplateVersions")},
@@ -238,13 +301,20 @@ UNSEEN_MAX = 12
 # Of what there is one in each account, so that there is nothing to page.
 ONE_PAGE = {"DescribePrincipalIdFormat"}
 # Actions that need another daemon to succeed: the test that has one.
-ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py"}
+ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py", **{a: "tests/clc/test_instances.py" for a in (
+    "AssociateIamInstanceProfile", "DisassociateIamInstanceProfile", "ReplaceIamInstanceProfileAssociation")}}
+# Actions of which there is never anything to list, and why.
+EMPTY = {"DescribeIamInstanceProfileAssociations": "there are no instance profiles"}
 
 # Values for filters whose field is not in the answer.
 FILTER_VALUES = {
     ("DescribeSecurityGroups", "ip-permission.group-name"): "default",
     ("DescribeSecurityGroups", "egress.ip-permission.group-name"): "default",
     ("*", "owner-id"): "{account}", ("DescribeInstances", "reservation-id"): "{reservation}",
+    ("DescribeInstances", "network-interface.attachment.instance-id"): "i-*",
+    ("DescribeInstances", "network-interface.attachment.instance-owner-id"): "{account}",
+    ("DescribeInstances", "network-interface.availability-zone"): "{zone}",
+    ("DescribeInstances", "network-interface.requester-managed"): "false",
 }
 
 # Filters for which nothing here has a value, and why.
@@ -254,6 +324,10 @@ UNSEEN_FILTERS = {
     ("DescribeAvailabilityZones", "message"): "zones have no messages",
     **{("DescribeSecurityGroups", f"{way}ip-permission.{name}"): "rules name no IPv6 blocks and prefix lists"
        for way in ("", "egress.") for name in ("ipv6-cidr", "prefix-list-id")},
+    **{("DescribeImages", name): "what RegisterImage records: test_image.py" for name in (
+        "block-device-mapping.device-name", "ena-support", "kernel-id", "ramdisk-id", "sriov-net-support")},
+    **{("DescribeInstanceStatus", f"event.{name}"): "nothing is scheduled for any instance" for name in (
+        "code", "description", "instance-event-id", "not-after", "not-before", "not-before-deadline")},
     ("DescribeImages", "state-reason-code"): "a registration that failed leaves no image here",
     ("DescribeImages", "state-reason-message"): "a registration that failed leaves no image here",
 }

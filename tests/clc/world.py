@@ -164,6 +164,7 @@ class World:
             self.new_key()
             self.new_image()
         self.rich_instance()
+        self.clc.rows("UPDATE instance SET cpu_credits = 'unlimited', reachability = 'passed'")
         kernel, ramdisk = self.resident["kernel"], self.resident["ramdisk"]
         self.clc.rows(f"UPDATE image SET kernel_id = ?, ramdisk_id = ?, description = 'described' WHERE {mine} AND"
                       " image_id LIKE '%8'", kernel, ramdisk)

@@ -28,6 +28,47 @@ def load(service, version):
 EC2 = load("ec2", "2016-11-15")
 STS = load("sts", "2011-06-15")
 SHAPES = EC2["shapes"]
+# Documented since, and not in the model of every client: (input, output).
+NEWER = {
+    "GetInstanceMetadataDefaults": (
+        {"DryRun": "boolean"},
+        {"accountLevel": {"httpTokens": "string", "httpPutResponseHopLimit": "integer", "httpEndpoint": "string",
+                          "instanceMetadataTags": "string", "managedBy": "string", "managedExceptionMessage": "string"}}),
+    "ModifyInstanceMetadataDefaults": (
+        {"HttpTokens": "string", "HttpPutResponseHopLimit": "integer", "HttpEndpoint": "string",
+         "InstanceMetadataTags": "string", "DryRun": "boolean"},
+        {"return": "boolean"}),
+}
+# Parameters that the model has not, of operations that it has: {operation: {name: type}}.
+NEWER_PARAMETERS = {
+    "StopInstances": {"SkipOsShutdown": "boolean"}, "TerminateInstances": {"Force": "boolean", "SkipOsShutdown": "boolean"},
+}
+
+
+def add_shape(name, shape):
+    """`shape`: the name of a simple type, or {member: shape}."""
+    if isinstance(shape, str):
+        SHAPES.setdefault(name, {"type": shape})
+        return
+    made = SHAPES.setdefault(name, {"type": "structure", "members": {}})["members"]
+    for member, inner in shape.items():
+        if member not in made:
+            made[member] = {"shape": f"{name}.{member}", "locationName": member}
+            add_shape(f"{name}.{member}", inner)
+
+
+def add_newer():
+    for name, (given, told) in NEWER.items():
+        if name not in EC2["operations"]:
+            add_shape(f"{name}Request", given)
+            add_shape(f"{name}Result", told)
+            EC2["operations"][name] = {"name": name, "input": {"shape": f"{name}Request"},
+                                       "output": {"shape": f"{name}Result"}}
+    for name, given in NEWER_PARAMETERS.items():
+        add_shape(EC2["operations"][name]["input"]["shape"], given)
+
+
+add_newer()
 
 
 def wire(name, member):

@@ -6,8 +6,11 @@ import re
 from amazon import EC2, STS
 
 EXTRA = {  # documented by Amazon, but no part of its model of the output, or newer than the model installed
+    "RebootInstances": {"return"}, "DeregisterImage": {"return"}, "ModifyImageAttribute": {"return"},
+    "ResetImageAttribute": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
     "ModifyIdFormat": {"return"}, "ModifyIdentityIdFormat": {"return"}, "CreateTags": {"return"}, "DeleteTags": {"return"},
-    "RebootInstances": {"return"}, "DeregisterImage": {"return"}, "DeletePlacementGroup": {"return"}, "DeleteKeyPair": {"return", "keyPairId"},
+    "DeletePlacementGroup": {"return"},
+    "ReportInstanceStatus": {"return"}, "ModifyInstanceAttribute": {"return"}, "ResetInstanceAttribute": {"return"},
 }
 TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
 

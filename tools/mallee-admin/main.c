@@ -212,6 +212,12 @@ run_status(const struct options *o, const char *const *arguments, unsigned count
 }
 
 static int
+run_certificate(const struct options *o, const char *const *arguments, unsigned count)
+{
+	return ask(o, "/certificate", NULL);
+}
+
+static int
 run_nodes(const struct options *o, const char *const *arguments, unsigned count)
 {
 	return ask(o, "/nodes", NULL);
@@ -361,6 +367,8 @@ static const struct command commands[] = {
 	{ "account create", "NAME", 1, 1,
 	    "makes an account with a user 'admin' and prints its keys", run_account_create },
 	{ "account list", "", 0, 0, "prints the accounts", run_account_list },
+	{ "certificate", "", 0, 0,
+	    "prints the certificate that bundles of images are encrypted for", run_certificate },
 	{ "quota list", "ACCOUNT", 1, 1, "prints what an account may have", run_quota_list },
 	{ "quota set", "ACCOUNT NAME VALUE", 3, 3,
 	    "changes one of them; VALUE is a number or 'default'", run_quota_set },
