@@ -50,6 +50,8 @@ def fill(world):
     def tags(kind, i):
         return {"TagSpecification.1.ResourceType": kind, "TagSpecification.1.Tag.1.Key": "Name",
                 "TagSpecification.1.Tag.1.Value": f"name {i}"}
+    if "ModifyImageAttribute" in OPERATIONS:
+        world.must("ModifyImageAttribute", {"ImageId": world.new_image(), "Description.Value": "described"})
     for i in range(MANY if "CreatePlacementGroup" in OPERATIONS else 0):
         world.must("CreatePlacementGroup", {"GroupName": f"filled {i}", "Strategy": ("spread", "cluster")[i % 2],
                                             **(tags("placement-group", i) if i < 3 else {})})
@@ -73,7 +75,7 @@ MAKERS = {
     "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
-    "address": lambda w: f"172.31.7.{next(w.serial) % 250}",
+    "address": lambda w: (lambda n: f"172.31.{8 + n // 250 % 7}.{n % 250 + 4}")(next(w.serial)),
 }
 
 # The least that an action needs to succeed. Without a row: nothing.
@@ -297,7 +299,7 @@ UNSEEN = {
     ("ModifyLaunchTemplate", "ClientToken"): "asking again changes nothing, with a token and without",
     ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
-UNSEEN_MAX = 12
+UNSEEN_MAX = 20  # of some five hundred
 # Of what there is one in each account, so that there is nothing to page.
 ONE_PAGE = {"DescribePrincipalIdFormat"}
 # Actions that need another daemon to succeed: the test that has one.
@@ -319,6 +321,9 @@ FILTER_VALUES = {
 
 # Filters for which nothing here has a value, and why.
 UNSEEN_FILTERS = {
+    ("DescribeInstances", "affinity"): "there are no dedicated hosts",
+    ("DescribeInstances", "dns-name"): "instances have no public names",
+    ("DescribeInstances", "block-device-mapping.device-name"): "what is shown are volumes, and there are none",
     **{("DescribeLaunchTemplateVersions", name): "no template may say so: it is refused" for name in (
         "host-resource-group-arn", "iam-instance-profile", "license-configuration-arn", "network-card-index")},
     ("DescribeAvailabilityZones", "message"): "zones have no messages",
