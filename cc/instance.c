@@ -78,6 +78,7 @@ cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instanc
 	i->boot_count = INT();
 	i->needs_sources = INT();
 	i->is_unreachable = INT();
+	i->export = TEXT();
 #undef TEXT
 #undef INT
 }
@@ -111,6 +112,15 @@ report_waiting(const struct cc_instance *i, struct arena *arena, struct instance
 	}
 }
 
+static struct export_report *
+export_of(const struct cc_instance *i, struct arena *arena)
+{
+	struct export_report *x = i->export ? arena_alloc(arena, sizeof(*x)) : NULL;
+
+	/* What can't be read is asked for again by whoever misses it. */
+	return x && cc_from_text(&export_report_shape, i->export, arena, x, NULL) == 0 ? x : NULL;
+}
+
 void
 cc_instance_to_report(const struct cc_instance *i, struct arena *arena, struct instance_report *ret)
 {
@@ -133,7 +143,8 @@ cc_instance_to_report(const struct cc_instance *i, struct arena *arena, struct i
 		.has_boot_count = true,
 		.boot_count = (uint32_t)i->boot_count,
 		.has_needs_sources = true,
-		.needs_sources = i->needs_sources };
+		.needs_sources = i->needs_sources,
+		.export = export_of(i, arena) };
 	report_waiting(i, arena, ret);
 }
 
@@ -634,6 +645,7 @@ int
 cc_instance_report(struct store_tx *tx, const char *node_id, const struct instance_report *report,
     struct arena *arena, struct err *e)
 {
+	_cleanup_strbuf_ struct strbuf export = STRBUF_INIT;
 	struct cc_instance i;
 	int64_t holds;
 	int r = cc_instance_load(tx, report->instance_id, arena, &i, e);
@@ -650,10 +662,12 @@ cc_instance_report(struct store_tx *tx, const char *node_id, const struct instan
 	/* A failed guest holds no processor; its disk may be there to be started again. */
 	if (strcmp(report->state, "failed") == 0)
 		holds = HOLDS_DISK;
+	if (report->export)
+		cc_text_of(&export_report_shape, report->export, &export);
 	r = store_exec(tx, Q_INSTANCE_REPORT, NULL, e, i.instance_id, report->state,
 	    report->reason_code, report->reason_message, report->step,
 	    report->has_since ? report->since : store_now_us(tx), (int64_t)report->boot_count,
-	    (int64_t)report->needs_sources, holds);
+	    (int64_t)report->needs_sources, holds, report->export ? strbuf_c(&export) : NULL);
 	if (r == 0)
 		r = store_exec(tx, Q_INSTANCE_STEP, NULL, e, i.instance_id, report->step,
 		    report->has_step_since ? report->step_since : INT64_C(0), report->waits_for,

@@ -14,6 +14,7 @@ struct cc_instance { /* strings from the arena */
 	const char *state, *reason_code, *reason_message, *step;
 	int64_t since_us, boot_count;
 	bool needs_sources, is_unreachable;
+	const char *export; /* as its node reported it: text of an export_report, or NULL */
 };
 void cc_instance_read(struct store_rows *rows, struct arena *arena, struct cc_instance *ret);
 /* ERR_NOT_FOUND */

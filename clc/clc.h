@@ -43,5 +43,6 @@ struct clc {
 	struct clc_zones *zones;
 	struct reconciler *expiry;
 	struct reconciler *images; /* image.h */
+	struct reconciler *bundles;
 	char lease_holder[ID_MAX];
 };

@@ -63,6 +63,11 @@ int clc_image_not_found(const char *image_id, struct err *e);
 int clc_image_check_name(const char *name, struct err *e);
 /* Whether the account may have one more. IMAGE_LIMIT_EXCEEDED. */
 int clc_image_check_quota(struct store_tx *tx, const struct request *rq, struct err *e);
+/* Mappings that a request asks for, as clc_image.block_devices keeps them; *ret stays where there are none.
+ * INVALID_BLOCK_DEVICE_MAPPING, MISSING_PARAMETER. */
+struct image_block_device_asked;
+int clc_image_devices(const struct image_block_device_asked *devices, size_t count, struct arena *arena,
+    const char **ret, struct err *e);
 /* The row: all fields but created_us. IMAGE_NAME_DUPLICATE. With a state of "pending", a source is to follow
  * by clc_image_set_source, or clc_image_fail. */
 int clc_image_insert(struct store_tx *tx, const char *region, const struct clc_image *image, struct err *e);

@@ -301,14 +301,14 @@ inspect_bundle(struct registration *reg, struct err *e)
 
 /* -- the request -- */
 
-static int
-take_devices(struct registration *reg, struct err *e)
+int
+clc_image_devices(const struct image_block_device_asked *devices, size_t count, struct arena *arena,
+    const char **ret, struct err *e)
 {
-	const struct register_image_in *in = reg->in;
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 
-	for (size_t n = 0; n < in->block_devices.count; n++) {
-		const struct image_block_device_asked *d = &in->block_devices.items[n];
+	for (size_t n = 0; n < count; n++) {
+		const struct image_block_device_asked *d = &devices[n];
 		const char *name = d->virtual_name ? d->virtual_name : "";
 
 		if (!d->device_name)
@@ -325,15 +325,22 @@ take_devices(struct registration *reg, struct err *e)
 			return err_set(e, ERR_INVALID_BLOCK_DEVICE_MAPPING,
 			    "Invalid virtual device name '%.100s'", name);
 		for (size_t k = 0; k < n; k++)
-			if (strcmp(in->block_devices.items[k].device_name, d->device_name) == 0)
+			if (strcmp(devices[k].device_name, d->device_name) == 0)
 				return err_set(e, ERR_INVALID_BLOCK_DEVICE_MAPPING,
 				    "The device '%s' is used in more than one block-device mapping",
 				    d->device_name);
 		strbuf_addf(&text, "%s%s=%s", n ? " " : "", d->device_name, name);
 	}
 	if (text.n)
-		reg->image.block_devices = arena_str(reg->rq->arena, strbuf_str(&text));
+		*ret = arena_str(arena, strbuf_str(&text));
 	return 0;
+}
+
+static int
+take_devices(struct registration *reg, struct err *e)
+{
+	return clc_image_devices(reg->in->block_devices.items, reg->in->block_devices.count,
+	    reg->rq->arena, &reg->image.block_devices, e);
 }
 
 static int

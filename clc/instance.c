@@ -6,6 +6,7 @@
 #include "base/strbuf.h"
 
 #include "account.h"
+#include "bundle_task.h"
 #include "image.h"
 #include "tags.h"
 #include "placement.h"
@@ -169,7 +170,8 @@ clc_instance_report(struct store_tx *tx, const struct instance_report *report, s
 	}
 	/* A user's stop leaves its own reason; a zone's has more to say only when it says
 	 * something. */
-	return clc_instance_apply(tx, &i, event, reason.code ? &reason : NULL, e);
+	r = clc_instance_apply(tx, &i, event, reason.code ? &reason : NULL, e);
+	return r == 0 && report->export ? clc_bundle_report(tx, &i, report->export, e) : r;
 }
 
 /* -- the wanted record -- */
@@ -356,6 +358,8 @@ clc_instance_spec(struct store_tx *tx, struct clc *clc, struct clc_instance *i, 
 		r = optional_file(tx, clc, i->kernel_id, arena, &s->kernel, e);
 	if (r == 0)
 		r = optional_file(tx, clc, i->ramdisk_id, arena, &s->ramdisk, e);
+	if (r == 0 && i->export_id && strcmp(i->wanted, "stopped") == 0)
+		r = clc_bundle_export_spec(tx, clc, i, arena, &s->export, e);
 	return r;
 }
 
@@ -369,6 +373,8 @@ expire(struct store_tx *tx, void *arg, struct err *e)
 
 	if (r == 0)
 		r = store_exec(tx, Q_INSTANCE_STATUS_REPORTS_EXPIRE, NULL, e, before);
+	if (r == 0)
+		r = clc_bundles_expire(tx, e);
 	if (r == 0)
 		r = store_exec(tx, Q_INSTANCES_EXPIRE, NULL, e, before);
 	return r == 0 ? store_exec(tx, Q_RESERVATIONS_EXPIRE, NULL, e, before) : r;

@@ -89,7 +89,8 @@ static int
 settle_stopped(struct store_tx *tx, struct clc_instance *i, struct err *e)
 {
 	i->wanted = "stopped";
-	return clc_interface_release_public(tx, i->instance_id, e);
+	/* One whose disk is being copied is started again soon: it keeps its address. */
+	return i->export_id ? 0 : clc_interface_release_public(tx, i->instance_id, e);
 }
 
 static int

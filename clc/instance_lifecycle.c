@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/vec.h"
 
+#include "bundle_task.h"
 #include "instance.h"
 #include "placement.h"
 #include "zone.h"
@@ -40,6 +41,11 @@ check_start(struct store_tx *tx, const struct order *o, struct clc_instance *i, 
 	uint32_t one = 1;
 	int r;
 
+	if (i->state == INSTANCE_STOPPED || i->state == INSTANCE_STOPPING) {
+		r = clc_bundle_check_start(tx, i, e);
+		if (r < 0)
+			return r;
+	}
 	if (i->state != INSTANCE_STOPPED)
 		return 0;
 	r = clc_quota_check(tx, o->rq->clc->conf, i->account_id, i->vcpus, 1, &one, e);
@@ -87,6 +93,8 @@ order_one(struct store_tx *tx, struct order *o, struct clc_instance i, struct er
 	bool changes;
 	int r = o->event == EV_START ? check_start(tx, o, &i, e) : 0;
 
+	if (r == 0 && o->event == EV_STOP) /* it stays stopped, then, when its disk is copied */
+		r = store_exec(tx, Q_BUNDLE_STAYS_STOPPED, NULL, e, i.instance_id);
 	if (r < 0)
 		return r;
 	before = i.state;

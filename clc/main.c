@@ -9,6 +9,7 @@
 #include "account.h"
 #include "admin.h"
 #include "answer_log.h"
+#include "bundle_task.h"
 #include "front.h"
 #include "image.h"
 #include "init.h"
@@ -19,6 +20,7 @@
 
 #define BODY_MAX (1024 * 1024)
 #define IMAGES_INTERVAL_MS (10 * 1000)
+#define BUNDLES_INTERVAL_MS 10000
 #define EXPIRY_INTERVAL_MS 60000
 #define OUTBOX_KEEP 100000
 
@@ -225,6 +227,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	    daemon_loop(d), daemon_workers(d), "clc", "expiry", EXPIRY_INTERVAL_MS, expire, clc);
 	clc->images = reconciler_new(daemon_loop(d), daemon_workers(d), "clc", "images",
 	    IMAGES_INTERVAL_MS, clc_images_reconcile, clc);
+	clc->bundles = reconciler_new(daemon_loop(d), daemon_workers(d), "clc", "bundles",
+	    BUNDLES_INTERVAL_MS, clc_bundles_reconcile, clc);
 	s->renewal = member_renewal_new(d, clc->rpc, "clc", conf->daemon.state_dir, renewed, s);
 	return 0;
 fail:
@@ -266,6 +270,7 @@ stop(struct daemon *d, void *arg)
 	reconciler_free(s->renewal);
 	reconciler_free(clc->expiry);
 	reconciler_free(clc->images);
+	reconciler_free(clc->bundles);
 	clc_zones_free(clc->zones);
 	clc_peers_free(clc->peers);
 	changes_free(clc->changes);

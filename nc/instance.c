@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/clock.h"
+#include "export.h"
 #include "nc.h"
 
 #define LIST_TIMEOUT_MS 40000
@@ -152,7 +153,7 @@ say_error(struct nc *nc, const struct instance_record *i, const struct err *erro
 
 /* Steps until it has to wait. Returns after how long to look again, 0: now. */
 static uint32_t
-steps(struct nc *nc, const char *id, bool *io_adopted, uint64_t *io_released)
+steps(struct nc *nc, const char *id, bool *io_adopted, bool *io_clear, uint64_t *io_released)
 {
 	for (unsigned n = 0; n < STEPS_AT_ONCE_MAX; n++) {
 		_cleanup_arena_ struct arena *arena = arena_new(0);
@@ -165,10 +166,12 @@ steps(struct nc *nc, const char *id, bool *io_adopted, uint64_t *io_released)
 		if (r == ERR_NOT_FOUND)
 			return NC_SETTLED;
 		step.is_adopted = *io_adopted;
+		step.is_clear = *io_clear;
 		step.is_released = r == 0 && *io_released == i.generation;
 		if (r == 0)
 			r = nc_instance_step(&step, &e);
 		*io_adopted = step.is_adopted;
+		*io_clear = step.is_clear;
 		*io_released = step.is_released ? i.generation : 0;
 		if (r > 0)
 			return step.retry_ms;
@@ -185,7 +188,7 @@ work(void *arg)
 {
 	_cleanup_free_ struct job *job = arg;
 	struct nc *nc = job->nc;
-	bool is_adopted;
+	bool is_adopted, is_clear;
 	uint64_t released;
 	uint32_t retry_ms;
 	uint64_t news, orders;
@@ -197,15 +200,17 @@ work(void *arg)
 		news = nc->news;
 		orders = live->orders;
 		is_adopted = live->is_adopted;
+		is_clear = live->is_clear;
 		released = live->released;
 	}
-	retry_ms = steps(nc, job->id, &is_adopted, &released);
+	retry_ms = steps(nc, job->id, &is_adopted, &is_clear, &released);
 	{
 		LOCK_SCOPE(&nc->lock);
 		struct nc_live *live = live_locked(nc, job->id);
 
 		live->is_busy = false;
 		live->is_adopted = is_adopted && live->orders == orders;
+		live->is_clear = is_clear;
 		live->released = released;
 		/* News that came during the step may be what it waits for. */
 		live->retry_ms = retry_ms == NC_SETTLED || news != nc->news
@@ -225,6 +230,7 @@ is_at_rest(
 
 	switch (i->state) {
 	case INSTANCE_STOPPED:
+		return live->is_clear && !nc_export_is_due(i);
 	case INSTANCE_TERMINATED:
 		return true;
 	case INSTANCE_FAILED:

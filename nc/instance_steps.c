@@ -4,6 +4,7 @@
  * generation" is libvirt's own: the domain carries the generation. */
 #include <stdio.h>
 #include <string.h>
+#include "export.h"
 #include "nc.h"
 
 #define START_TIMEOUT_MS 120000
@@ -286,6 +287,7 @@ step_start(struct nc_step *s, struct err *e)
 	bool has_started = false;
 	int r;
 
+	nc_export_clear(s->nc, s->i->instance_id); /* the disk changes from now on */
 	r = look(s, &g, e);
 	if (r < 0)
 		return r;
@@ -496,6 +498,18 @@ step_failed(struct nc_step *s, struct err *e)
 	return wait(s, NC_SETTLED);
 }
 
+static int
+step_stopped(struct nc_step *s, struct err *e)
+{
+	if (nc_export_is_due(s->i))
+		return nc_export_step(s, e);
+	if (!s->is_clear) {
+		nc_export_clear(s->nc, s->i->instance_id);
+		s->is_clear = true;
+	}
+	return wait(s, NC_SETTLED);
+}
+
 int
 nc_instance_step(struct nc_step *s, struct err *e)
 {
@@ -511,6 +525,7 @@ nc_instance_step(struct nc_step *s, struct err *e)
 	case INSTANCE_FAILED:
 		return step_failed(s, e);
 	case INSTANCE_STOPPED:
+		return step_stopped(s, e);
 	case INSTANCE_TERMINATED:
 	case INSTANCE_STATE_MAX:
 		break;

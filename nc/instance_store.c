@@ -70,6 +70,35 @@ record_from_row(
 	return r < 0 ? err_wrap(e, "instance '%s'", ret->instance_id) : 0;
 }
 
+/* The export that the spec asks for, as far as it is; of another there is nothing to tell. */
+static int
+read_export(struct store_tx *tx, struct arena *arena, struct instance_record *i, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	const struct export_spec *wanted = i->spec->export;
+	struct export_report *x;
+	int r;
+
+	i->export = NULL;
+	if (!wanted)
+		return 0;
+	i->export = x = arena_alloc(arena, sizeof(*x));
+	x->export_id = wanted->export_id;
+	x->state = "waiting";
+	r = store_query(tx, NC_EXPORT_BY_INSTANCE, &rows, e, i->instance_id);
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r <= 0 || strcmp(store_text(rows, 0), wanted->export_id) != 0)
+		return r < 0 ? r : 0;
+	x->state = arena_strdup(arena, store_text(rows, 1));
+	x->has_progress = x->has_size_bytes = x->has_archive_bytes = true;
+	x->progress = (uint32_t)store_int(rows, 2);
+	x->reason = arena_strdup(arena, store_text(rows, 3));
+	x->size_bytes = (uint64_t)store_int(rows, 4);
+	x->archive_bytes = (uint64_t)store_int(rows, 5);
+	return 0;
+}
+
 static int
 find(struct store_tx *tx, const char *id, struct arena *arena, struct instance_record *ret,
     struct err *e)
@@ -77,7 +106,9 @@ find(struct store_tx *tx, const char *id, struct arena *arena, struct instance_r
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int r = store_query_one(tx, NC_INSTANCE_BY_ID, &rows, "instance", e, id);
 
-	return r < 0 ? r : record_from_row(rows, arena, ret, e);
+	if (r == 0)
+		r = record_from_row(rows, arena, ret, e);
+	return r < 0 ? r : read_export(tx, arena, ret, e);
 }
 
 /* Writes everything but the claims, which never change, and tells the readers. */
@@ -219,7 +250,8 @@ put_new(struct store_tx *tx, struct put *p, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	return insert(tx, i, e);
+	r = read_export(tx, p->arena, i, e);
+	return r < 0 ? r : insert(tx, i, e);
 }
 
 static int
@@ -263,6 +295,7 @@ put_known(struct store_tx *tx, struct put *p, struct err *e)
 		last->generation = spec->generation;
 		last->force = spec->force;
 		last->has_force = spec->has_force;
+		last->export = NULL;
 		spec = last;
 	}
 	i->spec = spec;
@@ -273,7 +306,10 @@ put_known(struct store_tx *tx, struct put *p, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	return save(tx, i, e);
+	r = read_export(tx, p->arena, i, e);
+	if (r == 0 && !i->export)
+		r = store_exec(tx, NC_EXPORT_DELETE, NULL, e, i->instance_id);
+	return r < 0 ? r : save(tx, i, e);
 }
 
 static int
@@ -348,6 +384,8 @@ load_all(struct store_tx *tx, void *arg, struct err *e)
 			size = size ? size * 2 : 16;
 		}
 		r = record_from_row(rows, l->arena, &l->ret[l->count], e);
+		if (r == 0)
+			r = read_export(tx, l->arena, &l->ret[l->count], e);
 		if (r < 0)
 			return r;
 		l->count++;
@@ -464,6 +502,40 @@ instance_set_step(struct store *s, const char *instance_id, uint64_t generation,
 	return store_write(s, set_step, &c, e);
 }
 
+struct export_change {
+	const char *id;
+	const struct export_report *report;
+	bool needs_sources;
+};
+
+static int
+set_export(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct export_change *c = arg;
+	const struct export_report *x = c->report;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct instance_record i;
+	int r = find(tx, c->id, arena, &i, e);
+
+	if (r < 0)
+		return r;
+	if (!i.export || strcmp(i.export->export_id, x->export_id) != 0)
+		return err_set(e, ERR_STALE, "export '%s' is wanted no more", x->export_id);
+	r = store_exec(tx, NC_EXPORT_PUT, NULL, e, i.instance_id, x->export_id, x->state,
+	    (int64_t)x->progress, x->reason, (int64_t)x->size_bytes, (int64_t)x->archive_bytes);
+	i.needs_sources = c->needs_sources;
+	return r < 0 ? r : save(tx, &i, e);
+}
+
+int
+instance_set_export(struct store *s, const char *instance_id, const struct export_report *report,
+    bool needs_sources, struct err *e)
+{
+	struct export_change c = { instance_id, report, needs_sources };
+
+	return store_write(s, set_export, &c, e);
+}
+
 static int
 set_rebooted(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -509,6 +581,8 @@ forget(struct store_tx *tx, void *arg, struct err *e)
 		    instance_state_to_string(i.state));
 	r = store_exec(tx, NC_NICS_DELETE, NULL, e, id);
 	if (r == 0)
+		r = store_exec(tx, NC_EXPORT_DELETE, NULL, e, id);
+	if (r == 0)
 		r = store_exec(tx, NC_INSTANCE_DELETE, NULL, e, id);
 	return r < 0 ? r : outbox_add(tx, INSTANCE_EVENT, id, i.spec->account_id, "gone", e);
 }
@@ -549,7 +623,8 @@ instance_to_report(
 		.boot_count = i->boot_count,
 		.has_boot_count = true,
 		.needs_sources = i->needs_sources,
-		.has_needs_sources = true };
+		.has_needs_sources = true,
+		.export = (struct export_report *)i->export };
 }
 
 struct reports {

@@ -16,6 +16,7 @@ struct instance_record { /* all of it from one arena */
 	uint32_t reboot_done;  /* of spec->reboot_serial */
 	const char *host_boot; /* the host's boot id when the guest was started, or NULL */
 	bool needs_sources;
+	const struct export_report *export; /* of spec->export: NULL when it has none */
 };
 
 struct node_capacity {
@@ -48,6 +49,9 @@ int instance_event(struct store *s, const struct instance_news *news, struct err
 /* What it is doing, for people. NULL: nothing in particular. Only a change is written. */
 int instance_set_step(struct store *s, const char *instance_id, uint64_t generation,
     const char *step, bool needs_sources, struct err *e);
+/* How far the export that its spec asks for is. ERR_STALE when another, or none, is asked for by now. */
+int instance_set_export(struct store *s, const char *instance_id, const struct export_report *report,
+    bool needs_sources, struct err *e);
 int instance_set_rebooted(struct store *s, const char *instance_id, uint64_t generation,
     uint32_t reboot_done, struct err *e);
 /* Only one that has ended, or is unknown: ERR_CONFLICT otherwise. */

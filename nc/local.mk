@@ -1,1 +1,1 @@
-nc_pkgs = libvirt mnl
+nc_pkgs = libvirt mnl archive

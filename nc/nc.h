@@ -55,6 +55,7 @@ struct nc {
 	uint64_t news;    /* under lock: counts nc_instances_news */
 	bool has_swept;   /* under lock: since this process and its helper know each other */
 	bool is_ending;   /* under lock */
+	unsigned exports; /* under lock: root disks being exported */
 	unsigned jobs;    /* under lock: of nc_run, queued or running */
 	pthread_cond_t no_jobs;
 };
@@ -72,6 +73,7 @@ struct nc_live {      /* what this process knows of an instance beside the store
 	bool is_busy; /* a step is under way */
 	bool is_adopted;   /* its network services were registered by this process */
 	uint64_t released; /* FAILED: the generation of which nothing is left */
+	bool is_clear;     /* STOPPED: no export left anything in its directory */
 	uint64_t retry_ms; /* not before */
 	uint64_t orders;   /* records that came: each may change what a guest that runs is served */
 };
@@ -91,7 +93,7 @@ struct nc_step {
 	struct nc *nc;
 	const struct instance_record *i;
 	struct arena *arena;
-	bool is_adopted, is_released; /* may be set by the step */
+	bool is_adopted, is_released, is_clear; /* may be set by the step */
 	uint32_t retry_ms;            /* out; NC_SETTLED: only news can change anything */
 };
 /* One step of an instance. 0: done, look again at once; 1: wait for news or retry_ms; negative: an

@@ -4,6 +4,7 @@
 #include "store/outbox.h"
 
 #include "blob.h"
+#include "bundle.h"
 #include "content.h"
 #include "exchange.h"
 #include "identity.h"
@@ -122,11 +123,13 @@ stop(struct daemon *d, void *arg)
 
 	if (w->rpc)
 		rpc_cancel(w->rpc);
+	bundles_cancel(w->bundles);
 	status_server_free(s->status);
 	http_server_free(s->front);
 	http_worker_wait(&w->internal);
 	images_free(w->images);
 	exchanges_free(s->exchanges);
+	bundles_free(w->bundles);
 	reconciler_free(s->renewal);
 	reconciler_free(s->trim);
 	reconciler_free(w->orphans);
@@ -173,6 +176,9 @@ start(struct daemon *d, void **ret_state, struct err *e)
 		goto fail;
 	w->contents = contents_new();
 	w->images = images_new(w);
+	r = bundles_new(w, &w->bundles, e);
+	if (r < 0)
+		goto fail;
 	w->sigv4 = sigv4_new(identity_key, w->identity);
 	s->exchanges = exchanges_new(w);
 	start_reconcilers(d, s);

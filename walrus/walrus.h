@@ -25,6 +25,7 @@ struct walrus {
 	struct blobs *blobs;
 	struct contents *contents;
 	struct images *images;
+	struct bundles *bundles;
 	struct http_worker_options internal; /* calls of other daemons */
 	struct reconciler *garbage, *orphans, *digests;
 };

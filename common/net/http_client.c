@@ -54,6 +54,7 @@ struct transfer {
 	char *body;
 	size_t body_n, body_at;
 	int body_fd;
+	struct http_client_upload *upload;
 	uint32_t connect_timeout_ms, timeout_ms, low_speed_ms;
 	size_t reply_max;
 	int (*sink)(void *arg, const void *p, size_t n, struct err *e);
@@ -262,6 +263,10 @@ on_body(char *p, size_t size, size_t n, void *arg)
 	n *= size;
 	if (n > left)
 		n = left;
+	if (t->upload && atomic_load(&t->upload->is_cancelled)) {
+		err_set(&t->e, ERR_CANCELLED, "nobody wants it sent any more");
+		return CURL_READFUNC_ABORT;
+	}
 	if (t->body_fd < 0) {
 		memcpy(p, t->body + t->body_at, n);
 	} else if (n > 0) {
@@ -274,6 +279,8 @@ on_body(char *p, size_t size, size_t n, void *arg)
 		n = (size_t)r;
 	}
 	t->body_at += n;
+	if (t->upload)
+		atomic_store(&t->upload->sent, t->body_at);
 	return n;
 }
 
@@ -443,6 +450,7 @@ transfer_new(struct http_client *c, const struct http_client_request *r)
 		t->body = xmemdup(r->body.p, r->body.n);
 		t->body_n = r->body.n;
 	}
+	t->upload = r->upload;
 	t->connect_timeout_ms = r->connect_timeout_ms ? r->connect_timeout_ms : DEFAULT_CONNECT_MS;
 	t->timeout_ms = r->timeout_ms ? r->timeout_ms : DEFAULT_TIMEOUT_MS;
 	t->low_speed_ms = r->low_speed_ms;

@@ -16,6 +16,11 @@ struct http_client_tls { /* NULL members: no client certificate, system CAs */
 	const char *pinned_ca_fingerprint;
 	bool skip_name;
 };
+/* A body on its way, watched and stopped by another thread. */
+struct http_client_upload {
+	_Atomic bool is_cancelled; /* no more is sent: ERR_CANCELLED */
+	_Atomic uint64_t sent;     /* bytes of the body handed over */
+};
 struct http_client_request {
 	const char *method;
 	const char *url;
@@ -26,6 +31,7 @@ struct http_client_request {
 	int body_fd; /* >= 0: stream body_length bytes from this file instead; borrowed until done.
 		      * Ignored when body_length is 0 */
 	uint64_t body_length;
+	struct http_client_upload *upload; /* borrowed until done; NULL: nobody watches */
 	const struct http_client_tls *tls; /* copied */
 	uint32_t connect_timeout_ms;       /* 0: 2 s */
 	uint32_t timeout_ms;               /* 0: 30 s */

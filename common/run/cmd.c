@@ -21,6 +21,7 @@
 
 #define OUTPUT_MAX (1 << 20)
 #define STDERR_TAIL 300
+#define WATCH_MS 500
 
 static const char *const search_path[] = { "/usr/sbin", "/usr/bin", "/sbin", "/bin" };
 static char *const child_environment[] = { (char[]){ "PATH=/usr/sbin:/usr/bin:/sbin:/bin" },
@@ -34,6 +35,8 @@ struct cmd {
 	int pid_fd;
 	int in, out, err; /* our ends of the pipes */
 	struct strbuf errors;
+	bool (*must_end)(void *arg); /* NULL: nobody asks */
+	void *must_end_arg;
 };
 
 struct cmd *
@@ -132,6 +135,13 @@ find_program(const char *name, char **ret_path, struct err *e)
 		}
 	}
 	return err_set(e, ERR_NOT_FOUND, "program '%s' is not installed", name);
+}
+
+void
+cmd_watch(struct cmd *c, bool (*must_end)(void *arg), void *arg)
+{
+	c->must_end = must_end;
+	c->must_end_arg = arg;
 }
 
 struct child_ends {
@@ -283,6 +293,8 @@ communicate(struct cmd *c, uint64_t deadline_ms, struct strbuf *out, struct err 
 {
 	for (;;) {
 		uint64_t now = clock_monotonic_ms();
+		uint64_t until =
+		    c->must_end && now + WATCH_MS < deadline_ms ? now + WATCH_MS : deadline_ms;
 		struct pollfd fds[] = { { c->pid_fd, POLLIN, 0 }, { c->in, POLLOUT, 0 },
 			{ c->out, POLLIN, 0 }, { c->err, POLLIN, 0 } };
 		bool has_ended;
@@ -290,7 +302,10 @@ communicate(struct cmd *c, uint64_t deadline_ms, struct strbuf *out, struct err 
 		if (now >= deadline_ms)
 			return err_set(
 			    e, ERR_TIMEOUT, "'%s' did not finish in time", c->arguments.items[0]);
-		if (poll(fds, ARRAY_SIZE(fds), (int)(deadline_ms - now)) < 0 && errno != EINTR)
+		if (c->must_end && c->must_end(c->must_end_arg))
+			return err_set(
+			    e, ERR_CANCELLED, "'%s' is wanted no more", c->arguments.items[0]);
+		if (poll(fds, ARRAY_SIZE(fds), (int)(until - now)) < 0 && errno != EINTR)
 			return err_set_errno(
 			    e, errno, "cannot wait for '%s'", c->arguments.items[0]);
 		has_ended = fds[0].revents != 0;

@@ -46,13 +46,9 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "ResetImageAttribute": {"ImageId": "{image}", "Attribute": "launchPermission"},
     "EnableImageDeprecation": {"ImageId": "{image}", "DeprecateAt": "2030-01-01T00:00:00Z"},
     "DisableImageDeprecation": {"ImageId": "{image}"},
-    "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"},
-    "DescribeIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root"},
-    "ModifyIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root", "Resource": "vpc", "UseLongIds": "true"},
-    "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "k", "Tag.1.Value": "v"},
-    "DeleteTags": {"ResourceId.1": "{instance}"},
-    "CreatePlacementGroup": {"GroupName": "made"}, "DeletePlacementGroup": {"GroupName": "there"},
-    "ModifyInstancePlacement": {"InstanceId": "{instance}", "GroupName": "there"},
+    "CreateImage": {"InstanceId": "{instance}", "Name": "of an instance"},
+    "BundleInstance": {"InstanceId": "{instance}", "Storage.S3.Bucket": "bundles", "Storage.S3.Prefix": "disk"},
+    "CancelBundleTask": {"BundleId": "bun-0123456789abcdef0"},
     "CreateKeyPair": {"KeyName": "made"}, "DeleteKeyPair": {"KeyName": "made"},
     "ImportKeyPair": {"KeyName": "brought", "PublicKeyMaterial": base64.b64encode(
         b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF1kT8tZWy6ZbNGQ0OL1ys1ZdsZBuJZfH2vRpfGUWS3W me").decode()},
@@ -78,6 +74,7 @@ REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances
             "CreateKeyPair": ["KeyName"], "ImportKeyPair": ["KeyName", "PublicKeyMaterial"], "DeleteKeyPair": ["KeyName"],
             "CreateLaunchTemplate": ["LaunchTemplateName"], "DeleteLaunchTemplateVersions": ["LaunchTemplateVersion"],
             "GetLaunchTemplateData": ["InstanceId"],
+            "CreateImage": ["InstanceId", "Name"], "BundleInstance": ["InstanceId"], "CancelBundleTask": ["BundleId"],
             "ReportInstanceStatus": ["InstanceId", "Status", "ReasonCode"],
             "MonitorInstances": ["InstanceId"], "UnmonitorInstances": ["InstanceId"], "GetPasswordData": ["InstanceId"],
             "ModifyInstanceMetadataOptions": ["InstanceId"], "ModifyInstanceMaintenanceOptions": ["InstanceId"],
@@ -89,7 +86,7 @@ REQUIRED = {"RunInstances": ["ImageId", "MinCount", "MaxCount"], "StartInstances
             "DescribeInstanceAttribute": ["InstanceId", "Attribute"], "ModifyInstanceAttribute": ["InstanceId"],
             "ResetInstanceAttribute": ["InstanceId", "Attribute"]}
 # Those that no request can please here.
-NEVER_GOOD = {"RegisterImage", "AssociateIamInstanceProfile", "DisassociateIamInstanceProfile",
+NEVER_GOOD = {"RegisterImage", "CancelBundleTask", "AssociateIamInstanceProfile", "DisassociateIamInstanceProfile",
               "ReplaceIamInstanceProfileAssociation"}
 # What a request that is wrong in itself may be answered with.
 CODES = {"UnknownParameter", "InvalidParameterValue", "MissingParameter", "InvalidParameterCombination",
@@ -106,6 +103,7 @@ CODES |= {code for codes in ABSENT.values() for code in codes.values()}
 CODES |= {FAULTS[fault] for fault in ANSWERS.values() if fault != "empty"}
 CODES |= {"InvalidPlacementGroup.Unknown", "InvalidPlacementGroupId.Malformed"}
 CODES |= {"InvalidLaunchTemplateName.MalformedException"}
+CODES |= {"InvalidBundleID.NotFound", "BundlingInProgress", "InvalidBucketName"}
 BAD = {"integer": ["x", "-1", "1.5", "99999999999999999999", "0x10", " 1", "1 "], "boolean": ["maybe", "2", "-"],
        "string": ["\x01", "é" * 5000, "*", "<&>\"'", " ", "a" * 70000], "timestamp": ["yesterday", "x" * 100],
        "blob": ["*", "=", "A" * 100000]}
@@ -158,6 +156,8 @@ def test_good_answers(clc, action):
     clc.ec2(account, "CreatePlacementGroup", GroupName="there")
     if action in ("StartInstances", "ModifyInstancePlacement"):
         clc.rows("UPDATE instance SET state = 'stopped', wanted = 'stopped', holds = 1 WHERE instance_id = ?", instance)
+    if action in ("BundleInstance", "CreateImage"):
+        clc.rows("UPDATE instance SET state = 'running' WHERE instance_id = ?", instance)
     reply = clc.call(account, good(account, action, instance))
     if ANSWERS.get(action, "empty") == "empty":
         check_ec2(reply, action)

@@ -143,6 +143,9 @@ class Controller:
                  f"<groupIds><item>sg-00000001</item></groupIds></item></interfaces>"
                  f"<region>mallee</region><zone>zone-a</zone><hostname>ip-172-31-0-{number}</hostname>"
                  f"<domain>mallee.compute.internal</domain>")
+        if "export" in more:
+            name, url = more["export"]
+            text += f"<export><exportId>{name}</exportId><url>{url}</url></export>"
         if "user_data" in more:
             text += f"<userData>{more['user_data']}</userData>"
         return f"<spec>{text}</spec>"

@@ -42,6 +42,50 @@ test_the_same_again(void **state)
 	assert_int_equal(node_of(f, "nc-1").vcpus_held, 1);
 }
 
+static void
+test_what_a_node_says_of_an_export_is_kept_and_passed_on(void **state)
+{
+	struct fixture *f = *state;
+	struct instance_spec spec = spec_of("i-1", 1, "stopped");
+	struct export_spec wanted = { "export-1", "https://walrus/secret" };
+	struct export_report export = { .export_id = "export-1",
+		.state = "running",
+		.progress = 40,
+		.has_progress = true,
+		.size_bytes = 1ull << 40,
+		.has_size_bytes = true };
+	struct instance_report report = { .instance_id = "i-1",
+		.generation = 1,
+		.state = "stopped",
+		.node_id = "nc-1",
+		.export = &export };
+	struct report_set set = {
+		.epoch = 1, .revision = 2, .instances = { .items = &report, .count = 1 }
+	};
+	struct instance_spec sent;
+	struct cc_instance i;
+
+	put(f, "i-1", 1, "running");
+	told(f, "i-1");
+	spec.export = &wanted;
+	must(try_put(f, &spec, &i, &(struct err){ 0 }), &(struct err){ 0 });
+	i = get(f, "i-1");
+	assert_int_equal(i.to_put, PUT_SPEC);
+	assert_int_equal(cc_instance_spec(&i, f->arena, &sent, NULL), 0);
+	assert_string_equal(sent.export->url, "https://walrus/secret");
+	write_step(f, (struct step){ step_news, .node_id = "nc-1", .in = &set }, NULL);
+	i = get(f, "i-1");
+	cc_instance_to_report(&i, f->arena, &report);
+	assert_string_equal(report.export->state, "running");
+	assert_int_equal(report.export->progress, 40);
+	assert_int_equal(report.export->size_bytes, 1ull << 40);
+	/* and no longer, once it is said no longer */
+	report.export = NULL;
+	set.revision = 3;
+	write_step(f, (struct step){ step_news, .node_id = "nc-1", .in = &set }, NULL);
+	assert_null(get(f, "i-1").export);
+}
+
 /* What comes after generation 2, wanted stopped, 3 reboots. */
 static const struct {
 	uint64_t generation;
@@ -487,6 +531,7 @@ main(void)
 		TEST(test_groups),
 		TEST(test_a_new_one_gets_the_node_with_most_memory),
 		TEST(test_the_same_again),
+		TEST(test_what_a_node_says_of_an_export_is_kept_and_passed_on),
 		TEST(test_stale_orders),
 		TEST(test_no_room),
 		TEST(test_each_resource_counts),

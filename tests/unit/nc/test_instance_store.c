@@ -291,6 +291,51 @@ vpc_revisions(void **state)
 	assert_int_equal(got.vni, 1001);
 }
 
+static void
+exports(void **state)
+{
+	struct world *w = *state;
+	struct instance_spec s = spec(ID, 1, "stopped");
+	struct export_spec wanted = { "export-1", "https://store/secret" };
+	struct export_report half = { .export_id = "export-1", .state = "running", .progress = 50 };
+	struct export_report other = { .export_id = "export-2", .state = "done" };
+	struct instance_record i;
+	struct instance_report report;
+
+	s.export = &wanted;
+	assert_int_equal(instance_put(w->store, &s, &w->capacity, w->arena, &i, NULL), 0);
+	instance_to_report(&i, "nc-1", &report);
+	assert_string_equal(report.export->state, "waiting");
+	assert_int_equal(instance_set_export(w->store, ID, &half, true, NULL), 0);
+	assert_int_equal(instance_set_export(w->store, ID, &other, false, NULL), ERR_STALE);
+	store_close(w->store);
+	open_it(w);
+	assert_int_equal(instance_load(w->store, ID, w->arena, &i, NULL), 0);
+	assert_true(i.needs_sources);
+	assert_string_equal(i.export->state, "running");
+	assert_int_equal(i.export->progress, 50);
+	/* a fresh address: what was done stays */
+	assert_int_equal(instance_put(w->store, &s, &w->capacity, w->arena, &i, NULL), 0);
+	assert_false(i.needs_sources);
+	assert_int_equal(i.export->progress, 50);
+	/* another export begins at nothing */
+	wanted.export_id = "export-2";
+	assert_int_equal(instance_put(w->store, &s, &w->capacity, w->arena, &i, NULL), 0);
+	assert_string_equal(i.export->state, "waiting");
+	assert_int_equal(instance_set_export(w->store, ID, &half, false, NULL), ERR_STALE);
+	/* none: nothing is told any more, and what comes late changes nothing */
+	s.export = NULL;
+	assert_int_equal(instance_put(w->store, &s, &w->capacity, w->arena, &i, NULL), 0);
+	assert_null(i.export);
+	assert_int_equal(instance_set_export(w->store, ID, &other, false, NULL), ERR_STALE);
+	/* termination ends it, whatever the last record said */
+	s.export = &wanted;
+	assert_int_equal(instance_put(w->store, &s, &w->capacity, w->arena, &i, NULL), 0);
+	s.wanted = "terminated";
+	assert_int_equal(instance_put(w->store, &s, &w->capacity, w->arena, &i, NULL), 0);
+	assert_null(i.export);
+}
+
 int
 main(void)
 {
@@ -302,6 +347,7 @@ main(void)
 		IN_A_WORLD(reports),
 		IN_A_WORLD(numbers_stay),
 		IN_A_WORLD(vpc_revisions),
+		IN_A_WORLD(exports),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

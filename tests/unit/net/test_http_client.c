@@ -141,6 +141,7 @@ sends_bodies(void **state)
 		.body = { bytes, 3 << 20 },
 		.body_fd = -1 };
 	struct http_client_reply reply = { 0 };
+	struct http_client_upload upload = { 0 };
 	int fd = memfd_create("body", MFD_CLOEXEC);
 	uint64_t sum = 0;
 
@@ -161,6 +162,16 @@ sends_bodies(void **state)
 	assert_int_equal(http_fetch(client, &request, &reply, NULL), 0);
 	assert_string_equal(reply.body.p, wanted);
 	http_client_reply_done(&reply);
+
+	/* watched, and stopped */
+	request.upload = &upload;
+	reply = (struct http_client_reply){ 0 };
+	assert_int_equal(http_fetch(client, &request, &reply, NULL), 0);
+	assert_int_equal(upload.sent, 3 << 20);
+	http_client_reply_done(&reply);
+	upload.is_cancelled = true;
+	assert_int_equal(http_fetch(client, &request, &reply, NULL), ERR_CANCELLED);
+	request.upload = NULL;
 
 	/* a file shorter than promised */
 	request.body_length = (3 << 20) + 1;

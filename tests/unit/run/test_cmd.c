@@ -181,6 +181,35 @@ a_child_inherits_nothing(void **state)
 	assert_non_null(strstr(strbuf_c(&out), "0000000000000000\n"));
 }
 
+static bool
+the_second_time(void *arg)
+{
+	return ++*(unsigned *)arg == 2;
+}
+
+static bool
+never(void *arg)
+{
+	++*(unsigned *)arg;
+	return false;
+}
+
+static void
+a_child_that_is_wanted_no_more_is_killed(void **state)
+{
+	_cleanup_(cmd_freep) struct cmd *c = shell("sleep 60"), *quick = shell("sleep 1.2");
+	uint64_t began = clock_monotonic_ms();
+	unsigned asked = 0;
+
+	cmd_watch(c, the_second_time, &asked);
+	assert_int_equal(cmd_run(c, 60000, NULL, NULL), ERR_CANCELLED);
+	assert_true(clock_monotonic_ms() - began < 5000);
+	asked = 0;
+	cmd_watch(quick, never, &asked);
+	assert_int_equal(cmd_run(quick, 60000, NULL, NULL), 0);
+	assert_in_range(asked, 2, 5);
+}
+
 int
 main(void)
 {
@@ -193,6 +222,7 @@ main(void)
 		cmocka_unit_test(time_out_kills_the_whole_group),
 		cmocka_unit_test(a_grandchild_that_keeps_the_pipe_does_not_hold_us_up),
 		cmocka_unit_test(a_child_inherits_nothing),
+		cmocka_unit_test(a_child_that_is_wanted_no_more_is_killed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
