@@ -32,6 +32,11 @@ def template(world):
     return found
 
 
+def bundle(world):
+    return world.must("BundleInstance", {"InstanceId": world.new_instance(), "Storage.S3.Bucket": "bundles",
+                                         "Storage.S3.Prefix": f"disk-{next(world.serial)}"}).text("bundleId")
+
+
 def placement_group(world):
     name = f"group-{next(world.serial)}"
     if "CreatePlacementGroup" in OPERATIONS:
@@ -52,6 +57,8 @@ def fill(world):
                 "TagSpecification.1.Tag.1.Value": f"name {i}"}
     if "ModifyImageAttribute" in OPERATIONS:
         world.must("ModifyImageAttribute", {"ImageId": world.new_image(), "Description.Value": "described"})
+    for _ in range(2 if "BundleInstance" in OPERATIONS else 0):
+        bundle(world)
     for i in range(MANY if "CreatePlacementGroup" in OPERATIONS else 0):
         world.must("CreatePlacementGroup", {"GroupName": f"filled {i}", "Strategy": ("spread", "cluster")[i % 2],
                                             **(tags("placement-group", i) if i < 3 else {})})
@@ -71,7 +78,7 @@ def template_name(world):
 
 # Things that a request may name in braces, beside those of world.py: name, how it is made.
 MAKERS = {
-    "template": template, "template_name": template_name, "placement_group": placement_group, "deprecated": deprecated,
+    "bundle": bundle, "template": template, "template_name": template_name, "placement_group": placement_group, "deprecated": deprecated,
     "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
@@ -122,6 +129,8 @@ BASE = {
     "DeleteLaunchTemplate": {"LaunchTemplateId": "{template}"},
     "DeleteLaunchTemplateVersions": {"LaunchTemplateId": "{template}", "LaunchTemplateVersion.1": "2"},
     "DescribeLaunchTemplateVersions": {"LaunchTemplateId": "{template}"},
+    "BundleInstance": {"InstanceId": "{instance}", "Storage.S3.Bucket": "bundles", "Storage.S3.Prefix": "disk-{serial}"},
+    "CancelBundleTask": {"BundleId": "{bundle}"},
     "GetLaunchTemplateData": {"InstanceId": "{instance}"},
     "ModifyLaunchTemplate": {"LaunchTemplateId": "{template}", "SetDefaultVersion": "2"},
 }
@@ -192,6 +201,9 @@ TAGGABLE = {"RunInstances": "instance", "CreateKeyPair": "key-pair", "ImportKeyP
 
 # Values of a parameter that are known to make a difference; tried in turn before those made from its type.
 VALUES = {
+    ("*", "BundleId"): ["{bundle}", Refused("bun-12345678", "InvalidBundleID.NotFound")],
+    **{("BundleInstance", f"Storage.S3.{name}"): [Refused("x", "MissingParameter")] for name in ("UploadPolicy", "UploadPolicySignature")},
+    ("BundleInstance", "Storage.S3.AWSAccessKeyId"): [Refused("nobodys", "InvalidAccessKeyId")],
     ("*", "LaunchTemplateId"): ["{template}", Refused("lt-12345678", "InvalidLaunchTemplateId.NotFound")],
     ("CreateLaunchTemplate", "LaunchTemplateName"): ["another-name-{serial}"],
     ("*", "LaunchTemplateName"): ["{template_name}", Refused("no-such-template", "InvalidLaunchTemplateName.NotFoundException")],
@@ -321,6 +333,7 @@ FILTER_VALUES = {
 
 # Filters for which nothing here has a value, and why.
 UNSEEN_FILTERS = {
+    ("DescribeBundleTasks", "error-code"): "no node is here to fail", ("DescribeBundleTasks", "error-message"): "no node is here to fail",
     ("DescribeInstances", "affinity"): "there are no dedicated hosts",
     ("DescribeInstances", "dns-name"): "instances have no public names",
     ("DescribeInstances", "block-device-mapping.device-name"): "what is shown are volumes, and there are none",
