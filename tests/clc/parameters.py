@@ -4,7 +4,7 @@ Paths are those of the Query API without list indices: "Placement.AvailabilityZo
 """
 import base64
 
-from world import OPERATIONS
+from world import MANY, OPERATIONS
 
 
 class Refused:
@@ -28,7 +28,13 @@ def template(world):
     found = made.text("launchTemplateId")
     world.must("CreateLaunchTemplateVersion", {"LaunchTemplateId": found, "LaunchTemplateData.InstanceType": "t2.micro",
                                                "VersionDescription": "the second"})
+    world.must("CreateLaunchTemplateVersion", {"LaunchTemplateId": found, "LaunchTemplateData.InstanceType": "m1.small"})
     return found
+
+
+def bundle(world):
+    return world.must("BundleInstance", {"InstanceId": world.new_instance(), "Storage.S3.Bucket": "bundles",
+                                         "Storage.S3.Prefix": f"disk-{next(world.serial)}"}).text("bundleId")
 
 
 def placement_group(world):
@@ -44,13 +50,39 @@ def deprecated(world):
     return image
 
 
+def fill(world):
+    """What filters and pages of other nouns than world.py's look at: many of each, some with tags."""
+    def tags(kind, i):
+        return {"TagSpecification.1.ResourceType": kind, "TagSpecification.1.Tag.1.Key": "Name",
+                "TagSpecification.1.Tag.1.Value": f"name {i}"}
+    if "ModifyImageAttribute" in OPERATIONS:
+        world.must("ModifyImageAttribute", {"ImageId": world.new_image(), "Description.Value": "described"})
+    for _ in range(2 if "BundleInstance" in OPERATIONS else 0):
+        bundle(world)
+    for i in range(MANY if "CreatePlacementGroup" in OPERATIONS else 0):
+        world.must("CreatePlacementGroup", {"GroupName": f"filled {i}", "Strategy": ("spread", "cluster")[i % 2],
+                                            **(tags("placement-group", i) if i < 3 else {})})
+    for i in range(MANY if "CreateLaunchTemplate" in OPERATIONS else 0):
+        world.must("CreateLaunchTemplate", {"LaunchTemplateName": f"filled-{i}", "LaunchTemplateData.InstanceType": "t2.nano",
+                                            **(tags("launch-template", i) if i < 3 else {})})
+    if "CreateLaunchTemplateVersion" in OPERATIONS:
+        world.must("CreateLaunchTemplateVersion", {
+            "LaunchTemplateId": world.resident["template"], **{f"LaunchTemplateData.{k}": v for k, v in {
+                "EbsOptimized": "false", "KernelId": world.resident["kernel"], "RamDiskId": world.resident["ramdisk"],
+                "MetadataOptions.HttpTokens": "required", "MetadataOptions.HttpEndpoint": "enabled"}.items()}})
+
+
+def template_name(world):
+    return world.must("DescribeLaunchTemplates", {"LaunchTemplateId.1": template(world)}).text("launchTemplateName")
+
+
 # Things that a request may name in braces, beside those of world.py: name, how it is made.
 MAKERS = {
-    "template": template, "placement_group": placement_group, "deprecated": deprecated,
+    "bundle": bundle, "template": template, "template_name": template_name, "placement_group": placement_group, "deprecated": deprecated,
     "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
-    "address": lambda w: f"172.31.7.{next(w.serial) % 250}",
+    "address": lambda w: (lambda n: f"172.31.{8 + n // 250 % 7}.{n % 250 + 4}")(next(w.serial)),
 }
 
 # The least that an action needs to succeed. Without a row: nothing.
@@ -92,11 +124,13 @@ BASE = {
     "DeleteTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "Name"},
     "CreatePlacementGroup": {"GroupName": "made {serial}", "Strategy": "spread"},
     "DeletePlacementGroup": {"GroupName": "{placement_group}"},
-    "CreateLaunchTemplate": {"LaunchTemplateName": "made-{serial}", "LaunchTemplateData.ImageId": "{image}"},
+    "CreateLaunchTemplate": {"LaunchTemplateName": "made-{serial}", "LaunchTemplateData.InstanceType": "t2.nano"},
     "CreateLaunchTemplateVersion": {"LaunchTemplateId": "{template}", "LaunchTemplateData.InstanceType": "t2.micro"},
     "DeleteLaunchTemplate": {"LaunchTemplateId": "{template}"},
     "DeleteLaunchTemplateVersions": {"LaunchTemplateId": "{template}", "LaunchTemplateVersion.1": "2"},
     "DescribeLaunchTemplateVersions": {"LaunchTemplateId": "{template}"},
+    "BundleInstance": {"InstanceId": "{instance}", "Storage.S3.Bucket": "bundles", "Storage.S3.Prefix": "disk-{serial}"},
+    "CancelBundleTask": {"BundleId": "{bundle}"},
     "GetLaunchTemplateData": {"InstanceId": "{instance}"},
     "ModifyLaunchTemplate": {"LaunchTemplateId": "{template}", "SetDefaultVersion": "2"},
 }
@@ -127,8 +161,26 @@ BASE_OF = {
         "Kernel": {"Kernel.Value": "{kernel}"}, "Ramdisk": {"Ramdisk.Value": ""}}.items()},
 }
 
+# Templates are named by id or by name; types are named or described.
+REQUIREMENTS = {"LaunchTemplateData.InstanceRequirements.VCpuCount.Min": "1",
+                "LaunchTemplateData.InstanceRequirements.MemoryMiB.Min": "128"}
+for action, request in (("CreateLaunchTemplateVersion", {"LaunchTemplateData.InstanceType": "t2.micro"}), ("DeleteLaunchTemplate", {}),
+                        ("DeleteLaunchTemplateVersions", {"LaunchTemplateVersion.1": "2"}), ("DescribeLaunchTemplateVersions", {}),
+                        ("ModifyLaunchTemplate", {"SetDefaultVersion": "2"})):
+    BASE_OF[(action, "LaunchTemplateName")] = {"LaunchTemplateName": "{template_name}", **request}
+BASE_OF[("CreateLaunchTemplate", "LaunchTemplateData.InstanceRequirements")] = {"LaunchTemplateName": "made-{serial}", **REQUIREMENTS}
+BASE_OF[("CreateLaunchTemplateVersion", "LaunchTemplateData.InstanceRequirements")] = {"LaunchTemplateId": "{template}", **REQUIREMENTS}
+
 # What goes with a parameter or with all below it: other parameters of the request.
 CONTEXT = {
+    **{(action, "LaunchTemplateData.ElasticInferenceAccelerator"): {"LaunchTemplateData.ElasticInferenceAccelerator.1.Type": "eia1.medium"}
+       for action in ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")},
+    **{(action, "LaunchTemplateData.TagSpecification"): {
+        "LaunchTemplateData.TagSpecification.1.ResourceType": "instance", "LaunchTemplateData.TagSpecification.1.Tag.1.Key": "k",
+        "LaunchTemplateData.TagSpecification.1.Tag.1.Value": "v"} for action in ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")},
+    ("CreateLaunchTemplateVersion", "ResolveAlias"): {"LaunchTemplateData.ImageId": "ami-12345678"},
+    ("RunInstances", "LaunchTemplate.LaunchTemplateId"): {"LaunchTemplate.LaunchTemplateId": "{template}"},
+    ("RunInstances", "LaunchTemplate.Version"): {"LaunchTemplate.LaunchTemplateId": "{template}"},
     ("*", "TagSpecification"): {"TagSpecification.1.ResourceType": "{taggable}", "TagSpecification.1.Tag.1.Key": "k",
                                 "TagSpecification.1.Tag.1.Value": "v"},
     ("RunInstances", "NetworkInterface"): {"NetworkInterface.1.DeviceIndex": "0"},
@@ -149,6 +201,16 @@ TAGGABLE = {"RunInstances": "instance", "CreateKeyPair": "key-pair", "ImportKeyP
 
 # Values of a parameter that are known to make a difference; tried in turn before those made from its type.
 VALUES = {
+    ("*", "BundleId"): ["{bundle}", Refused("bun-12345678", "InvalidBundleID.NotFound")],
+    **{("BundleInstance", f"Storage.S3.{name}"): [Refused("x", "MissingParameter")] for name in ("UploadPolicy", "UploadPolicySignature")},
+    ("BundleInstance", "Storage.S3.AWSAccessKeyId"): [Refused("nobodys", "InvalidAccessKeyId")],
+    ("*", "LaunchTemplateId"): ["{template}", Refused("lt-12345678", "InvalidLaunchTemplateId.NotFound")],
+    ("CreateLaunchTemplate", "LaunchTemplateName"): ["another-name-{serial}"],
+    ("*", "LaunchTemplateName"): ["{template_name}", Refused("no-such-template", "InvalidLaunchTemplateName.NotFoundException")],
+    ("*", "SourceVersion"): ["1"], ("*", "SetDefaultVersion"): ["1"], ("DescribeLaunchTemplateVersions", "LaunchTemplateVersion"): ["1"],
+    ("DeleteLaunchTemplateVersions", "LaunchTemplateVersion"): ["1", "3"],
+    ("*", "MinVersion"): ["2"], ("*", "MaxVersion"): ["1"], ("RunInstances", "LaunchTemplate.Version"): [Refused("99", "InvalidLaunchTemplateId.VersionNotFound")],
+    **{(action, "LaunchTemplateData.UserData"): [encoded("other")] for action in ("CreateLaunchTemplate", "CreateLaunchTemplateVersion")},
     ("*", "TagSpecification.ResourceType"): [Refused("vpc", "InvalidParameterValue")],
     ("*", "TagSpecification.Tag.Key"): ["another key"], ("*", "TagSpecification.Tag.Value"): ["another value"],
     ("*", "ImageId"): ["{image}", Refused("ami-12345678", "InvalidAMIID.NotFound")],
@@ -244,9 +306,12 @@ UNSEEN = {
     ("CopyImage", "CopyImageTags"): "of tags: test_image.py",
     ("ConfirmProductInstance", "ProductCode"): "there are no product codes: none is ever attached",
     ("*", "AdditionalInfo"): "reserved by Amazon, who does nothing with it either",
+    **{(action, "ResolveAlias"): "images are named by ids; aliases of a parameter store are not here"
+       for action in ("CreateLaunchTemplateVersion", "DescribeLaunchTemplateVersions")},
+    ("ModifyLaunchTemplate", "ClientToken"): "asking again changes nothing, with a token and without",
     ("RunInstances", "AddressingType"): "of the days before VPCs; there is one kind of addressing now",
 }
-UNSEEN_MAX = 12
+UNSEEN_MAX = 20  # of some five hundred
 # Of what there is one in each account, so that there is nothing to page.
 ONE_PAGE = {"DescribePrincipalIdFormat"}
 # Actions that need another daemon to succeed: the test that has one.
@@ -268,6 +333,12 @@ FILTER_VALUES = {
 
 # Filters for which nothing here has a value, and why.
 UNSEEN_FILTERS = {
+    ("DescribeBundleTasks", "error-code"): "no node is here to fail", ("DescribeBundleTasks", "error-message"): "no node is here to fail",
+    ("DescribeInstances", "affinity"): "there are no dedicated hosts",
+    ("DescribeInstances", "dns-name"): "instances have no public names",
+    ("DescribeInstances", "block-device-mapping.device-name"): "what is shown are volumes, and there are none",
+    **{("DescribeLaunchTemplateVersions", name): "no template may say so: it is refused" for name in (
+        "host-resource-group-arn", "iam-instance-profile", "license-configuration-arn", "network-card-index")},
     ("DescribeAvailabilityZones", "message"): "zones have no messages",
     **{("DescribeSecurityGroups", f"{way}ip-permission.{name}"): "rules name no IPv6 blocks and prefix lists"
        for way in ("", "egress.") for name in ("ipv6-cidr", "prefix-list-id")},
