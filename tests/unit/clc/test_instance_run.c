@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "clc/ec2.api.h"
+#include "image.h"
 #include "placement.h"
 #include "zone.h"
 
@@ -28,10 +29,23 @@ static int
 insert_image(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct fixture *f = arg;
+	const struct clc_image image = { .image_id = IMAGE,
+		.account_id = f->account.account_id,
+		.name = "image",
+		.location = "b/k",
+		.bucket = "b",
+		.object_key = "k",
+		.type = "machine",
+		.architecture = "x86_64",
+		.format = "raw",
+		.virtualization = "hvm",
+		.size_bytes = 1 << 20,
+		.disk_bytes = 1 << 20,
+		.digest = "digest",
+		.root_device_name = "/dev/vda",
+		.state = "available" };
 
-	return store_exec(tx, Q_IMAGE_INSERT, NULL, e, IMAGE, f->account.account_id, f->conf.region,
-	    "image", NULL, "b/k", "b", "k", "machine", "x86_64", "raw", "hvm", (int64_t)1 << 20,
-	    "digest", NULL, NULL, "/dev/vda", store_now_us(tx), (int64_t)1 << 20);
+	return clc_image_insert(tx, f->conf.region, &image, e);
 }
 
 static int

@@ -1,6 +1,7 @@
 /* The record that a zone is told of an instance: tags are in it when the guest may see them. */
 #include "fixture.h"
 
+#include "image.h"
 #include "tags.h"
 
 #define IMAGE "ami-12345678"
@@ -48,9 +49,22 @@ spec_of_new(struct store_tx *tx, void *arg, struct err *e)
 	struct fixture *f = l->f;
 	struct clc_instance i;
 	char id[ID_MAX];
-	int r = store_exec(tx, Q_IMAGE_INSERT, NULL, e, IMAGE, f->account.account_id,
-	    f->conf.region, "image", NULL, "b/k", "b", "k", "machine", "x86_64", "raw", "hvm",
-	    (int64_t)1 << 20, "digest", NULL, NULL, "/dev/vda", store_now_us(tx), (int64_t)1 << 20);
+	const struct clc_image image = { .image_id = IMAGE,
+		.account_id = f->account.account_id,
+		.name = "image",
+		.location = "b/k",
+		.bucket = "b",
+		.object_key = "k",
+		.type = "machine",
+		.architecture = "x86_64",
+		.format = "raw",
+		.virtualization = "hvm",
+		.size_bytes = 1 << 20,
+		.disk_bytes = 1 << 20,
+		.digest = "digest",
+		.root_device_name = "/dev/vda",
+		.state = "available" };
+	int r = clc_image_insert(tx, f->conf.region, &image, e);
 
 	if (r == 0)
 		r = make(tx, l, id, e);

@@ -176,7 +176,7 @@ refuses_bad_usage(void **state)
 		{ "token nc --zone", "a value is missing after '--zone'" },
 		{ "status --verbose", "unknown option '--verbose'" },
 		{ "--daemon ../x status", "no such daemon: '../x'" },
-		{ "1 2 3 4 5 6 7 8 9", "one word too many: '9'" },
+		{ "1 2 3 4 5 6 7 8 9 10 11", "one word too many: '11'" },
 		{ "account", "a word is missing after 'account'" },
 		{ "quota", "a word is missing after 'quota'" },
 	};

@@ -230,7 +230,7 @@ lists_and_documents(void **state)
 	assert_non_null(
 	    strstr(strbuf_c(&out), "| [Everything](#everything) | 23 | 1 | 1 | 2 | 1 | 2 |\n"));
 	assert_non_null(strstr(strbuf_c(&out),
-	    "| **2 actions** | **27** | **1** | **1** | **2** | **1** | **2** |\n"));
+	    "| **4 actions** | **28** | **1** | **1** | **2** | **1** | **2** |\n"));
 	assert_non_null(strstr(strbuf_c(&out), "Filters: `device-name`, `ebs.size`.\n"));
 	assert_non_null(strstr(strbuf_c(&out), "Filters that match nothing here: `snapshot`.\n"));
 	assert_non_null(strstr(strbuf_c(&out), "nothing of the kind is here.\n"));
