@@ -63,8 +63,7 @@ def test_status_comes_from_what_nodes_report(clc, account):
     assert (seen["availabilityZone"], seen["instanceState"]) == ("zone-a", {"code": "16", "name": "running"})
 
     good = {"status": "ok", "details": [{"name": "reachability", "status": "passed"}]}
-    clc.rows("INSERT INTO node SELECT 'nc-status', zone, 'up', NULL, hypervisor, 0, 0, 0, 0, 0, 0, last_seen_us"
-             " FROM node WHERE node_id = 'nc-zone-a'")
+    clc.seed_node("zone-a", vcpus=0, memory_mib=0, disk_gib=0, node_id="nc-status")
     clc.rows("UPDATE instance SET node_id = 'nc-status' WHERE instance_id = ?", i)
     assert statuses(clc, account)[i]["systemStatus"] == good
     for reported, status in (("initializing", {"status": "initializing", "details": [

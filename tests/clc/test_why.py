@@ -316,7 +316,8 @@ def test_a_certificate_that_ran_out(world):
 
 
 def test_a_zone_without_a_controller(world):
-    world.rows("INSERT INTO zone VALUES ('zone-empty', 'm1-az9', 8, 1, 1, 0, 0, ?)", int(time.time() * 1e6))
+    world.rows("INSERT INTO zone (name, zone_id, position, nodes_revision, nodes_put, report_epoch, report_revision,"
+               " created_us) VALUES ('zone-empty', 'm1-az9', 8, 1, 1, 0, 0, ?)", int(time.time() * 1e6))
     block = why(world, "zone-empty")
     assert (block["code"], block["who"]) == ("Server.ZoneWithoutController", "administrator")
     world.rows("DELETE FROM zone WHERE name = 'zone-empty'")
