@@ -323,7 +323,7 @@ check_storage(const struct s3_storage *s, struct err *e)
 	    strspn(s->bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") != n ||
 	    strchr(".-", s->bucket[0]))
 		return err_set(
-		    e, ERR_BUCKET_NAME, "The specified bucket is not valid: %.100s", s->bucket);
+		    e, ERR_INVALID_PARAMETER_VALUE, "The specified bucket is not valid: %.100s", s->bucket);
 	if (!s->upload_policy != !s->upload_policy_signature)
 		return missing(s->upload_policy ? "Storage.S3.UploadPolicySignature"
 						: "Storage.S3.UploadPolicy",
@@ -347,12 +347,12 @@ find_writer(
 	if (!s->access_key_id)
 		return 0;
 	if (!clc_account_key(rq->clc, s->access_key_id, &key) || !key.is_active)
-		return err_set(e, ERR_INVALID_ACCESS_KEY_ID,
+		return err_set(e, ERR_AUTH_FAILURE,
 		    "The AWS Access Key Id you provided does not exist in our records.");
 	if (!s->upload_policy)
 		return strcmp(key.account_id, rq->account_id) == 0
 			   ? 0
-			   : err_set(e, ERR_ACCESS_DENIED,
+			   : err_set(e, ERR_UNAUTHORIZED_OPERATION,
 				 "Access Denied: the owner of Storage.S3.AWSAccessKeyId has to "
 				 "sign an "
 				 "upload policy");
@@ -382,8 +382,8 @@ check_bucket(struct request *rq, const struct s3_storage *s, const char *writer_
 		return 0;
 	}
 	return r == ERR_ACCESS_DENIED
-		   ? err_set(
-			 e, r, "Access Denied: the bucket '%s' belongs to somebody else", s->bucket)
+		   ? err_set(e, ERR_UNAUTHORIZED_OPERATION,
+			 "Access Denied: the bucket '%s' belongs to somebody else", s->bucket)
 		   : r;
 }
 

@@ -152,7 +152,7 @@ struct policy {
 static int
 refused(struct policy *p, const char *what)
 {
-	return err_set(p->r.e, ERR_ACCESS_DENIED, "Invalid according to Policy: %s", what);
+	return err_set(p->r.e, ERR_UNAUTHORIZED_OPERATION, "Invalid according to Policy: %s", what);
 }
 
 /* What the upload has under a name; NULL for what it does not have. */

@@ -13,6 +13,6 @@ struct upload {
 /* SIGNATURE_DOES_NOT_MATCH unless `secret` made the signature. */
 int upload_policy_check_signature(const char *policy, const char *signature, const char *secret,
     struct err *e);
-/* INVALID_POLICY_DOCUMENT when it can't be read; ACCESS_DENIED when it has expired, or does not allow the
+/* INVALID_POLICY_DOCUMENT when it can't be read; UNAUTHORIZED_OPERATION when it has expired, or does not allow the
  * upload: every condition must hold, and bucket and key must have one. */
 int upload_policy_check(const char *policy, const struct upload *upload, struct err *e);

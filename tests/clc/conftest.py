@@ -13,10 +13,10 @@ from answers import pytest_runtest_logstart, pytest_sessionfinish, pytest_termin
 
 @pytest.fixture(scope="session")
 def clc():
-    """One daemon for all tests: zones zone-a (64 vCPUs) and zone-b (8), an image of the admin, other accounts."""
+    """One daemon for all tests: zones zone-a (as good as endless) and zone-b (8), an image of the admin, other accounts."""
     daemon = front.Clc()
     try:
-        daemon.seed_zone("zone-a", vcpus=64)
+        daemon.seed_zone("zone-a", vcpus=4096, memory_mib=1 << 22, disk_gib=1 << 20)
         daemon.seed_zone("zone-b", vcpus=8, third=16)
         daemon.image = daemon.seed_image(daemon.admin)
         daemon.kernel = daemon.seed_image(daemon.admin, "aki-00000000000000001", "kernel")

@@ -117,7 +117,7 @@ class Clc:
         lines = {"state_dir": f"{self.directory}/state", "runtime_dir": f"{self.directory}/run",
                  "listen": f"127.0.0.1:{self.port}", "status_listen": f"127.0.0.1:{self.status_port}",
                  "region": REGION, "ec2_url": f"http://127.0.0.1:{self.port}", "workers": "8",
-                 "public_addresses": "203.0.113.10-203.0.113.250", "instance_limit": "100000", "answer_log": answers.path(os.path.basename(self.directory)), **extra}
+                 "public_addresses": "198.18.0.1-198.18.31.254", "instance_limit": "100000", "answer_log": answers.path(os.path.basename(self.directory)), **extra}
         with open(self.config, "w", encoding="utf-8") as file:
             file.writelines(f"{k} = {v}\n" for k, v in lines.items())
 

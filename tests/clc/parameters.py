@@ -191,8 +191,13 @@ CONTEXT = {
         "NetworkInterface.1.PrivateIpAddresses.1.PrivateIpAddress": "{address}"},
     ("RunInstances", "RamdiskId"): {"KernelId": "{kernel}"},
     ("RunInstances", "Placement.PartitionNumber"): {"Placement.GroupName": "{placement_group}"},
-    ("RunInstances", "BlockDeviceMapping"): {"BlockDeviceMapping.1.DeviceName": "/dev/sdb",
-                                             "BlockDeviceMapping.1.VirtualName": "ephemeral0"},
+    **{("RunInstances", f"BlockDeviceMapping.{name}"): {
+        "BlockDeviceMapping.1.DeviceName": "/dev/sdb", "BlockDeviceMapping.1.VirtualName": "ephemeral0",
+        "InstanceType": "m1.small"} for name in ("DeviceName", "VirtualName", "NoDevice")},
+    ("RunInstances", "BlockDeviceMapping.Ebs"): {"BlockDeviceMapping.1.DeviceName": "/dev/vda",
+                                                 "BlockDeviceMapping.1.Ebs.VolumeSize": "3"},
+    ("CreateImage", "BlockDeviceMapping"): {"BlockDeviceMapping.1.DeviceName": "/dev/sdb",
+                                            "BlockDeviceMapping.1.VirtualName": "ephemeral0"},
 }
 # What each action that takes TagSpecification may tag.
 TAGGABLE = {"RunInstances": "instance", "CreateKeyPair": "key-pair", "ImportKeyPair": "key-pair",
@@ -203,7 +208,7 @@ TAGGABLE = {"RunInstances": "instance", "CreateKeyPair": "key-pair", "ImportKeyP
 VALUES = {
     ("*", "BundleId"): ["{bundle}", Refused("bun-12345678", "InvalidBundleID.NotFound")],
     **{("BundleInstance", f"Storage.S3.{name}"): [Refused("x", "MissingParameter")] for name in ("UploadPolicy", "UploadPolicySignature")},
-    ("BundleInstance", "Storage.S3.AWSAccessKeyId"): [Refused("nobodys", "InvalidAccessKeyId")],
+    ("BundleInstance", "Storage.S3.AWSAccessKeyId"): [Refused("nobodys", "AuthFailure")],
     ("*", "LaunchTemplateId"): ["{template}", Refused("lt-12345678", "InvalidLaunchTemplateId.NotFound")],
     ("CreateLaunchTemplate", "LaunchTemplateName"): ["another-name-{serial}"],
     ("*", "LaunchTemplateName"): ["{template_name}", Refused("no-such-template", "InvalidLaunchTemplateName.NotFoundException")],
@@ -263,6 +268,15 @@ VALUES = {
     ("ModifyInstancePlacement", "Affinity"): [Refused("host", "UnsupportedOperation")],
     ("RunInstances", "NetworkInterface.DeviceIndex"): [Refused("1", "InvalidParameterValue")],
     ("RunInstances", "MetadataOptions.HttpEndpoint"): ["disabled", Refused("disabled", "UnsupportedOperation")],
+    ("*", "BlockDeviceMapping.DeviceName"): ["/dev/sdc", Refused("no device", "InvalidBlockDeviceMapping")],
+    ("*", "BlockDeviceMapping.NoDevice"): [Refused("x", "InvalidBlockDeviceMapping"), "x"],
+    ("RunInstances", "BlockDeviceMapping.Ebs.VolumeSize"): ["5"],
+    **{("RunInstances", f"BlockDeviceMapping.Ebs.{name}"): [Refused(value, "UnsupportedOperation")] for name, value in (
+        ("DeleteOnTermination", "false"), ("Encrypted", "true"), ("Iops", "100"), ("KmsKeyId", "x"), ("OutpostArn", "x"),
+        ("SnapshotId", "snap-12345678"), ("Throughput", "125"), ("VolumeType", "io1"))},
+    ("CreateImage", "Name"): [Refused("x", "InvalidAMIName.Malformed")],
+    ("CreateImage", "NoReboot"): [Refused("true", "UnsupportedOperation")],
+    ("CreateImage", "BlockDeviceMapping.VirtualName"): ["ephemeral1"],
     ("RunInstances", "BlockDeviceMapping.VirtualName"): [Refused("nonsense", "InvalidParameterValue"), "ephemeral1"],
     ("RunInstances", "NetworkInterface.DeleteOnTermination"): [Refused("false", "UnsupportedOperation")],
     ("RunInstances", "NetworkInterface.NetworkInterfaceId"): [Refused("eni-12345678", "InvalidNetworkInterfaceID.NotFound")],
@@ -315,7 +329,7 @@ UNSEEN_MAX = 20  # of some five hundred
 # Of what there is one in each account, so that there is nothing to page.
 ONE_PAGE = {"DescribePrincipalIdFormat"}
 # Actions that need another daemon to succeed: the test that has one.
-ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py", **{a: "tests/clc/test_instances.py" for a in (
+ELSEWHERE = {"RegisterImage": "tests/e2e/test_images.py", "GetConsoleScreenshot": "tests/node/test_screen.py", **{a: "tests/clc/test_instances.py" for a in (
     "AssociateIamInstanceProfile", "DisassociateIamInstanceProfile", "ReplaceIamInstanceProfileAssociation")}}
 # Actions of which there is never anything to list, and why.
 EMPTY = {"DescribeIamInstanceProfileAssociations": "there are no instance profiles"}

@@ -103,8 +103,8 @@ def test_others_instances_are_not_there(clc, account, instance):
 
 @pytest.mark.parametrize("bad,code", [
     ({"Storage__S3__Prefix": "x"}, "MissingParameter"), ({"Storage__S3__Bucket": "abc"}, "MissingParameter"),
-    ({}, "MissingParameter"), ({"Storage__S3__Bucket": "A_B", "Storage__S3__Prefix": "x"}, "InvalidBucketName"),
-    ({"Storage__S3__Bucket": ".exports.1", "Storage__S3__Prefix": "x"}, "InvalidBucketName"),
+    ({}, "MissingParameter"), ({"Storage__S3__Bucket": "A_B", "Storage__S3__Prefix": "x"}, "InvalidParameterValue"),
+    ({"Storage__S3__Bucket": ".exports.1", "Storage__S3__Prefix": "x"}, "InvalidParameterValue"),
     ({"Storage__S3__Bucket": "abc", "Storage__S3__Prefix": "x", "Storage__S3__UploadPolicy": "e30="}, "MissingParameter"),
     ({"Storage__S3__Bucket": "abc", "Storage__S3__Prefix": "x", "Storage__S3__UploadPolicySignature": "e30="},
      "MissingParameter"),
@@ -124,14 +124,14 @@ def test_policies_of_another_owner(clc, account, instance):
 
 
 REFUSED = [
-    ([{"acl": "ec2-bundle-read"}, ["starts-with", "$key", "image"]], "AccessDenied"),            # no bucket
-    ([{"bucket": "my-bundles"}, {"acl": "ec2-bundle-read"}], "AccessDenied"),                    # no key
-    ([{"bucket": "other"}, ["starts-with", "$key", "image"]], "AccessDenied"),
-    ([{"bucket": "my-bundles"}, ["starts-with", "$key", "images/"]], "AccessDenied"),
-    ([{"bucket": "my-bundles"}, {"acl": "public-read"}, ["starts-with", "$key", "image"]], "AccessDenied"),
-    ([{"bucket": "my-bundles"}, {"key": "image"}], "AccessDenied"),                              # one key only
-    ([{"bucket": "my-bundles"}, ["starts-with", "$key", ""], ["content-length-range", 0, 100]], "AccessDenied"),
-    ([{"bucket": "my-bundles"}, ["starts-with", "$key", ""], {"x-amz-meta-a": "b"}], "AccessDenied"),
+    ([{"acl": "ec2-bundle-read"}, ["starts-with", "$key", "image"]], "UnauthorizedOperation"),            # no bucket
+    ([{"bucket": "my-bundles"}, {"acl": "ec2-bundle-read"}], "UnauthorizedOperation"),                    # no key
+    ([{"bucket": "other"}, ["starts-with", "$key", "image"]], "UnauthorizedOperation"),
+    ([{"bucket": "my-bundles"}, ["starts-with", "$key", "images/"]], "UnauthorizedOperation"),
+    ([{"bucket": "my-bundles"}, {"acl": "public-read"}, ["starts-with", "$key", "image"]], "UnauthorizedOperation"),
+    ([{"bucket": "my-bundles"}, {"key": "image"}], "UnauthorizedOperation"),                              # one key only
+    ([{"bucket": "my-bundles"}, ["starts-with", "$key", ""], ["content-length-range", 0, 100]], "UnauthorizedOperation"),
+    ([{"bucket": "my-bundles"}, ["starts-with", "$key", ""], {"x-amz-meta-a": "b"}], "UnauthorizedOperation"),
     ([{"bucket": "my-bundles"}, ["like", "$key", ""]], "InvalidPolicyDocument"),
     ([{"bucket": "my-bundles"}, ["starts-with", "key", ""]], "InvalidPolicyDocument"),
     ("{", "InvalidPolicyDocument"), ("", "InvalidPolicyDocument"), ("[]", "InvalidPolicyDocument"),
@@ -141,18 +141,18 @@ REFUSED = [
 
 @pytest.mark.parametrize("conditions,code", REFUSED)
 def test_policies_that_do_not_allow_it(clc, account, instance, conditions, code):
-    check_error(bundle(clc, account, instance, **signed(clc.other, conditions)), 403 if code == "AccessDenied" else 400,
+    check_error(bundle(clc, account, instance, **signed(clc.other, conditions)), 403 if code == "UnauthorizedOperation" else 400,
                 code)
     assert tasks(clc, account).all("bundleId") == []
 
 
 def test_policies_and_who_signed_them(clc, account, instance):
-    check_error(bundle(clc, account, instance, **signed(account, ALLOWED, expires_s=-1)), 403, "AccessDenied")
+    check_error(bundle(clc, account, instance, **signed(account, ALLOWED, expires_s=-1)), 403, "UnauthorizedOperation")
     forged = {**signed(account, ALLOWED), "AWSAccessKeyId": clc.other.key}
     check_error(bundle(clc, account, instance, **forged), 403, "SignatureDoesNotMatch")
-    check_error(bundle(clc, account, instance, **{**forged, "AWSAccessKeyId": "AKIANOSUCHKEY"}), 403, "InvalidAccessKeyId")
+    check_error(bundle(clc, account, instance, **{**forged, "AWSAccessKeyId": "AKIANOSUCHKEY"}), 401, "AuthFailure")
     # without a policy a key gives no rights but one's own
-    check_error(bundle(clc, account, instance, AWSAccessKeyId=clc.other.key), 403, "AccessDenied")
+    check_error(bundle(clc, account, instance, AWSAccessKeyId=clc.other.key), 403, "UnauthorizedOperation")
     check_ec2(bundle(clc, account, instance, AWSAccessKeyId=account.key), "BundleInstance")
 
 

@@ -110,7 +110,7 @@ def test_status_filters_and_pages(clc, account):
                 "InvalidInstanceID.NotFound")
     check_error(clc.ec2(account, "DescribeInstanceStatus", InstanceId__1="i-1"), 400, "InvalidInstanceID.Malformed")
     assert list(statuses(clc, account, InstanceId__1=made[3], InstanceId__2=made[3])) == [made[3]]
-    assert statuses(clc, clc.other, IncludeAllInstances="true") == {}
+    assert statuses(clc, clc.new_account("without-instances"), IncludeAllInstances="true") == {}
 
 
 def test_status_reported_by_users_is_kept(clc, account):

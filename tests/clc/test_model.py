@@ -491,16 +491,16 @@ def test_little_is_unseen():
     assert len(rows) <= parameters.UNSEEN_MAX
 
 
-# -- DryRun --
-
 def test_few_actions_are_tested_elsewhere():
     for action, where in parameters.ELSEWHERE.items():
         with open(os.path.join(front.TOP, where), encoding="utf-8") as file:
             text = file.read()
         name = OPERATIONS.get(action, {}).get("c_name", action)
         assert action in text or name in text or name.replace("_", "-") in text, f"{where} does not call {action}"
-    assert len(parameters.ELSEWHERE) <= 4
+    assert len(parameters.ELSEWHERE) <= 5
 
+
+# -- DryRun --
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_dry_run(world, action):

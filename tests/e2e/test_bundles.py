@@ -179,5 +179,5 @@ def test_a_bucket_of_somebody_else(cloud, tidy, writer):
     theirs.create_bucket(Bucket="not-the-writers")
     with pytest.raises(ClientError) as problem:
         cloud.ec2.bundle_instance(InstanceId=writer, Storage={"S3": {"Bucket": "not-the-writers", "Prefix": "x"}})
-    assert code_of(problem.value) == "AccessDenied"
+    assert code_of(problem.value) == "UnauthorizedOperation"
     theirs.delete_bucket(Bucket="not-the-writers")
