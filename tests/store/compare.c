@@ -20,7 +20,7 @@
 #include "tests/store/values.h"
 
 #define ROUNDS 40
-#define PATIENCE 5 /* times as many, while a statement has compared nothing yet */
+#define PATIENCE 5    /* times as many, while a statement has compared nothing yet */
 #define REPORTS_MAX 2 /* of one statement */
 #define HINTS_MAX 65536
 

@@ -293,7 +293,7 @@ static void
 make_files(struct world *w)
 {
 	char digest[65] = { 0 };
-	static const char *const directories[] = { "instances", "instances/" ID, "cache",
+	static const char *const directories[] = { "instances", ("instances/" ID), "cache",
 		"consoles" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(directories); i++) {

@@ -243,10 +243,10 @@ static void
 replies(void **state)
 {
 	struct helper_health health = { .hypervisor = "qemu" };
-	struct {
-		struct helper_guest_list l;
+	struct { /* a struct helper_guest_list with one guest */
+		uint32_t count, reserved;
 		struct helper_guest g;
-	} list = { .l = { 1, 0 }, .g = { "i-89abcdef", GUEST_RUNNING, 3 } };
+	} list = { 1, 0, { "i-89abcdef", GUEST_RUNNING, 3 } };
 	struct str s = { (const char *)&health, sizeof(health) };
 
 	assert_int_equal(helper_payload_check(HELPER_HELLO, true, s, NULL), 0);
@@ -257,7 +257,7 @@ replies(void **state)
 	list.g.state = GUEST_STATE_MAX;
 	assert_int_equal(helper_payload_check(HELPER_GUEST_LIST, true, s, NULL), ERR_INVALID);
 	list.g.state = GUEST_RUNNING;
-	list.l.count = 2;
+	list.count = 2;
 	assert_int_equal(helper_payload_check(HELPER_GUEST_LIST, true, s, NULL), ERR_INVALID);
 }
 

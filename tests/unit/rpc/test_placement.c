@@ -149,6 +149,15 @@ test_rows(void **state)
 	}
 }
 
+static int64_t
+random_below(uint64_t *seed, uint64_t limit)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	*seed ^= *seed << 17;
+	return (int64_t)(*seed % limit);
+}
+
 /* placement_room says how often placement_choose finds one. */
 static void
 test_room_is_what_fits(void **state)
@@ -161,21 +170,19 @@ test_room_is_what_fits(void **state)
 		struct placement_why why;
 		int64_t room, n = 0;
 
-#define RANDOM(limit)                                                                              \
-	(seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17, (int64_t)(seed % (limit)))
 		for (size_t i = 0; i < NODES_MAX; i++)
 			nodes[i] = (struct placement_node){ .node_id = "n",
-				.state = RANDOM(4) ? PLACEMENT_UP : PLACEMENT_SILENT,
-				.is_maintained = RANDOM(8) == 0,
-				.vcpus = RANDOM(20),
-				.vcpus_held = RANDOM(10),
-				.memory_mib = RANDOM(20000),
-				.memory_mib_held = RANDOM(10000),
-				.disk_gib = RANDOM(200),
-				.disk_gib_held = RANDOM(50) };
-		d.vcpus = 1 + RANDOM(4);
-		d.memory_mib = 1 + RANDOM(4000);
-		d.disk_gib = RANDOM(40);
+				.state = random_below(&seed, 4) ? PLACEMENT_UP : PLACEMENT_SILENT,
+				.is_maintained = random_below(&seed, 8) == 0,
+				.vcpus = random_below(&seed, 20),
+				.vcpus_held = random_below(&seed, 10),
+				.memory_mib = random_below(&seed, 20000),
+				.memory_mib_held = random_below(&seed, 10000),
+				.disk_gib = random_below(&seed, 200),
+				.disk_gib_held = random_below(&seed, 50) };
+		d.vcpus = 1 + random_below(&seed, 4);
+		d.memory_mib = 1 + random_below(&seed, 4000);
+		d.disk_gib = random_below(&seed, 40);
 		room = placement_room(nodes, NODES_MAX, &d);
 		while ((found = placement_choose(
 			    nodes, NODES_MAX, &d, round % PLACEMENT_POLICY_MAX, &why))) {
