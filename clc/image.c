@@ -3,15 +3,13 @@
  * its owner permitted. Deregistered ones stay, because instances made of them go on. */
 #include "image.h"
 
+#include "base/qcow2.h"
 #include "net/url.h"
 
 #include "quota.h"
 
 #define IMAGE_NAME_MIN 3
 #define IMAGE_NAME_MAX 128
-#define QCOW2_MAGIC "QFI\xfb"
-#define QCOW2_HEADER 104
-#define DISK_BYTES_MAX (UINT64_C(16) << 40)
 
 void
 clc_image_read(struct store_rows *rows, struct arena *arena, struct clc_image *i)
@@ -320,65 +318,25 @@ clc_image_split_location(
 	return 0;
 }
 
-/* -- qcow2 -- */
-
-static uint64_t
-read_be(const char *p, unsigned n)
-{
-	uint64_t v = 0;
-
-	while (n--)
-		v = v << 8 | (uint8_t)*p++;
-	return v;
-}
-
-/* The header is that of docs/interop/qcow2.txt in QEMU. What is not known here is refused: a file
- * that names another could make a node read what its owner may not, one with snapshots or a key
- * holds more than the disk that is meant. */
-static const char *
-qcow2_fault(const char *p, uint64_t *ret_disk_bytes)
-{
-	const uint64_t dirty = 1 << 0, compression = 1 << 3, extended = 1 << 4;
-	uint64_t version = read_be(p + 4, 4), features = read_be(p + 72, 8);
-	uint64_t cluster_bits = read_be(p + 20, 4);
-
-	*ret_disk_bytes = read_be(p + 24, 8);
-	if (version < 2 || version > 3)
-		return "has an unknown version";
-	if (read_be(p + 8, 8) != 0 || read_be(p + 16, 4) != 0)
-		return "names a backing file";
-	if (version >= 3 && features & (1 << 2))
-		return "names a data file";
-	if (version >= 3 && features & ~(dirty | compression | extended))
-		return "has unknown features, or is marked as damaged";
-	if (version >= 3 && read_be(p + 88, 8) & (1 << 1))
-		return "names a raw data file";
-	if (version >= 3 && (read_be(p + 100, 4) < 104 || read_be(p + 100, 4) % 8 != 0))
-		return "has a header of an impossible length";
-	if (cluster_bits < 9 || cluster_bits > 21)
-		return "has clusters of an impossible size";
-	if (read_be(p + 32, 4) != 0)
-		return "is encrypted";
-	if (read_be(p + 60, 4) != 0)
-		return "holds snapshots";
-	if (*ret_disk_bytes == 0 || *ret_disk_bytes > DISK_BYTES_MAX)
-		return "holds a disk of an impossible size";
-	return NULL;
-}
+/* -- formats -- */
 
 int
-clc_image_check_qcow2(struct str head, const char *location, int64_t *ret_disk_bytes, struct err *e)
+clc_image_check_format(
+    const struct clc_image *image, struct str head, int64_t *io_disk_bytes, struct err *e)
 {
+	struct err why = { 0 };
 	uint64_t disk_bytes;
-	const char *fault;
 
-	if (head.n < QCOW2_HEADER || memcmp(head.p, QCOW2_MAGIC, 4) != 0)
-		return err_set(
-		    e, ERR_INVALID_MANIFEST, "the object '%.200s' is not a qcow2 file", location);
-	fault = qcow2_fault(head.p, &disk_bytes);
-	if (fault)
-		return err_set(
-		    e, ERR_INVALID_MANIFEST, "the qcow2 file '%.200s' %s", location, fault);
-	*ret_disk_bytes = (int64_t)disk_bytes;
+	if (strcmp(image->format, "qcow2") != 0)
+		return qcow2_is(head) ? err_set(e, ERR_INVALID_MANIFEST,
+					    "the object '%.200s' is a qcow2 file, but taken as a "
+					    "raw disk: the name "
+					    "of one ends in .qcow2",
+					    image->location)
+				      : 0;
+	if (qcow2_check(head, QCOW2_DISK_BYTES_MAX, &disk_bytes, &why) < 0)
+		return err_set(e, ERR_INVALID_MANIFEST, "the qcow2 file '%.200s' is refused: %s",
+		    image->location, why.text);
+	*io_disk_bytes = (int64_t)disk_bytes;
 	return 0;
 }

@@ -84,9 +84,9 @@ void clc_image_url(const struct clc_image *image, const char *base, struct strbu
  * INVALID_PARAMETER_VALUE. */
 int clc_image_split_location(const char *location, struct arena *arena, struct clc_image *image,
     struct err *e);
-/* `head`: the first bytes of an object said to be qcow2. INVALID_MANIFEST for anything else, and for one
- * that names another file. The size of the disk within. */
-int clc_image_check_qcow2(struct str head, const char *location, int64_t *ret_disk_bytes,
+/* `head`: the first bytes of the image's object. INVALID_MANIFEST for what no node would take: a qcow2
+ * file that names another one, and one that goes as raw. Of a qcow2 file, the size of the disk within. */
+int clc_image_check_format(const struct clc_image *image, struct str head, int64_t *io_disk_bytes,
     struct err *e);
 
 /* -- bytes that walrus makes -- */

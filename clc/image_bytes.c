@@ -178,8 +178,7 @@ finish(struct work *w, struct err *e)
 		return err_set(
 		    e, ERR_INTERNAL, "walrus does not say where image '%s' is", w->image.image_id);
 	w->disk_bytes = (int64_t)w->out.size_bytes;
-	if (strcmp(w->image.format, "qcow2") == 0 &&
-	    clc_image_check_qcow2(w->out.head, w->image.location, &w->disk_bytes, &why) < 0)
+	if (clc_image_check_format(&w->image, w->out.head, &w->disk_bytes, &why) < 0)
 		return fail(w, arena_strdup(w->arena, why.text), e);
 	log_info(w->clc->log, "image.available", "image=%s size_bytes=%llu", w->image.image_id,
 	    (unsigned long long)w->out.size_bytes);

@@ -21,7 +21,7 @@ clc_image_block_devices(
 	VEC(struct image_block_device) devices = { 0 };
 	struct str rest = str_of(text), one, device;
 
-	while (str_split(&rest, ' ', &one)) {
+	while (rest.n && str_split(&rest, ' ', &one)) {
 		struct image_block_device d = { 0 };
 
 		if (!str_split(&one, '=', &device))

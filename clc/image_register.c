@@ -81,9 +81,7 @@ inspect_object(struct registration *reg, struct err *e)
 	i->size_bytes = (int64_t)out.size_bytes;
 	i->disk_bytes = i->size_bytes;
 	i->digest = out.digest;
-	return strcmp(i->format, "qcow2") == 0
-		   ? clc_image_check_qcow2(out.head, i->location, &i->disk_bytes, e)
-		   : 0;
+	return clc_image_check_format(i, out.head, &i->disk_bytes, e);
 }
 
 /* -- bundles -- */

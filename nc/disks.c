@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "nc.h"
-#include "qcow2.h"
+#include "base/qcow2.h"
 #include "run/cmd.h"
 #include "run/fd.h"
 #include "run/fs.h"

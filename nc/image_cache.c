@@ -18,7 +18,7 @@
 #include "auth/digest.h"
 #include "base/clock.h"
 #include "base/map.h"
-#include "qcow2.h"
+#include "base/qcow2.h"
 #include "run/fd.h"
 #include "run/fs.h"
 #include "run/lock.h"
@@ -30,7 +30,6 @@
 #define BREAKS_MAX 5
 #define FETCH_TIMEOUT_MS (6 * 3600 * 1000)
 #define DISK_RESERVE (64ull << 20) /* of the file system: the store must be able to write */
-#define VIRTUAL_SIZE_MAX (16ull << 40)
 
 struct entry { /* of the map, by digest; all but `got` under the lock */
 	bool is_fetching;
@@ -385,7 +384,7 @@ check_format(struct fetch *f, struct err *e)
 	if (n < 0)
 		return err_set_errno(e, errno, "cannot read");
 	if (strcmp(f->image.format, "qcow2") == 0)
-		return qcow2_check((struct str){ head, (size_t)n }, VIRTUAL_SIZE_MAX, &size, e);
+		return qcow2_check((struct str){ head, (size_t)n }, QCOW2_DISK_BYTES_MAX, &size, e);
 	if (qcow2_is((struct str){ head, (size_t)n }))
 		return err_set(e, ERR_INVALID, "it is registered as raw but is a qcow2 image");
 	return 0;

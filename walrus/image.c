@@ -9,6 +9,7 @@
 
 #include "auth/digest.h"
 #include "base/map.h"
+#include "base/qcow2.h"
 #include "object.h"
 #include "run/lock.h"
 #include "schema.h"
@@ -16,7 +17,6 @@
 
 #define JOBS_AT_ONCE 2
 #define JOBS_MAX 256
-#define HEAD_BYTES 128
 #define EXTENT_BYTES (UINT64_C(1) << 30)
 
 struct images {
@@ -427,7 +427,7 @@ answer_done(struct walrus *w, struct lookup *l, struct walrus_store_image_out *o
 	    content_open(w, l->bucket.id, str_of(l->image_id), l->arena, &l->object, &reader, e);
 
 	if (r == 0)
-		r = content_reader_read(reader, 0, HEAD_BYTES, &buffer, &head, e);
+		r = content_reader_read(reader, 0, QCOW2_HEADER_MAX, &buffer, &head, e);
 	if (r < 0)
 		return r;
 	out->state = "done";

@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/qcow2.h"
 #include "bucket.h"
 #include "content.h"
 #include "image.h"
 
 #include "rpc/walrus.handlers.h"
 
-#define HEAD_BYTES 128
 #define READ_MAX (4 * 1024 * 1024)
 #define LOOK_AGAIN_MS 20
 
@@ -57,7 +57,7 @@ read_head(struct content_reader *reader, const struct object *o, struct arena *a
 
 	if (o->size_bytes == 0)
 		return 0;
-	r = content_reader_read(reader, 0, HEAD_BYTES, &buffer, &bytes, e);
+	r = content_reader_read(reader, 0, QCOW2_HEADER_MAX, &buffer, &bytes, e);
 	if (r == 0)
 		*ret = (struct str){ arena_memdup(arena, bytes.p, bytes.n), bytes.n };
 	return r;

@@ -162,6 +162,9 @@ def test_description(clc, account):
 
 
 def test_attributes(clc, account):
+    for call, words in (("DescribeImages", {"ImageId__1": account.image}),
+                        ("DescribeImageAttribute", {"ImageId": account.image, "Attribute": "blockDeviceMapping"})):
+        assert not list(check_ec2(clc.ec2(account, call, **words), call).find("blockDeviceMapping")), "there is no device"
     clc.rows("UPDATE image SET boot_mode = 'uefi', tpm_support = 'v2.0', sriov_net_support = 'simple', has_ena_support = 1,"
              " kernel_id = 'aki-00000000000000001', block_devices = '/dev/vdb=ephemeral0 /dev/vdc=' WHERE image_id = ?",
              account.image)

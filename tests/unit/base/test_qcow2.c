@@ -6,7 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 #include <endian.h>
-#include "qcow2.h"
+#include "base/qcow2.h"
 
 static void
 put32(char *head, size_t at, uint32_t v)
@@ -54,6 +54,9 @@ static const struct {
 	{ "a feature of later days", 72, 1, "features" },
 	{ "a header too short", 100, 72, "header length" },
 	{ "a header too long", 100, 5000, "header length" },
+	{ "a header of an odd length", 100, 105, "header length" },
+	{ "snapshots", 60, 1, "snapshots" },
+	{ "a raw data file", 92, 2, "another file" },
 	{ "an extension of that name", 104, 0x44415441, "another file" },
 	{ "a backing format", 104, 0xe2792aca, "another file" },
 	{ "an unknown extension", 104, 0x12345678, NULL },

@@ -8,6 +8,7 @@
 
 #define QCOW2_HEADER_MAX                                                                           \
 	4096 /* bytes from the front that qcow2_check wants (fewer if the file ends) */
+#define QCOW2_DISK_BYTES_MAX (UINT64_C(16) << 40) /* of disk that an image may hold */
 /* Accepts a self-contained version 2 or 3 image of at most size_max bytes of disk. ERR_INVALID says
  * what is wrong: no qcow2, a backing file, an external data file, encryption, unknown features. */
 int qcow2_check(struct str head, uint64_t size_max, uint64_t *ret_virtual_size, struct err *e);

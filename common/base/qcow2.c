@@ -1,8 +1,9 @@
 /* The qcow2 header (QEMU's docs/interop/qcow2.txt), as far as safety needs it. An image that names
  * another file (backing or data) could make QEMU read any file of the node; one that asks for
- * features we do not know may do so in a way we do not see. Everything is checked on the bytes that
- * were verified against the image's digest. */
-#include "qcow2.h"
+ * features we do not know may do so in a way we do not see. The clc asks when an image comes to be,
+ * to say so at once; a node asks again, of the bytes that it verified against the image's digest.
+ */
+#include "base/qcow2.h"
 
 #include <endian.h>
 
@@ -10,6 +11,7 @@
 #define INCOMPATIBLE_DIRTY 1u
 #define INCOMPATIBLE_CORRUPT 2u
 #define INCOMPATIBLE_COMPRESSION 8u
+#define AUTOCLEAR_RAW_DATA_FILE 2u
 #define EXTENSION_END 0u
 #define EXTENSION_BACKING_FORMAT 0xe2792acau
 #define EXTENSION_DATA_FILE 0x44415441u
@@ -77,6 +79,8 @@ qcow2_check(struct str head, uint64_t size_max, uint64_t *ret_virtual_size, stru
 		    (unsigned long long)size);
 	if (get32(head, 32) != 0)
 		return err_set(e, ERR_INVALID, "it is encrypted");
+	if (get32(head, 60) != 0) /* they hold more than the disk that is meant */
+		return err_set(e, ERR_INVALID, "it holds snapshots");
 	if (version == 3) {
 		uint64_t incompatible;
 
@@ -90,7 +94,9 @@ qcow2_check(struct str head, uint64_t size_max, uint64_t *ret_virtual_size, stru
 			return err_set(e, ERR_INVALID,
 			    "it uses features that are not supported (%#llx)",
 			    (unsigned long long)incompatible);
-		if (header_length < 104 || header_length > head.n)
+		if (get64(head, 88) & AUTOCLEAR_RAW_DATA_FILE)
+			return err_set(e, ERR_INVALID, "it names another file");
+		if (header_length < 104 || header_length % 8 != 0 || header_length > head.n)
 			return err_set(e, ERR_INVALID, "its header length is out of range");
 	}
 	*ret_virtual_size = size;
