@@ -1,5 +1,5 @@
 /* What the zone keeps of a serial console: GetConsoleOutput, and GetPasswordData, which looks there
- * for what an agent in the guest wrote. */
+ * for what an agent in the guest wrote; and what the screen shows. */
 #include "instance_console.h"
 
 #include <ctype.h>
@@ -24,6 +24,15 @@ load(struct store_tx *tx, void *arg, struct err *e)
 	return clc_instance_load(tx, l->rq->account_id, l->id, l->rq->arena, &l->instance, e);
 }
 
+static int
+look_up(struct request *rq, const char *id, struct lookup *ret, struct err *e)
+{
+	int r = clc_instance_check_id(id, e);
+
+	*ret = (struct lookup){ .rq = rq, .id = id };
+	return r < 0 ? r : store_read(rq->clc->store, load, ret, e);
+}
+
 /* The console as its zone has it. One that has ended or was never started has none: empty, not an
  * error. */
 static int
@@ -31,11 +40,9 @@ read_console(
     struct request *rq, const char *id, struct str *ret_output, int64_t *ret_at_us, struct err *e)
 {
 	struct rpc_context context = { .request_id = rq->id, .account_id = rq->account_id };
-	struct lookup l = { .rq = rq, .id = id };
-	int r = clc_instance_check_id(id, e);
+	struct lookup l;
+	int r = look_up(rq, id, &l, e);
 
-	if (r == 0)
-		r = store_read(rq->clc->store, load, &l, e);
 	if (r < 0)
 		return r;
 	*ret_output = (struct str){ 0 };
@@ -119,5 +126,45 @@ ec2_handle_get_password_data(struct request *rq, const struct get_password_data_
 	out->instance_id = in->instance_id;
 	out->has_timestamp = true;
 	out->password_data = clc_console_password(console, rq->arena);
+	return 0;
+}
+
+/* -- GetConsoleScreenshot: asked of its node while the caller waits -- */
+
+static int
+not_running(const char *id, struct err *e)
+{
+	return err_set(e, ERR_INCORRECT_INSTANCE_STATE,
+	    "The instance '%s' must be in the 'running' state for a screenshot", id);
+}
+
+int
+ec2_handle_get_console_screenshot(struct request *rq, const struct get_console_screenshot_in *in,
+    struct get_console_screenshot_out *out, struct err *e)
+{
+	struct rpc_context context = { .request_id = rq->id, .account_id = rq->account_id };
+	struct lookup l;
+	struct str image = { 0 };
+	_cleanup_free_ char *text = NULL;
+	int r = look_up(rq, in->instance_id, &l, e);
+
+	if (r == 0 && (l.instance.state != INSTANCE_RUNNING || !l.instance.node_id))
+		r = not_running(in->instance_id, e);
+	if (r == 0)
+		r = clc_peers_screenshot(rq->clc->peers, l.instance.zone, &context, in->instance_id,
+		    in->wake_up, rq->arena, &image, e);
+	if (r == ERR_CONFLICT || r == ERR_NOT_FOUND) /* it has ended since the last report */
+		return not_running(in->instance_id, e);
+	if (r == ERR_UNSUPPORTED)
+		return err_set(e, ERR_UNSUPPORTED_OPERATION,
+		    "The instance '%s' runs where no screenshots are taken: the zone or its node "
+		    "has "
+		    "an earlier version of this cloud",
+		    in->instance_id);
+	if (r < 0)
+		return r;
+	text = base64_encode(image.p, image.n);
+	out->image_data = arena_strdup(rq->arena, text);
+	out->instance_id = l.instance.instance_id;
 	return 0;
 }

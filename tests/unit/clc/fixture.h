@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include "account.h"
 #include "clc.h"
+#include "image.h"
 #include "instance.h"
 #include "instance_type.h"
 #include "tests/lib/net_peer.h"
@@ -32,6 +33,30 @@ fixture_write(struct fixture *f, store_fn fn, void *arg)
 
 	if (store_write(f->clc.store, fn, arg, &e) < 0)
 		fail_msg("%s", e.text);
+}
+
+#define FIXTURE_IMAGE "ami-12345678"
+
+static inline int
+fixture_image(struct store_tx *tx, struct fixture *f, struct err *e)
+{
+	const struct clc_image image = { .image_id = FIXTURE_IMAGE,
+		.account_id = f->account.account_id,
+		.name = "image",
+		.location = "b/k",
+		.bucket = "b",
+		.object_key = "k",
+		.type = "machine",
+		.architecture = "x86_64",
+		.format = "raw",
+		.virtualization = "hvm",
+		.size_bytes = 1 << 20,
+		.disk_bytes = 1 << 20,
+		.digest = "digest",
+		.root_device_name = "/dev/vda",
+		.state = "available" };
+
+	return clc_image_insert(tx, f->conf.region, &image, e);
 }
 
 static inline int

@@ -5,7 +5,6 @@
 #include <pthread.h>
 
 #include "clc/ec2.api.h"
-#include "image.h"
 #include "placement.h"
 #include "zone.h"
 
@@ -20,7 +19,7 @@ int ec2_handle_reboot_instances(struct request *rq, const struct reboot_instance
 int ec2_handle_terminate_instances(struct request *rq, const struct terminate_instances_in *in,
     struct terminate_instances_out *out, struct err *e);
 
-#define IMAGE "ami-12345678"
+#define IMAGE FIXTURE_IMAGE
 
 static const struct service service = { .name = "ec2" };
 static const struct operation operation = { .name = "RunInstances" };
@@ -29,23 +28,8 @@ static int
 insert_image(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct fixture *f = arg;
-	const struct clc_image image = { .image_id = IMAGE,
-		.account_id = f->account.account_id,
-		.name = "image",
-		.location = "b/k",
-		.bucket = "b",
-		.object_key = "k",
-		.type = "machine",
-		.architecture = "x86_64",
-		.format = "raw",
-		.virtualization = "hvm",
-		.size_bytes = 1 << 20,
-		.disk_bytes = 1 << 20,
-		.digest = "digest",
-		.root_device_name = "/dev/vda",
-		.state = "available" };
 
-	return clc_image_insert(tx, f->conf.region, &image, e);
+	return fixture_image(tx, f, e);
 }
 
 static int

@@ -1,10 +1,9 @@
 /* The record that a zone is told of an instance: tags are in it when the guest may see them. */
 #include "fixture.h"
 
-#include "image.h"
 #include "tags.h"
 
-#define IMAGE "ami-12345678"
+#define IMAGE FIXTURE_IMAGE
 
 static const struct tag tags[] = { { "Name", "one" }, { "empty", NULL } };
 
@@ -49,22 +48,7 @@ spec_of_new(struct store_tx *tx, void *arg, struct err *e)
 	struct fixture *f = l->f;
 	struct clc_instance i;
 	char id[ID_MAX];
-	const struct clc_image image = { .image_id = IMAGE,
-		.account_id = f->account.account_id,
-		.name = "image",
-		.location = "b/k",
-		.bucket = "b",
-		.object_key = "k",
-		.type = "machine",
-		.architecture = "x86_64",
-		.format = "raw",
-		.virtualization = "hvm",
-		.size_bytes = 1 << 20,
-		.disk_bytes = 1 << 20,
-		.digest = "digest",
-		.root_device_name = "/dev/vda",
-		.state = "available" };
-	int r = clc_image_insert(tx, f->conf.region, &image, e);
+	int r = fixture_image(tx, f, e);
 
 	if (r == 0)
 		r = make(tx, l, id, e);
