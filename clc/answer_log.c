@@ -48,6 +48,8 @@ mask_element(struct strbuf *body, const char *name)
 	_cleanup_strbuf_ struct strbuf masked = STRBUF_INIT;
 	const char *p = strbuf_c(body), *begin, *end;
 
+	if (!strstr(p, open_tag))
+		return;
 	while ((begin = strstr(p, open_tag)) && (end = strstr(begin, close_tag))) {
 		begin += strlen(open_tag);
 		strbuf_add(&masked, p, (size_t)(begin - p));
@@ -79,18 +81,22 @@ static void
 add_text(struct strbuf *out, struct str text)
 {
 	bool is_text = is_utf8(text);
+	size_t plain = 0; /* from where nothing needs escaping */
 
 	strbuf_addc(out, '"');
 	for (size_t i = 0; i < text.n; i++) {
 		unsigned char c = (unsigned char)text.p[i];
 
+		if (c >= 0x20 && c != 0x7f && c != '"' && c != '\\' && (c < 0x80 || is_text))
+			continue;
+		strbuf_add(out, text.p + plain, i - plain);
+		plain = i + 1;
 		if (c == '"' || c == '\\')
 			strbuf_addf(out, "\\%c", c);
-		else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !is_text))
-			strbuf_addf(out, "\\u%04x", c);
 		else
-			strbuf_addc(out, (char)c);
+			strbuf_addf(out, "\\u%04x", c);
 	}
+	strbuf_add(out, text.p + plain, text.n - plain);
 	strbuf_addc(out, '"');
 }
 
