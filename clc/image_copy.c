@@ -8,6 +8,7 @@
 struct copy {
 	struct request *rq;
 	const struct copy_image_in *in;
+	const char *token;
 	char *image_id;
 	const char *found_id; /* made by an earlier call with this token */
 };
@@ -19,10 +20,10 @@ find_earlier(struct store_tx *tx, struct copy *c, struct err *e)
 	int r;
 
 	c->found_id = NULL;
-	if (!c->in->client_token || !c->in->client_token[0])
+	if (!c->token)
 		return 0;
 	r = store_query(tx, Q_IMAGE_BY_TOKEN, &rows, e, c->rq->account_id, c->rq->clc->conf->region,
-	    c->in->client_token);
+	    c->token);
 	if (r == 0)
 		r = store_next(rows, e);
 	if (r <= 0)
@@ -90,8 +91,8 @@ begin(struct store_tx *tx, void *arg, struct err *e)
 		r = clc_image_insert(tx, rq->clc->conf->region, &to, e);
 	if (r == 0)
 		r = clc_image_set_source(tx, to.image_id, &source, e);
-	if (r == 0 && c->in->client_token && c->in->client_token[0])
-		r = store_exec(tx, Q_IMAGE_TOKEN_SET, NULL, e, to.image_id, c->in->client_token,
+	if (r == 0 && c->token)
+		r = store_exec(tx, Q_IMAGE_TOKEN_SET, NULL, e, to.image_id, c->token,
 		    rq->parameters);
 	if (r == 0)
 		r = copy_tags(tx, c, &from, e);
@@ -113,6 +114,8 @@ ec2_handle_copy_image(
 		return err_set(e, ERR_UNSUPPORTED_OPERATION,
 		    "Images have no snapshots here that could be encrypted");
 	r = clc_image_check_name(in->name, e);
+	if (r == 0)
+		r = request_token(in->client_token, &c.token, e);
 	if (r == 0)
 		r = store_write(rq->clc->store, begin, &c, e);
 	if (r < 0)

@@ -15,7 +15,6 @@
 
 #define MANIFEST_SUFFIX ".manifest.xml"
 #define CERTIFICATE_MAX 65536
-#define DEVICES_MAX MANIFEST_MAPPINGS_MAX
 
 struct registration {
 	struct request *rq;

@@ -82,9 +82,6 @@ struct clc_reason {
 };
 int clc_instance_apply(struct store_tx *tx, struct clc_instance *i, enum instance_event event,
     const struct clc_reason *reason, struct err *e);
-/* Whether apply would accept it; and the state it leads to. */
-bool clc_instance_accepts(const struct clc_instance *i, enum instance_event event,
-    enum clc_instance_state *ret_next);
 
 /* A report from the zone, idempotent; reports of other generations are ignored. */
 int clc_instance_report(struct store_tx *tx, const struct instance_report *report, struct err *e);

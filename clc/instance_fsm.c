@@ -176,17 +176,6 @@ find_transition(const struct clc_instance *i, enum instance_event event)
 	return &fsm[i->state][event];
 }
 
-bool
-clc_instance_accepts(
-    const struct clc_instance *i, enum instance_event event, enum clc_instance_state *ret_next)
-{
-	const struct transition *t = find_transition(i, event);
-
-	if (t->is_legal && ret_next)
-		*ret_next = t->next;
-	return t->is_legal;
-}
-
 static bool
 is_users(enum instance_event event)
 {

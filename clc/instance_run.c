@@ -26,6 +26,7 @@ struct launch {
 	struct request *rq;
 	const struct run_instances_in *in;
 	struct str user_data; /* decoded */
+	const char *token;    /* NULL: none */
 	char parameters[65];  /* digest, for the client token */
 	const struct interface_specification *nic;
 	const char *private_ip;
@@ -149,9 +150,6 @@ check(struct launch *l, struct err *e)
 		    in->credit_specification->cpu_credits);
 	if (in->profile)
 		return clc_profile_refuse(in->profile, e);
-	for (const char *c = in->client_token; c && *c; c++)
-		if ((unsigned char)*c < 0x20 || (unsigned char)*c > 0x7e)
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "ClientToken must be ASCII");
 	r = decode_user_data(l, e);
 	if (r == 0)
 		r = check_interface(l, e);
@@ -186,10 +184,10 @@ find_repeat(struct store_tx *tx, struct launch *l, struct err *e)
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int r;
 
-	if (!l->in->client_token)
+	if (!l->token)
 		return 0;
 	r = store_query(tx, Q_RESERVATION_BY_TOKEN, &rows, e, l->rq->account_id,
-	    l->rq->clc->conf->region, l->in->client_token);
+	    l->rq->clc->conf->region, l->token);
 	if (r == 0)
 		r = store_next(rows, e);
 	if (r <= 0)
@@ -464,7 +462,7 @@ insert_instance(struct store_tx *tx, struct launch *l, uint32_t index, struct er
 	    l->devices.root_disk_gib, l->devices.ephemeral_gib, l->disk_gib, in->key_name,
 	    l->public_key, l->user_data, in->shutdown_behavior ? in->shutdown_behavior : "stop",
 	    (int64_t)in->disable_api_termination,
-	    (int64_t)(in->monitoring && in->monitoring->enabled), in->client_token,
+	    (int64_t)(in->monitoring && in->monitoring->enabled), l->token,
 	    option(metadata->http_tokens, l->defaults.http_tokens,
 		l->image.imds_support ? "required" : "optional"),
 	    hop_limit(l), store_now_us(tx),
@@ -497,7 +495,7 @@ insert_all(struct store_tx *tx, struct launch *l, struct err *e)
 
 	id_new(l->reservation_id, "r");
 	r = store_exec(tx, Q_RESERVATION_INSERT, NULL, e, l->reservation_id, l->rq->account_id,
-	    l->rq->clc->conf->region, l->in->client_token, l->parameters, store_now_us(tx));
+	    l->rq->clc->conf->region, l->token, l->parameters, store_now_us(tx));
 	for (uint32_t i = 0; r == 0 && i < l->count; i++)
 		r = insert_instance(tx, l, i, e);
 	return r;
@@ -565,7 +563,7 @@ apply_template(struct launch *l, struct err *e)
 {
 	int r = 0;
 
-	if (l->in->launch_template && l->in->client_token)
+	if (l->in->launch_template && l->token)
 		r = store_read(l->rq->clc->store, answer_repeat, l, e);
 	return r < 0 || l->is_repeat ? r
 				     : clc_template_apply(l->rq, l->in, &l->in, &l->template, e);
@@ -576,10 +574,11 @@ ec2_handle_run_instances(
     struct request *rq, const struct run_instances_in *in, struct reservation *out, struct err *e)
 {
 	struct launch l = { .rq = rq, .in = in, .out = out };
-	int r;
+	int r = request_token(in->client_token, &l.token, e);
 
 	digest_parameters(&l);
-	r = apply_template(&l, e);
+	if (r == 0)
+		r = apply_template(&l, e);
 	if (r == 0 && !l.is_repeat)
 		r = check(&l, e);
 	if (r < 0 || l.is_repeat)

@@ -176,17 +176,14 @@ check_name(const char *name, struct err *e)
 }
 
 static int
-check_creation(const struct creation *c, struct err *e)
+check_creation(struct creation *c, struct err *e)
 {
 	_cleanup_free_ void *bytes = NULL;
 	size_t n;
 
-	for (const char *p = c->token; p && *p; p++)
-		if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
-			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "ClientToken must be ASCII");
 	if (c->data->user_data && !base64_decode(str_of(c->data->user_data), &bytes, &n))
 		return err_set(e, ERR_USER_DATA_MALFORMED, "Invalid BASE64 encoding of user data.");
-	return 0;
+	return request_token(c->token, &c->token, e);
 }
 
 static int

@@ -1,5 +1,16 @@
-/* What every mutation writes in its own transaction beside its rows. */
+/* What mutations have in common: the client's token, and what each writes in its own transaction
+ * beside its rows. */
 #include "request.h"
+
+int
+request_token(const char *given, const char **ret, struct err *e)
+{
+	for (const char *p = given; p && *p; p++)
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
+			return err_set(e, ERR_INVALID_PARAMETER_VALUE, "ClientToken must be ASCII");
+	*ret = given && given[0] ? given : NULL;
+	return 0;
+}
 
 int
 request_audit(struct store_tx *tx, const struct request *rq, const char *resource, struct err *e)

@@ -17,6 +17,8 @@ struct request {
 	const char *parameters; /* the input as text without secrets, for the audit record */
 };
 
+/* The ClientToken of a call: NULL when it has none, and an empty one is none. */
+int request_token(const char *given, const char **ret, struct err *e);
 /* The audit record of the call under way, within its transaction. */
 int request_audit(struct store_tx *tx, const struct request *rq, const char *resource, struct err *e);
 /* An event in the outbox and the audit record: what each mutation of `kind` does once. */

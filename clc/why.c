@@ -275,6 +275,8 @@ look_at_node(struct store_tx *tx, const char *node_id, struct arena *arena, cons
 	ret->reason = arena_strdup(arena, store_text(rows, 2));
 	ret->seen_us = store_int(rows, 3);
 	ret->since_us = store_int(rows, 4);
+	ret->maintenance_us = store_int(rows, 5);
+	ret->maintenance_reason = arena_strdup(arena, store_text(rows, 6));
 	return 1;
 }
 
@@ -389,7 +391,15 @@ why_node(const char *id, const struct clc_node_view *node, const struct clc_zone
 		.is_off = true };
 	if (blames_zone(zone, arena, ret))
 		return;
-	if (strcmp(node->state, "up") == 0) {
+	if (strcmp(node->state, "up") == 0 && node->maintenance_us) {
+		ret->is_off = false; /* it is as the administrator wants it */
+		ret->since_us = node->maintenance_us;
+		set(ret, REASON_NODE_MAINTENANCE,
+		    arena_printf(arena, "it is in maintenance and takes no new instances%s%s",
+			node->maintenance_reason ? ": " : "",
+			node->maintenance_reason ? node->maintenance_reason : ""),
+		    NULL);
+	} else if (strcmp(node->state, "up") == 0) {
 		ret->is_off = false;
 		set(ret, REASON_AS_WANTED, NULL, NULL);
 	} else if (strcmp(node->state, "silent") == 0) {

@@ -248,6 +248,7 @@ def test_copy_is_pending_until_walrus_has_it(clc, account):
     copy = check_ec2(clc.ec2(account, "CopyImage", **words), "CopyImage").text("imageId")
     assert check_ec2(clc.ec2(account, "CopyImage", **words), "CopyImage").text("imageId") == copy != account.image
     check_error(clc.ec2(account, "CopyImage", **{**words, "Description": "x"}), 400, "IdempotentParameterMismatch")
+    check_error(clc.ec2(account, "CopyImage", **{**words, "ClientToken": "é"}), 400, "InvalidParameterValue")
     shown = check_ec2(clc.ec2(account, "DescribeImages", ImageId__1=copy), "DescribeImages")
     assert shown.text("imageState") == "pending"
     check_error(clc.ec2(account, "CopyImage", Name="x" * 129, SourceImageId=account.image, SourceRegion=REGION), 400,

@@ -621,3 +621,6 @@ def test_client_tokens(clc, account):
                   {"InstanceType": "t2.nano", "MetadataOptions.HttpTokens": "required"}):
         check_error(clc.ec2(account, "RunInstances", **words, **other), 400, "IdempotentParameterMismatch")
     assert described(clc, account, first)["clientToken"] == token
+    one, two = (run(clc, account, ClientToken="").text("instanceId") for _ in range(2))  # which is none
+    assert one != two
+    check_error(clc.ec2(account, "RunInstances", **{**words, "ClientToken": "é"}), 400, "InvalidParameterValue")

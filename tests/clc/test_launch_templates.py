@@ -128,6 +128,8 @@ def test_versions_and_sources(clc, account):
 
 
 def test_client_tokens(clc, account):
+    for name in ("token-one", "token-two"):
+        check_ec2(create(clc, account, name, ClientToken=""), "CreateLaunchTemplate")  # an empty one is none
     one = check_ec2(create(clc, account, ClientToken="t"), "CreateLaunchTemplate")
     again = check_ec2(create(clc, account, ClientToken="t"), "CreateLaunchTemplate")
     assert again.text("launchTemplateId") == one.text("launchTemplateId")

@@ -156,6 +156,18 @@ def test_a_node_that_cannot_work(world):
     assert node in all_off(world)
 
 
+def test_a_node_in_maintenance(world):
+    """It is as its administrator wants it, and the reason says what that is."""
+    room(world)
+    world.mallee_admin("node", "maintenance", "nc-seeded", "on", "a new disk")
+    block = why(world, "nc-seeded")
+    assert (block["code"], block["state"], block["who"]) == ("Server.NodeMaintenance", "up", "administrator")
+    assert "takes no new instances: a new disk" in block["reason"]
+    assert "nc-seeded" not in all_off(world)
+    world.mallee_admin("node", "maintenance", "nc-seeded", "off")
+    assert why(world, "nc-seeded")["code"] == "ok"
+
+
 def test_a_zone_without_nodes(world):
     world.rows("DELETE FROM node WHERE node_id = 'nc-seeded'")
     block = why(world, ZONE)
