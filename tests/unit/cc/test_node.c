@@ -296,7 +296,7 @@ insert_many(struct store_tx *tx, struct step *s, struct err *e)
 		r = store_exec(tx, Q_INSTANCE_PUT, NULL, e, id, "000000000001", (int64_t)1,
 		    "running", (int64_t)0, "<record/>", NULL, "nc-1", (int64_t)0, (int64_t)0,
 		    (int64_t)0, (int64_t)HOLDS_ALL, (int64_t)PUT_NOTHING, "running", NULL, NULL,
-		    (int64_t)0);
+		    (int64_t)0, NULL, (int64_t)0);
 	}
 	return r;
 }

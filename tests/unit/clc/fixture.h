@@ -154,6 +154,8 @@ fixture_launch(struct store_tx *tx, void *arg, struct err *e)
 		r = store_exec(tx, Q_INSTANCE_INSERT, NULL, e, l->id, f->account.account_id, f->conf.region,
 		    reservation, (int64_t)0, "zone-a", "ami-12345678", NULL, NULL, "m1.small", (int64_t)1,
 		    (int64_t)256, (int64_t)0, (int64_t)1, (int64_t)2, NULL, NULL, no_data, "stop",
-		    (int64_t)0, (int64_t)0, NULL, "optional", (int64_t)1, store_now_us(tx));
+		    (int64_t)0, (int64_t)0, NULL, "optional", (int64_t)1, store_now_us(tx), "enabled",
+		    "disabled", NULL, (int64_t)0, NULL, (int64_t)0, (int64_t)0, NULL, (int64_t)0, (int64_t)0,
+		    "default");
 	return r == 0 ? clc_interface_create(tx, &nic, interface_id, e) : r;
 }
