@@ -50,6 +50,12 @@ def eventually(what, seconds, body, every=0.2):
         time.sleep(every)
 
 
+@functools.cache
+def _session():
+    """One for all clients, which have their own keys: each session reads Amazon's models again, half a second long."""
+    return boto3.session.Session()
+
+
 class Guest:
     """A shell in an instance, over SSH from the host `outside`."""
 
@@ -151,9 +157,10 @@ class Cloud:
         endpoint = {"ec2": "AWS_ENDPOINT_URL_EC2", "s3": "AWS_ENDPOINT_URL_S3", "sts": "AWS_ENDPOINT_URL_STS"}[service]
         config = botocore.config.Config(retries={"max_attempts": retries}, connect_timeout=5, read_timeout=60,
                                         max_pool_connections=128, proxies={}, s3={"addressing_style": "path"})
-        session = boto3.session.Session(key or found["AWS_ACCESS_KEY_ID"], secret or found["AWS_SECRET_ACCESS_KEY"],
-                                        region_name=found["AWS_DEFAULT_REGION"])
-        return session.client(service, endpoint_url=found[endpoint], config=config)
+        return _session().client(service, endpoint_url=found[endpoint], config=config,
+                                 region_name=found["AWS_DEFAULT_REGION"],
+                                 aws_access_key_id=key or found["AWS_ACCESS_KEY_ID"],
+                                 aws_secret_access_key=secret or found["AWS_SECRET_ACCESS_KEY"])
 
     @property
     def ec2(self):
