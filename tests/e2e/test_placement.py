@@ -155,6 +155,11 @@ def test_groups_maintenance_and_capacity(pair, tidy):
     pair.ec2.delete_placement_group(GroupName="apart")
 
 
+def sleep(cloud, node_id):
+    """By order, as soon as the clc has found the cc again that was just restarted."""
+    eventually("the order is accepted", 20, lambda: cloud.admin("node", "sleep", node_id) or True)
+
+
 class Machines(threading.Thread):
     """The hardware: a node whose helper ran its sleep command loses its nc, one that was called gets it back."""
 
@@ -214,7 +219,7 @@ def test_nodes_that_sleep(pair, machines):
     ids = node_ids(pair)
     count, _ = capacity(pair, "t2.nano")
     # By order, at once; it stays up, asleep, and its capacity counts.
-    pair.admin("node", "sleep", ids[machines.hosts[0]])
+    sleep(pair, ids[machines.hosts[0]])
     eventually("it sleeps", 60, lambda: ("sleep", machines.hosts[0]) in machines.calls)
     time.sleep(5)       # longer than silent_after
     assert "state=up" in line_of(pair, ids[machines.hosts[0]]) and "power=asleep" in line_of(pair, ids[machines.hosts[0]])
@@ -280,7 +285,7 @@ def test_a_magic_packet_wakes(pair, machines):
     configure(pair, "cc:zone-a", SETTINGS["cc:zone-a"] + f"wake_broadcast = {ctl.underlay}:4009\n")
     ids = node_ids(pair)
     well(pair)
-    pair.admin("node", "sleep", ids[host])
+    sleep(pair, ids[host])
     eventually("it sleeps", 60, lambda: ("sleep", host) in machines.calls)
     heard = []
     listener = threading.Thread(target=lambda: heard.append(pair.on(ctl.name, "/usr/bin/python3", "-c", LISTEN).strip()))

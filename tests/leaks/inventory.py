@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Everything a cloud has, and who owns it. `tests/leaks/inventory.py NAME` prints what nobody owns.
 
-Owners are what the API shows: instances that are not terminated, and registered images. Guests,
+Owners are what the API shows to each account: instances that are not terminated, and registered images. Guests,
 directories, taps, addresses, VPC namespaces, console logs, cached images, processes, and rows of the
 nodes' and zones' stores must each belong to one. The daemons clean up in the background, so a caller asks
 again for a while before it believes in a leak.
@@ -98,7 +98,7 @@ def of_node(cloud, node, live, leaks):
 def find(cloud):
     """One line for each thing without an owner."""
     leaks = []
-    everything = {i["InstanceId"]: i for i in cloud.instances()}
+    everything = {i["InstanceId"]: i for i in cloud.everybodys_instances()}
     live = {i: one for i, one in everything.items() if one["State"]["Name"] not in ("terminated", "shutting-down")}
     for node in nodes(cloud):
         of_node(cloud, node, live, leaks)

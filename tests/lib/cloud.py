@@ -8,6 +8,7 @@ It drives the same modules as tools/cloud, and AWS' own clients with explicit en
 """
 import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 import types
+import uuid
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tools"))
@@ -46,6 +48,12 @@ def eventually(what, seconds, body, every=0.2):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what}; last: {last!r}")
         time.sleep(every)
+
+
+@functools.cache
+def _session():
+    """One for all clients, which have their own keys: each session reads Amazon's models again, half a second long."""
+    return boto3.session.Session()
 
 
 class Guest:
@@ -149,9 +157,10 @@ class Cloud:
         endpoint = {"ec2": "AWS_ENDPOINT_URL_EC2", "s3": "AWS_ENDPOINT_URL_S3", "sts": "AWS_ENDPOINT_URL_STS"}[service]
         config = botocore.config.Config(retries={"max_attempts": retries}, connect_timeout=5, read_timeout=60,
                                         max_pool_connections=128, proxies={}, s3={"addressing_style": "path"})
-        session = boto3.session.Session(key or found["AWS_ACCESS_KEY_ID"], secret or found["AWS_SECRET_ACCESS_KEY"],
-                                        region_name=found["AWS_DEFAULT_REGION"])
-        return session.client(service, endpoint_url=found[endpoint], config=config)
+        return _session().client(service, endpoint_url=found[endpoint], config=config,
+                                 region_name=found["AWS_DEFAULT_REGION"],
+                                 aws_access_key_id=key or found["AWS_ACCESS_KEY_ID"],
+                                 aws_secret_access_key=secret or found["AWS_SECRET_ACCESS_KEY"])
 
     @property
     def ec2(self):
@@ -252,11 +261,25 @@ class Cloud:
         return len([line for line in self.admin("account", "list").splitlines() if line.strip()])
 
     def account(self, name):
-        """(access key, secret, account id) of a new account's admin."""
-        text = self.admin("account", "create", name)
+        """(access key, secret, account id) of the admin of a new account; its name gets an end, so that it is new."""
+        text = self.admin("account", "create", f"{name}-{uuid.uuid4().hex[:8]}")
         pairs = dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines() if "=" in line)
         clean = {k.strip(): v.strip().strip("'\"") for k, v in pairs.items()}
-        return clean["AWS_ACCESS_KEY_ID"], clean["AWS_SECRET_ACCESS_KEY"], clean.get("EC2_USER_ID", "")
+        key, secret = clean["AWS_ACCESS_KEY_ID"], clean["AWS_SECRET_ACCESS_KEY"]
+        private = functools.partial(os.open, mode=0o600)
+        with open(self.model.path("accounts"), "a", encoding="ascii", opener=private) as file:
+            print(key, secret, file=file)
+        return key, secret, clean.get("EC2_USER_ID", "")
+
+    def everybodys_instances(self):
+        """Of this account and of those that tests made, in this run or in one before it."""
+        found = self.instances()
+        if os.path.exists(self.model.path("accounts")):
+            with open(self.model.path("accounts"), encoding="ascii") as file:
+                for line in file:
+                    reservations = self.client("ec2", *line.split()).describe_instances()["Reservations"]
+                    found += [i for r in reservations for i in r["Instances"]]
+        return found
 
 
 def parallel(bodies):

@@ -7,6 +7,7 @@ digest of everything they are made of, so that clouds share them.
 """
 import argparse
 import fcntl
+import functools
 import glob
 import hashlib
 import os
@@ -71,6 +72,7 @@ def check_tools(programs):
 
 # -- the kernel --------------------------------------------------------------------------------------
 
+@functools.cache  # apt takes seconds
 def kernel_package(cache):
     """The newest cloud kernel that apt knows, as a .deb in the cache: downloaded, never installed."""
     packages = os.path.join(cache, "packages")
