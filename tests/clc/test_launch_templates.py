@@ -412,7 +412,7 @@ def test_launch_again_with_a_token(clc, account):
 
 
 @pytest.mark.parametrize("words", [
-    {"IamInstanceProfile__Name": "p"}, {"InstanceRequirements__VCpuCount__Min": "1", "InstanceRequirements__MemoryMiB__Min": "1"},
+    {"HibernationOptions__Configured": "true"}, {"InstanceRequirements__VCpuCount__Min": "1", "InstanceRequirements__MemoryMiB__Min": "1"},
     {"ElasticGpuSpecification__1__Type": "big"}])
 def test_what_no_request_may_ask(clc, account, words):
     reply = check_ec2(create(clc, account, LaunchTemplateData__ImageId=account.image,

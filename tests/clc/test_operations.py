@@ -46,6 +46,13 @@ GOOD = {  # the least that each needs; {image} and {instance} are the account's
     "ResetImageAttribute": {"ImageId": "{image}", "Attribute": "launchPermission"},
     "EnableImageDeprecation": {"ImageId": "{image}", "DeprecateAt": "2030-01-01T00:00:00Z"},
     "DisableImageDeprecation": {"ImageId": "{image}"},
+    "ModifyIdFormat": {"Resource": "instance", "UseLongIds": "true"},
+    "DescribeIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root"},
+    "ModifyIdentityIdFormat": {"PrincipalArn": "arn:aws:iam::{account}:root", "Resource": "vpc", "UseLongIds": "true"},
+    "CreateTags": {"ResourceId.1": "{instance}", "Tag.1.Key": "k", "Tag.1.Value": "v"},
+    "DeleteTags": {"ResourceId.1": "{instance}"},
+    "CreatePlacementGroup": {"GroupName": "made"}, "DeletePlacementGroup": {"GroupName": "there"},
+    "ModifyInstancePlacement": {"InstanceId": "{instance}", "GroupName": "there"},
     "CreateImage": {"InstanceId": "{instance}", "Name": "of an instance"},
     "BundleInstance": {"InstanceId": "{instance}", "Storage.S3.Bucket": "bundles", "Storage.S3.Prefix": "disk"},
     "CancelBundleTask": {"BundleId": "bun-0123456789abcdef0"},
@@ -246,24 +253,27 @@ def test_filters_and_pages(clc, tried, action):
 
 
 def check_filters(clc, tried, action):
+    def ask(**words):
+        return clc.call(tried, good(tried, action) + [(k.replace("__", "."), v) for k, v in words.items()])
+
     operation = OPERATIONS[action]
     field = next((f["query"] for f in operation["in"] if f["name"] == "filters"), None)
     members = EC2["shapes"][EC2["operations"][action]["input"]["shape"]]["members"]
     assert bool(field) == bool({"Filter", "Filters"} & set(members))
     if not field:
-        check_error(clc.ec2(tried, action, Filter__1__Name="x"), 400, "UnknownParameter")
+        check_error(ask(Filter__1__Name="x"), 400, "UnknownParameter")
         return
-    check_error(clc.ec2(tried, action, **{f"{field}__1__Name": "no-such", f"{field}__1__Value__1": "x"}), 400,
+    check_error(ask(**{f"{field}__1__Name": "no-such", f"{field}__1__Value__1": "x"}), 400,
                 "InvalidParameterValue", "The filter 'no-such' is invalid")
-    check_error(clc.ec2(tried, action, **{f"{field}__1__Value__1": "x"}), 400, "MissingParameter")
+    check_error(ask(**{f"{field}__1__Value__1": "x"}), 400, "MissingParameter")
     for known in list(operation["filters"]) + ["tag-key", "tag:x"] * operation["has_tags"]:
         few = {f"{field}__1__Name": known, f"{field}__1__Value__1": "no such value"}
-        assert not check_ec2(clc.ec2(tried, action, **few), action).all("item"), known
+        assert not check_ec2(ask(**few), action).all("item"), known
     if operation["filters"]:
         known = next(iter(operation["filters"]))
         many = {f"{field}__1__Name": known, **{f"{field}__1__Value__{i}": "x" for i in range(200)}}
-        assert not check_ec2(clc.ec2(tried, action, **many), action).all("item")
-        check_error(clc.ec2(tried, action, **many, **{f"{field}__1__Value__200": "x"}), 400, "FilterLimitExceeded")
+        assert not check_ec2(ask(**many), action).all("item")
+        check_error(ask(**many, **{f"{field}__1__Value__200": "x"}), 400, "FilterLimitExceeded")
 
 
 def check_pages(clc, tried, action):
