@@ -141,7 +141,7 @@ def test_client_tokens(clc, account):
     check_error(new_version(clc, account, **{**words, "LaunchTemplateData__KeyName": "l"}), 400,
                 "IdempotentParameterMismatch")
     check_error(new_version(clc, account, ClientToken="é", LaunchTemplateData__KeyName="k"), 400, "InvalidParameterValue")
-    assert clc.ec2(account, "DescribeLaunchTemplates").text("latestVersionNumber") == "2"
+    assert clc.ec2(account, "DescribeLaunchTemplates", LaunchTemplateName__1="web").text("latestVersionNumber") == "2"
     check_ec2(create(clc, clc.other, "token-web", ClientToken="t"), "CreateLaunchTemplate")
 
 
