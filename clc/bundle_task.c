@@ -322,8 +322,8 @@ check_storage(const struct s3_storage *s, struct err *e)
 	if (n < BUCKET_NAME_MIN || n > BUCKET_NAME_MAX ||
 	    strspn(s->bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-") != n ||
 	    strchr(".-", s->bucket[0]))
-		return err_set(
-		    e, ERR_INVALID_PARAMETER_VALUE, "The specified bucket is not valid: %.100s", s->bucket);
+		return err_set(e, ERR_INVALID_PARAMETER_VALUE,
+		    "The specified bucket is not valid: %.100s", s->bucket);
 	if (!s->upload_policy != !s->upload_policy_signature)
 		return missing(s->upload_policy ? "Storage.S3.UploadPolicySignature"
 						: "Storage.S3.UploadPolicy",

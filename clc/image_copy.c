@@ -22,8 +22,8 @@ find_earlier(struct store_tx *tx, struct copy *c, struct err *e)
 	c->found_id = NULL;
 	if (!c->token)
 		return 0;
-	r = store_query(tx, Q_IMAGE_BY_TOKEN, &rows, e, c->rq->account_id, c->rq->clc->conf->region,
-	    c->token);
+	r = store_query(
+	    tx, Q_IMAGE_BY_TOKEN, &rows, e, c->rq->account_id, c->rq->clc->conf->region, c->token);
 	if (r == 0)
 		r = store_next(rows, e);
 	if (r <= 0)
@@ -92,8 +92,8 @@ begin(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0)
 		r = clc_image_set_source(tx, to.image_id, &source, e);
 	if (r == 0 && c->token)
-		r = store_exec(tx, Q_IMAGE_TOKEN_SET, NULL, e, to.image_id, c->token,
-		    rq->parameters);
+		r = store_exec(
+		    tx, Q_IMAGE_TOKEN_SET, NULL, e, to.image_id, c->token, rq->parameters);
 	if (r == 0)
 		r = copy_tags(tx, c, &from, e);
 	return r < 0 ? r : request_record(tx, rq, "image", to.image_id, e);

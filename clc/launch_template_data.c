@@ -99,11 +99,12 @@ to_request(const struct launch_template_data *data, struct arena *arena,
 struct validation_warning *
 clc_template_warning(const struct launch_template_data *data, struct arena *arena)
 {
-	struct run_instances_in ignored;
+	struct run_instances_in request;
 	struct validation_warning *warning;
 	struct err e = { 0 };
 
-	if (to_request(data, arena, &ignored, &e) == 0)
+	if (to_request(data, arena, &request, &e) == 0 &&
+	    (!request.profile || clc_profile_refuse(request.profile, &e) == 0))
 		return NULL;
 	warning = arena_alloc(arena, sizeof(*warning));
 	warning->errors.items = arena_alloc(arena, sizeof(*warning->errors.items));

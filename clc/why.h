@@ -23,8 +23,9 @@ struct clc_zone_view {
 	int64_t made_us;
 };
 struct clc_node_view { /* of an instance's node; no state: unknown */
-	const char *state, *reason, *maintenance_reason;
+	const char *state, *reason;
 	int64_t since_us, seen_us, maintenance_us; /* 0: not in maintenance */
+	const char *maintenance_reason;
 };
 
 /* The decision alone, from what is known. `node` NULL: none. */

@@ -141,7 +141,7 @@ def test_client_tokens(clc, account):
     check_error(new_version(clc, account, **{**words, "LaunchTemplateData__KeyName": "l"}), 400,
                 "IdempotentParameterMismatch")
     check_error(new_version(clc, account, ClientToken="é", LaunchTemplateData__KeyName="k"), 400, "InvalidParameterValue")
-    assert clc.ec2(account, "DescribeLaunchTemplates").text("latestVersionNumber") == "2"
+    assert clc.ec2(account, "DescribeLaunchTemplates", LaunchTemplateName__1="web").text("latestVersionNumber") == "2"
     check_ec2(create(clc, clc.other, "token-web", ClientToken="t"), "CreateLaunchTemplate")
 
 
@@ -411,14 +411,16 @@ def test_launch_again_with_a_token(clc, account):
     check_error(run(clc, account, **{**words, "ClientToken": "u"}), 400, "InvalidLaunchTemplateId.NotFound")
 
 
-@pytest.mark.parametrize("words", [
-    {"HibernationOptions__Configured": "true"}, {"InstanceRequirements__VCpuCount__Min": "1", "InstanceRequirements__MemoryMiB__Min": "1"},
-    {"ElasticGpuSpecification__1__Type": "big"}])
-def test_what_no_request_may_ask(clc, account, words):
+@pytest.mark.parametrize("words,code", [
+    ({"IamInstanceProfile__Name": "p"}, "InvalidParameterValue"),
+    ({"InstanceRequirements__VCpuCount__Min": "1", "InstanceRequirements__MemoryMiB__Min": "1"}, "UnsupportedOperation"),
+    ({"ElasticGpuSpecification__1__Type": "big"}, "UnsupportedOperation")])
+def test_what_no_request_may_ask(clc, account, words, code):
+    """It is warned of with the code with which a launch is refused."""
     reply = check_ec2(create(clc, account, LaunchTemplateData__ImageId=account.image,
                              **{f"LaunchTemplateData__{k}": v for k, v in words.items()}), "CreateLaunchTemplate")
-    assert reply.find("warning").find("{*}errorSet/{*}item/{*}code").text == "UnsupportedOperation"
-    check_error(run(clc, account, LaunchTemplate__LaunchTemplateName="web"), 400, "UnsupportedOperation")
+    assert reply.find("warning").find("{*}errorSet/{*}item/{*}code").text == code
+    check_error(run(clc, account, LaunchTemplate__LaunchTemplateName="web"), 400, code)
     assert clc.rows("SELECT COUNT(*) FROM instance WHERE account_id = ?", account.id) == [(0,)]
 
 
