@@ -169,7 +169,8 @@ clc_image_get(struct store_tx *tx, const char *account_id, const char *image_id,
 		return err_set(e, ERR_IMAGE_MALFORMED,
 		    "Invalid id: \"%.100s\" (expecting \"%s-...\")", image_id,
 		    clc_image_prefix(type));
-	r = load_visible(tx, account_id, image_id, arena, ret, e);
+	r = account_id ? load_visible(tx, account_id, image_id, arena, ret, e)
+		       : clc_image_load(tx, image_id, arena, ret, e);
 	if (r < 0)
 		return r;
 	if (ret->is_deregistered)

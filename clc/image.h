@@ -45,7 +45,7 @@ const char *clc_image_prefix(const char *type); /* "ami", "aki", "ari" */
 int clc_image_load(struct store_tx *tx, const char *image_id, struct arena *arena,
     struct clc_image *ret, struct err *e);
 /* One that the account may launch: its own, public or permitted; of that type, not deregistered, available.
- * IMAGE_MALFORMED, IMAGE_NOT_FOUND, IMAGE_UNAVAILABLE. */
+ * NULL account: of any, for parts that an image was registered with. IMAGE_MALFORMED, IMAGE_NOT_FOUND, IMAGE_UNAVAILABLE. */
 int clc_image_get(struct store_tx *tx, const char *account_id, const char *image_id, const char *type,
     struct arena *arena, struct clc_image *ret, struct err *e);
 /* One that the caller may change: IMAGE_NOT_AUTHORIZED where it may only look. Any state. */

@@ -202,11 +202,22 @@ find_repeat(struct store_tx *tx, struct launch *l, struct err *e)
 	return 0;
 }
 
+/* Who may launch an image may launch it with the kernel that its owner registered it with. */
+static int
+check_part(struct store_tx *tx, const struct launch *l, const char *asked, const char *id,
+    const char *type, struct err *e)
+{
+	struct clc_image part;
+
+	return id ? clc_image_get(
+			tx, asked ? l->rq->account_id : NULL, id, type, l->rq->arena, &part, e)
+		  : 0;
+}
+
 static int
 resolve_image(struct store_tx *tx, struct launch *l, struct err *e)
 {
 	struct request *rq = l->rq;
-	struct clc_image part;
 	int r;
 
 	r = clc_image_get(tx, rq->account_id, l->in->image_id, "machine", rq->arena, &l->image, e);
@@ -218,12 +229,8 @@ resolve_image(struct store_tx *tx, struct launch *l, struct err *e)
 	    l->in->ramdisk_id ? clc_image_id(l->in->ramdisk_id, rq->arena) : l->image.ramdisk_id;
 	if (l->ramdisk_id && !l->kernel_id)
 		return err_set(e, ERR_INVALID_PARAMETER_COMBINATION, "RamdiskId needs a KernelId");
-	if (l->kernel_id)
-		r = clc_image_get(tx, rq->account_id, l->kernel_id, "kernel", rq->arena, &part, e);
-	if (r == 0 && l->ramdisk_id)
-		r = clc_image_get(
-		    tx, rq->account_id, l->ramdisk_id, "ramdisk", rq->arena, &part, e);
-	return r;
+	r = check_part(tx, l, l->in->kernel_id, l->kernel_id, "kernel", e);
+	return r < 0 ? r : check_part(tx, l, l->in->ramdisk_id, l->ramdisk_id, "ramdisk", e);
 }
 
 /* What is asked for must be what the type has. */

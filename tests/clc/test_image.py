@@ -286,6 +286,21 @@ def test_quota(clc, account):
     clc.rows("UPDATE image SET is_stored = 0 WHERE account_id = ?", account.id)
 
 
+def test_shared_with_its_kernel(clc, account, friend):
+    """Who may launch an image may launch it as it was registered; the kernel by itself is not given away."""
+    kernel = clc.seed_image(account, "aki" + account.image[3:], "kernel")
+    clc.rows("UPDATE image SET kernel_id = ? WHERE image_id = ?", kernel, account.image)
+    check_error(launch(clc, friend, account.image), 400, "InvalidAMIID.NotFound")
+    check_ec2(clc.ec2(account, "ModifyImageAttribute", ImageId=account.image, LaunchPermission__Add__1__UserId=friend.id),
+              "ModifyImageAttribute")
+    started = check_ec2(launch(clc, friend, account.image), "RunInstances")
+    assert started.text("kernelId") == kernel
+    clc.ec2(friend, "TerminateInstances", InstanceId__1=started.text("instanceId"))
+    check_error(launch(clc, friend, account.image, KernelId=kernel), 400, "InvalidAMIID.NotFound")
+    check_ec2(clc.ec2(account, "DeregisterImage", ImageId=kernel), "DeregisterImage")
+    check_error(launch(clc, friend, account.image), 400, "InvalidAMIID.Unavailable")
+
+
 def test_names_of_eucalyptus(clc, account):
     """emi-, eki- and eri- wherever an id is taken; shown are Amazon's."""
     kernel, ramdisk = (clc.seed_image(account, prefix + account.image[3:], kind) for prefix, kind in
