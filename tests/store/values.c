@@ -534,19 +534,29 @@ value_of_kin(struct values *v, const char *column, char type, struct value *out)
 static bool
 value_of_literal(struct values *v, const char *column, char type, struct value *out)
 {
-	const char *found[64];
+	const char *found = NULL;
 	unsigned count = 0;
 	int64_t number;
 
 	VEC_FOREACH (&v->literals, l) {
-		if (count < ARRAY_SIZE(found) && strcmp(l->column, column) == 0 &&
-		    (type == 's' || (type == 'i' && str_to_i64(str_of(l->text), &number))))
-			found[count++] = l->text;
+		if (strcmp(l->column, column) == 0 &&
+		    (type == 's' || (type == 'i' && str_to_i64(str_of(l->text), &number))) &&
+		    values_random(v, ++count) == 0)
+			found = l->text;
 	}
-	if (count == 0)
+	if (!found)
 		return false;
-	*out = (struct value){ type, xstrdup(found[values_random(v, count)]) };
+	*out = (struct value){ type, xstrdup(found) };
 	return true;
+}
+
+/* What a hint says of "table.column". */
+static bool
+value_of_hint(struct values *v, const char *table, const char *column, char type, struct value *out)
+{
+	_cleanup_free_ char *name = xasprintf("%s.%s", table, column);
+
+	return value_of_literal(v, name, type, out);
 }
 
 static void
@@ -632,6 +642,9 @@ values_pick(
 			 value_of_parent(v, table, column, type, &out[i]))
 			;
 		else if (values_random(v, 2) && value_of_kin(v, column, type, &out[i]))
+			;
+		else if (table && values_random(v, 3) &&
+			 value_of_hint(v, table, column, type, &out[i]))
 			;
 		else if (values_random(v, 3) && value_of_literal(v, column, type, &out[i]))
 			;
