@@ -314,12 +314,6 @@ rpc_self(const struct rpc *r)
 	return r->self.peer_id;
 }
 
-const char *
-rpc_zone(const struct rpc *r)
-{
-	return r->self.zone;
-}
-
 uint64_t
 rpc_epoch(const struct rpc *r)
 {

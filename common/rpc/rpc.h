@@ -19,7 +19,6 @@ DEFINE_CLEANUP(struct rpc *, rpc_free)
 void rpc_cancel(struct rpc *r);
 struct http_client *rpc_http(struct rpc *r);     /* for other calls on the same loop */
 const char *rpc_self(const struct rpc *r);       /* our peer id, "nc-0123456789abcdef0" */
-const char *rpc_zone(const struct rpc *r);       /* our zone, "" when we have none */
 uint64_t rpc_epoch(const struct rpc *r);         /* of this boot */
 /* Certificate and CA from disk. Any thread; calls begun afterwards may still use the old ones once. */
 int rpc_reload(struct rpc *r, struct err *e);
