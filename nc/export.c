@@ -369,6 +369,17 @@ begin_archive(struct archive *a, int out, const char *name, uint64_t size, struc
 	return r;
 }
 
+/* An archive that is given up would be filled up to its size before it lets go of anything: its
+ * file is made one that can't be written to. (archive_write_fail leaks what its filters hold.) */
+static void
+cut_off(int out)
+{
+	_cleanup_close_ int nowhere = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	if (nowhere >= 0)
+		(void)dup3(nowhere, out, O_CLOEXEC);
+}
+
 int
 nc_export_archive(const char *raw, const char *name, const char *path,
     const struct export_watch *watch, struct err *e)
@@ -391,8 +402,8 @@ nc_export_archive(const char *raw, const char *name, const char *path,
 		r = add_file(a, in, (uint64_t)st.st_size, watch, e);
 	if (r == 0 && archive_write_close(a) != ARCHIVE_OK)
 		r = archive_error(a, "cannot finish the archive", e);
-	else if (r < 0)
-		(void)archive_write_fail(a); /* nothing more is written */
+	if (r < 0)
+		cut_off(out);
 	(void)archive_write_free(a);
 	if (r == 0 && fdatasync(out) < 0)
 		r = err_set_errno(e, errno, "cannot write '%s'", part);
