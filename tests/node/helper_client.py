@@ -3,7 +3,7 @@ import array
 import socket
 import struct
 
-from node import connect
+from node import Fault, connect
 
 VERBS = ["", "hello", "probe", "guest_start", "guest_stop", "guest_reboot", "guest_resume", "guest_cpus",
          "guest_screen", "guest_forget",
@@ -62,10 +62,6 @@ def guest_cpus(instance, numbers):
 
 def guest_stop(instance, force=False, grace_ms=20000, interfaces=()):
     return struct.pack("=20sIII", instance.encode(), force, grace_ms, len(interfaces)) + nics(interfaces)
-
-
-class Fault(Exception):
-    pass
 
 
 class Helper:

@@ -60,11 +60,21 @@ while :; do sleep 1000 & wait $!; done
 """
 
 
+class Fault(Exception):
+    """What a daemon or the helper answered instead: its code, then its sentence."""
+
+
 def wait_for(what, condition, timeout=30):
-    """Polls until condition() is true; returns its value."""
+    """Polls until condition() is true; returns its value. A daemon that a busy machine keeps from answering is asked
+    again."""
     end = time.monotonic() + timeout
     while True:
-        value = condition()
+        try:
+            value = condition()
+        except Fault as fault:
+            if not str(fault).startswith("UNAVAILABLE") or time.monotonic() > end:
+                raise
+            value = None
         if value:
             return value
         if time.monotonic() > end:

@@ -100,12 +100,21 @@ def test_a_pinned_guest_has_its_processors_alone(controller):
 
 
 @has_cgroups
-def test_two_busy_guests_get_processor_time_by_their_shares(controller, capsys):
+@pytest.fixture
+def busy(controller):
+    """Two guests that work without end, and end with the test however it goes."""
     c = controller
     c.put_vpc()
-    busy = "IyEvYmluL3NoCndoaWxlIDo7IGRvIDo7IGRvbmUgJgo="  # #!/bin/sh; a loop without end
-    c.put(FIRST, shares=512, user_data=busy)
-    c.put(SECOND, shares=1024, user_data=busy)
+    loop = "IyEvYmluL3NoCndoaWxlIDo7IGRvIDo7IGRvbmUgJgo="  # #!/bin/sh; a loop without end
+    c.put(FIRST, shares=512, user_data=loop)
+    c.put(SECOND, shares=1024, user_data=loop)
+    yield c
+    end(c, FIRST)
+    end(c, SECOND)
+
+
+def test_two_busy_guests_get_processor_time_by_their_shares(busy, capsys):
+    c = busy
     for instance in (FIRST, SECOND):
         c.wait_console(instance, b"TINY ready", timeout=180)
     # On one processor of the machine; what runs there beside them takes from both alike.
@@ -120,8 +129,6 @@ def test_two_busy_guests_get_processor_time_by_their_shares(controller, capsys):
     with capsys.disabled():
         print(f" [{used[0]:.1f} s and {used[1]:.1f} s, 1:{used[1] / used[0]:.2f}]", end="")
     assert 1.5 < used[1] / used[0] < 2.6
-    end(c, FIRST)
-    end(c, SECOND)
 
 
 def test_without_a_cpu_controller_the_node_says_so(tiny):
