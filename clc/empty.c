@@ -46,12 +46,16 @@ check_ids(struct store_tx *tx, void *arg, struct err *e)
 
 	for (unsigned i = 0; r == 0 && i < shape->field_count; i++) {
 		const struct field *f = &shape->fields[i];
-		const char *at = (const char *)q->in + f->offset;
-		const struct text_list one = { (const char *const *)at,
-			*(const char *const *)at != NULL };
-		const struct text_list *ids = f->flags & FIELD_LIST ? (const void *)at : &one;
+		const void *at = (const char *)q->in + f->offset;
+		struct text_list one, *ids = &one;
 
-		for (size_t n = 0; f->absent && r == 0 && n < ids->count; n++)
+		if (!f->absent) /* only ids are known to be text */
+			continue;
+		if (f->flags & FIELD_LIST)
+			ids = (void *)at;
+		else
+			one = (struct text_list){ at, *(const char *const *)at != NULL };
+		for (size_t n = 0; r == 0 && n < ids->count; n++)
 			r = check_id(tx, q, f, ids->items[n], e);
 	}
 	return r;
