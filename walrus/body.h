@@ -1,0 +1,15 @@
+#pragma once
+/* The body of a request, decoded: aws-chunked framing taken off, digests taken and compared. What
+ * it needs lies in struct request. */
+#include "base/err.h"
+#include "base/str.h"
+
+struct request;
+struct sigv4_result;
+
+/* What the head says of the body, once the operation is known. */
+int body_expect(struct request *rq, const struct sigv4_result *signature, struct err *e);
+/* Bytes as they were sent: what they hold goes to the operation. */
+int body_take(struct request *rq, struct str bytes, struct err *e);
+/* That it was whole and had the digests that were announced; rq->md5 and rq->sha256 are set. */
+int body_check(struct request *rq, struct err *e);
