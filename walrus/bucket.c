@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/id.h"
+#include "request.h"
 #include "schema.h"
 
 static void
@@ -13,7 +14,8 @@ from_row(struct store_rows *rows, struct arena *arena, struct bucket *ret)
 		.name = arena_strdup(arena, store_text(rows, 1)),
 		.account_id = arena_strdup(arena, store_text(rows, 2)),
 		.location = arena_strdup(arena, store_text(rows, 3)),
-		.created_us = store_int(rows, 4) };
+		.created_us = store_int(rows, 4),
+		.versioning = (enum versioning)store_int(rows, 5) };
 }
 
 int
@@ -33,27 +35,16 @@ bucket_find(
 	return 0;
 }
 
-struct lookup {
-	const char *name;
-	struct arena *arena;
-	struct bucket *bucket;
-};
-
-static int
-find(struct store_tx *tx, void *arg, struct err *e)
-{
-	struct lookup *l = arg;
-
-	return bucket_find(tx, l->name, l->arena, l->bucket, e);
-}
-
 int
-bucket_get(
-    struct walrus *w, const char *name, struct arena *arena, struct bucket *ret, struct err *e)
+bucket_check(struct store_tx *tx, const struct bucket *bucket, struct err *e)
 {
-	struct lookup l = { name, arena, ret };
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct bucket now;
+	int r = bucket_find(tx, bucket->name, arena, &now, e);
 
-	return store_read(w->store, find, &l, e);
+	if (r == 0 && now.id != bucket->id)
+		r = err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
+	return r;
 }
 
 /* -- create -- */
@@ -68,13 +59,13 @@ new_bucket_id(void)
 }
 
 static int
-read_location(struct request *rq, struct err *e)
+read_location(struct request *rq, struct bucket *b, struct err *e)
 {
 	_cleanup_(xml_doc_freep) xmlDoc *doc = NULL;
 	xmlNode *node;
 	int r;
 
-	rq->bucket.location = arena_strdup(rq->arena, "");
+	b->location = arena_strdup(rq->arena, "");
 	if (rq->body.n == 0)
 		return 0;
 	r = request_parse_xml(rq, "CreateBucketConfiguration", &doc, e);
@@ -82,8 +73,8 @@ read_location(struct request *rq, struct err *e)
 		return r;
 	node = xml_find(xmlDocGetRootElement(doc), "LocationConstraint");
 	if (node)
-		rq->bucket.location = xml_text_of(node, 63, rq->arena);
-	if (!rq->bucket.location)
+		b->location = xml_text_of(node, 63, rq->arena);
+	if (!b->location)
 		return err_set(
 		    e, ERR_INVALID_ARGUMENT, "The specified location-constraint is not valid");
 	return 0;
@@ -93,7 +84,7 @@ static int
 insert(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct request *rq = arg;
-	const struct bucket *b = &rq->bucket;
+	const struct bucket *b = rq->data;
 	_cleanup_(store_rows_freep) struct store_rows *count = NULL;
 	struct bucket other;
 	int64_t changed = 0;
@@ -128,23 +119,24 @@ insert(struct store_tx *tx, void *arg, struct err *e)
 int
 bucket_create(struct request *rq, struct err *e)
 {
+	struct bucket *b = arena_alloc(rq->arena, sizeof(*b));
 	int r;
 
-	if (rq->is_anonymous)
-		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
 	if (!bucket_name_is_valid(rq->target.bucket))
 		return err_set(e, ERR_BUCKET_NAME, "The specified bucket is not valid.");
-	r = read_location(rq, e);
+	r = read_location(rq, b, e);
 	if (r < 0)
 		return r;
-	rq->bucket.id = new_bucket_id();
-	rq->bucket.name = rq->target.bucket;
-	rq->bucket.account_id = rq->caller.account_id;
+	b->id = new_bucket_id();
+	b->name = rq->target.bucket;
+	b->account_id = rq->caller.account_id;
+	rq->data = b;
 	r = store_write(rq->walrus->store, insert, rq, e);
 	if (r < 0)
 		return r;
-	log_info(&rq->log, "bucket.created", "bucket=%s", rq->bucket.name);
-	reply_headerf(rq, "Location", "/%s", rq->bucket.name);
+	bucket_forget(rq->walrus, b->name);
+	log_info(&rq->log, "bucket.created", "bucket=%s", b->name);
+	reply_headerf(rq, "Location", "/%s", b->name);
 	return 0;
 }
 
@@ -174,8 +166,8 @@ bucket_of_images(struct store_tx *tx, const char *account_id, struct arena *aren
 int
 bucket_head(struct request *rq, struct err *e)
 {
-	if (rq->bucket.location[0])
-		reply_header(rq, "x-amz-bucket-region", rq->bucket.location);
+	if (rq->bucket->location[0])
+		reply_header(rq, "x-amz-bucket-region", rq->bucket->location);
 	return 0;
 }
 
@@ -184,18 +176,69 @@ bucket_location(struct request *rq, struct err *e)
 {
 	struct xml_writer *w = reply_xml(rq, "LocationConstraint");
 
-	xml_text(w, str_of(rq->bucket.location));
+	xml_text(w, str_of(rq->bucket->location));
 	reply_xml_end(rq, "LocationConstraint");
 	return 0;
 }
 
+/* -- versioning -- */
+
+static const char *const versioning_names[] = {
+	[VERSIONING_ENABLED] = "Enabled", [VERSIONING_SUSPENDED] = "Suspended"
+};
+
 int
-bucket_versioning(struct request *rq, struct err *e)
+bucket_get_versioning(struct request *rq, struct err *e)
 {
-	(void)reply_xml(rq, "VersioningConfiguration"); /* empty: never enabled */
+	struct xml_writer *w = reply_xml(rq, "VersioningConfiguration");
+
+	xml_element(w, "Status", versioning_names[rq->bucket->versioning]);
 	reply_xml_end(rq, "VersioningConfiguration");
 	return 0;
 }
+
+struct versioning_change {
+	struct request *rq;
+	enum versioning wanted;
+};
+
+static int
+set_versioning(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct versioning_change *c = arg;
+	const struct bucket *b = c->rq->bucket;
+	int r = bucket_check(tx, b, e);
+
+	if (r == 0)
+		r = store_exec(tx, Q_BUCKET_SET_VERSIONING, NULL, e, b->id, (int64_t)c->wanted);
+	return r < 0 ? r : request_record(tx, c->rq, "bucket", b->name, e);
+}
+
+int
+bucket_put_versioning(struct request *rq, struct err *e)
+{
+	_cleanup_(xml_doc_freep) xmlDoc *doc = NULL;
+	struct versioning_change c = { rq, VERSIONING_NEVER };
+	xmlNode *status;
+	char *text;
+	int r = request_parse_xml(rq, "VersioningConfiguration", &doc, e);
+
+	if (r < 0)
+		return r;
+	status = xml_find(xmlDocGetRootElement(doc), "Status");
+	text = status ? xml_text_of(status, 16, rq->arena) : NULL;
+	if (text && strcmp(text, "Enabled") == 0)
+		c.wanted = VERSIONING_ENABLED;
+	else if (text && strcmp(text, "Suspended") == 0)
+		c.wanted = VERSIONING_SUSPENDED;
+	else
+		return setting_malformed(e);
+	r = store_write(rq->walrus->store, set_versioning, &c, e);
+	bucket_forget(rq->walrus, rq->bucket->name);
+	return r;
+}
+
+/* -- delete -- */
 
 static int
 drop_uploads(struct store_tx *tx, int64_t bucket_id, struct err *e)
@@ -227,7 +270,7 @@ drop(struct store_tx *tx, void *arg, struct err *e)
 	struct request *rq = arg;
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int64_t changed = 0;
-	int r = store_query_one(tx, Q_BUCKET_HAS_OBJECTS, &rows, "objects", e, rq->bucket.id);
+	int r = store_query_one(tx, Q_BUCKET_HAS_OBJECTS, &rows, "objects", e, rq->bucket->id);
 
 	if (r < 0)
 		return r;
@@ -235,13 +278,15 @@ drop(struct store_tx *tx, void *arg, struct err *e)
 		return err_set(
 		    e, ERR_BUCKET_NOT_EMPTY, "The bucket you tried to delete is not empty");
 	store_rows_free(TAKE(rows));
-	r = drop_uploads(tx, rq->bucket.id, e);
+	r = drop_uploads(tx, rq->bucket->id, e);
 	if (r == 0)
-		r = store_exec(tx, Q_BUCKET_DELETE, &changed, e, rq->bucket.id);
+		r = store_exec(tx, Q_BUCKET_SETTINGS_DELETE, NULL, e, rq->bucket->id);
+	if (r == 0)
+		r = store_exec(tx, Q_BUCKET_DELETE, &changed, e, rq->bucket->id);
 	if (r == 0 && changed == 0)
 		return err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
 	if (r == 0)
-		r = request_record(tx, rq, "bucket", rq->bucket.name, e);
+		r = request_record(tx, rq, "bucket", rq->bucket->name, e);
 	return r;
 }
 
@@ -250,10 +295,11 @@ bucket_delete(struct request *rq, struct err *e)
 {
 	int r = store_write(rq->walrus->store, drop, rq, e);
 
+	bucket_forget(rq->walrus, rq->bucket->name);
 	if (r < 0)
 		return r;
 	reconciler_poke(rq->walrus->garbage);
-	log_info(&rq->log, "bucket.deleted", "bucket=%s", rq->bucket.name);
+	log_info(&rq->log, "bucket.deleted", "bucket=%s", rq->bucket->name);
 	rq->status = 204;
 	return 0;
 }

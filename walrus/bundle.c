@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "access.h"
 #include "bucket.h"
 #include "content.h"
 #include "object.h"
@@ -57,7 +58,7 @@ struct job {
 
 	/* the worker's own */
 	struct arena *arena;
-	struct bucket bucket;
+	struct bucket *bucket; /* NULL until the job has begun */
 	struct content_reader *source;
 	char *block;
 	EVP_CIPHER_CTX *cipher;
@@ -89,6 +90,7 @@ job_unref_locked(struct job *j)
 	free(j->export_key);
 	free(j->writer_id);
 	free(j->bucket_name);
+	bucket_unref(j->bucket);
 	free(j->prefix);
 	free(j);
 }
@@ -107,7 +109,6 @@ struct making {
 	const char *name, *account_id, *request_id;
 	bool is_hidden;
 	struct arena *arena;
-	struct bucket bucket;
 };
 
 static int
@@ -121,7 +122,8 @@ make_bucket(struct store_tx *tx, void *arg, struct err *e)
 		.action = "CreateBucket",
 		.resource = m->name };
 	uint64_t id;
-	int r = bucket_find(tx, m->name, m->arena, &m->bucket, e);
+	struct bucket there;
+	int r = bucket_find(tx, m->name, m->arena, &there, e);
 
 	if (r != ERR_BUCKET_NOT_FOUND)
 		return r;
@@ -143,16 +145,7 @@ make_bucket(struct store_tx *tx, void *arg, struct err *e)
 		r = audit_add(tx, &record, e);
 	if (r == 0 && !m->is_hidden)
 		r = outbox_add(tx, "bucket", m->name, m->account_id, "CreateBucket", e);
-	return r == 0 ? bucket_find(tx, m->name, m->arena, &m->bucket, e) : r;
-}
-
-static int
-authorize(struct walrus *w, const char *account_id, const struct bucket *bucket, struct err *e)
-{
-	struct request asked = { .walrus = w };
-
-	(void)snprintf(asked.caller.account_id, sizeof(asked.caller.account_id), "%s", account_id);
-	return request_authorize_bucket(&asked, bucket, e);
+	return r;
 }
 
 int
@@ -162,12 +155,8 @@ walrus_handle_open_export(struct rpc_request *rq, const struct walrus_open_expor
 	struct walrus *w = rq->state;
 	_cleanup_free_ char *name = exports_bucket(in->account_id);
 	struct making m = { w, name, in->account_id, "", true, rq->arena };
-	int r = bucket_get(w, name, rq->arena, &m.bucket, e);
+	int r = store_write(w->store, make_bucket, &m, e);
 
-	if (r == ERR_BUCKET_NOT_FOUND) {
-		err_clear(e);
-		r = store_write(w->store, make_bucket, &m, e);
-	}
 	if (r < 0)
 		return r;
 	out->bucket = arena_strdup(rq->arena, name);
@@ -201,12 +190,9 @@ static int
 commit_part(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct part_commit *c = arg;
-	const struct blob *b = c->blob;
-	int r = store_exec(tx, Q_EXTENT_INSERT, NULL, e, c->put.content_id, (int64_t)b->size_bytes,
-	    (int64_t)0, b->id[0] ? b->id : NULL, (int64_t)b->crc32c,
-	    b->id[0] ? (struct str){ NULL, 0 } : b->data);
+	int r = content_add(tx, c->put.content_id, 0, c->blob, NULL, e);
 
-	return r < 0 ? r : object_replace(tx, &c->job->bucket, &c->put, e);
+	return r < 0 ? r : object_replace(tx, c->job->bucket, &c->put, e);
 }
 
 static void
@@ -226,6 +212,7 @@ part_end(struct job *j, struct err *e)
 	char content_id[CONTENT_ID_SIZE], etag[33], sha256[65];
 	struct part part = { .size_bytes = j->part_bytes };
 	struct part_commit c = { .job = j };
+	char type[] = "Content-Type: application/octet-stream\n";
 	uint8_t md5_bytes[16], sha1_bytes[20], sha256_bytes[32];
 	struct blob blob;
 	int r;
@@ -244,8 +231,8 @@ part_end(struct job *j, struct err *e)
 		.content_id = content_id,
 		.etag = etag,
 		.sha256 = sha256,
-		.account_id = j->bucket.account_id,
-		.headers = "Content-Type: application/octet-stream\n",
+		.account_id = j->bucket->account_id,
+		.attributes.headers = type,
 		.size_bytes = blob.size_bytes };
 	if (r == 0)
 		r = store_write(j->walrus->store, commit_part, &c, e);
@@ -391,13 +378,15 @@ seal(struct job *j, struct err *e)
 static int
 open_source(struct job *j, struct err *e)
 {
-	struct bucket exports;
+	_cleanup_(bucket_unrefp) struct bucket *exports = NULL;
+	struct object_name name = { .key = str_of(j->export_key) };
 	struct object o;
-	int r = bucket_get(j->walrus, j->export_bucket, j->arena, &exports, e);
+	int r = bucket_get(j->walrus, j->export_bucket, &exports, e);
 
-	if (r == 0)
-		r = content_open(
-		    j->walrus, exports.id, str_of(j->export_key), j->arena, &o, &j->source, e);
+	if (r == 0) {
+		name.bucket_id = exports->id;
+		r = content_open(j->walrus, &name, j->arena, &o, &j->source, e);
+	}
 	if (r == ERR_KEY_NOT_FOUND || r == ERR_BUCKET_NOT_FOUND)
 		return err_set(e, ERR_KEY_NOT_FOUND, "the export is not there");
 	if (r == 0)
@@ -409,16 +398,19 @@ static int
 open_target(struct job *j, struct err *e)
 {
 	struct making m = { j->walrus, j->bucket_name, j->writer_id, j->name, false, j->arena };
-	int r = bucket_get(j->walrus, j->bucket_name, j->arena, &j->bucket, e);
+	int r = bucket_get(j->walrus, j->bucket_name, &j->bucket, e);
 
 	if (r == ERR_BUCKET_NOT_FOUND) {
 		err_clear(e);
 		if (!bucket_name_is_valid(j->bucket_name))
 			return err_set(e, ERR_BUCKET_NAME, "The specified bucket is not valid.");
 		r = store_write(j->walrus->store, make_bucket, &m, e);
-		j->bucket = m.bucket;
+		if (r == 0)
+			r = bucket_get(j->walrus, j->bucket_name, &j->bucket, e);
 	}
-	return r == 0 ? authorize(j->walrus, j->writer_id, &j->bucket, e) : r;
+	return r == 0
+		   ? access_as(j->walrus, j->writer_id, false, "s3:PutObject", j->bucket, NULL, e)
+		   : r;
 }
 
 struct removal {
@@ -430,6 +422,7 @@ static int
 remove_object(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct removal *d = arg;
+	struct object_removal removal = { .key = str_of(d->key) };
 	struct bucket bucket;
 	int r = bucket_find(tx, d->bucket_name, d->arena, &bucket, e);
 
@@ -437,7 +430,7 @@ remove_object(struct store_tx *tx, void *arg, struct err *e)
 		err_clear(e);
 		return 0;
 	}
-	return r == 0 ? object_remove(tx, &bucket, str_of(d->key), e) : r;
+	return r == 0 ? object_remove(tx, &bucket, &removal, e) : r;
 }
 
 /* Parts of a bundle that will never be whole. */
@@ -607,7 +600,7 @@ walrus_handle_write_bundle(struct rpc_request *rq, const struct walrus_write_bun
 }
 
 struct object_write {
-	struct bucket bucket;
+	const struct bucket *bucket;
 	struct object_put put;
 	const struct blob *blob;
 };
@@ -616,12 +609,9 @@ static int
 commit_object(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct object_write *o = arg;
-	const struct blob *b = o->blob;
-	int r = store_exec(tx, Q_EXTENT_INSERT, NULL, e, o->put.content_id, (int64_t)b->size_bytes,
-	    (int64_t)0, b->id[0] ? b->id : NULL, (int64_t)b->crc32c,
-	    b->id[0] ? (struct str){ NULL, 0 } : b->data);
+	int r = content_add(tx, o->put.content_id, 0, o->blob, NULL, e);
 
-	return r < 0 ? r : object_replace(tx, &o->bucket, &o->put, e);
+	return r < 0 ? r : object_replace(tx, o->bucket, &o->put, e);
 }
 
 int
@@ -630,13 +620,15 @@ walrus_handle_write_object(struct rpc_request *rq, const struct walrus_write_obj
 {
 	struct walrus *w = rq->state;
 	_cleanup_(blob_writer_freep) struct blob_writer *writer = blob_writer_new(w->blobs);
+	_cleanup_(bucket_unrefp) struct bucket *bucket = NULL;
 	char content_id[CONTENT_ID_SIZE], etag[33], sha256[65];
 	struct object_write o = { 0 };
 	struct blob blob;
-	int r = bucket_get(w, in->bucket, rq->arena, &o.bucket, e);
+	int r = bucket_get(w, in->bucket, &bucket, e);
 
+	o.bucket = bucket;
 	if (r == 0)
-		r = authorize(w, in->writer_id, &o.bucket, e);
+		r = access_as(w, in->writer_id, false, "s3:PutObject", bucket, NULL, e);
 	if (r == 0 && strlen(in->key) > S3_KEY_MAX)
 		r = err_set(e, ERR_KEY_TOO_LONG, "Your key is too long");
 	if (r == 0)
@@ -653,10 +645,10 @@ walrus_handle_write_object(struct rpc_request *rq, const struct walrus_write_obj
 		.content_id = content_id,
 		.etag = etag,
 		.sha256 = sha256,
-		.account_id = o.bucket.account_id,
-		.headers = in->content_type
-			       ? arena_printf(rq->arena, "Content-Type: %s\n", in->content_type)
-			       : NULL,
+		.account_id = bucket->account_id,
+		.attributes.headers = in->content_type ? arena_printf(rq->arena,
+							     "Content-Type: %s\n", in->content_type)
+						       : NULL,
 		.size_bytes = blob.size_bytes };
 	r = store_write(w->store, commit_object, &o, e);
 	if (r == 0)

@@ -34,44 +34,106 @@ arena_bytes(struct arena *arena, struct str s)
 }
 
 void
+attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_attributes *ret)
+{
+	*ret = (struct object_attributes){ .headers = arena_strdup(arena, store_text(rows, 0)),
+		.acl = arena_strdup(arena, store_text(rows, 1)),
+		.tags = arena_strdup(arena, store_text(rows, 2)),
+		.checksum = arena_strdup(arena, store_text(rows, 3)),
+		.storage_class = arena_strdup(arena, store_text(rows, 4)),
+		.lock_mode = arena_strdup(arena, store_text(rows, 5)),
+		.lock_until_us = store_int(rows, 6),
+		.is_held = store_int(rows, 7),
+		.encryption = arena_strdup(arena, store_text(rows, 8)) };
+}
+
+void
 object_from_row(struct store_rows *rows, struct arena *arena, struct object *ret)
 {
-	*ret = (struct object){ .key = arena_bytes(arena, store_blob(rows, 0)),
-		.version_id = arena_strdup(arena, store_text(rows, 1)),
-		.content_id = arena_strdup(arena, store_text(rows, 2)),
-		.size_bytes = (uint64_t)store_int(rows, 3),
-		.etag = arena_strdup(arena, store_text(rows, 4)),
-		.sha256 = arena_strdup(arena, store_text(rows, 5)),
-		.modified_us = store_int(rows, 6),
-		.account_id = arena_strdup(arena, store_text(rows, 7)),
-		.headers = arena_strdup(arena, store_text(rows, 8)) };
+	const unsigned at = ATTRIBUTE_COUNT;
+
+	*ret = (struct object){ .key = arena_bytes(arena, store_blob(rows, at)),
+		.version_id = arena_strdup(arena, store_text(rows, at + 1)),
+		.position = store_int(rows, at + 2),
+		.is_current = store_int(rows, at + 3),
+		.is_marker = store_int(rows, at + 4),
+		.content_id = arena_strdup(arena, store_text(rows, at + 5)),
+		.size_bytes = (uint64_t)store_int(rows, at + 6),
+		.etag = arena_strdup(arena, store_text(rows, at + 7)),
+		.sha256 = arena_strdup(arena, store_text(rows, at + 8)),
+		.modified_us = store_int(rows, at + 9),
+		.account_id = arena_strdup(arena, store_text(rows, at + 10)) };
+	attributes_from_row(rows, arena, &ret->attributes);
+}
+
+static int
+query_object(
+    struct store_tx *tx, const struct object_name *n, struct store_rows **ret, struct err *e)
+{
+	if (n->content_id)
+		return store_query(
+		    tx, Q_OBJECT_BY_CONTENT, ret, e, n->bucket_id, n->key, n->content_id);
+	if (n->version_id)
+		return store_query(
+		    tx, Q_OBJECT_BY_VERSION, ret, e, n->bucket_id, n->key, n->version_id);
+	return store_query(tx, Q_OBJECT_CURRENT, ret, e, n->bucket_id, n->key);
 }
 
 int
-object_find(struct store_tx *tx, int64_t bucket_id, struct str key, struct arena *arena,
+object_find(struct store_tx *tx, const struct object_name *name, struct arena *arena,
     struct object *ret, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query(tx, Q_OBJECT_CURRENT, &rows, e, bucket_id, key);
+	int r = query_object(tx, name, &rows, e);
 
 	if (r == 0)
 		r = store_next(rows, e);
-	if (r == 0)
-		return err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
 	if (r < 0)
 		return r;
+	if (r == 0 && name->version_id)
+		return err_set(e, ERR_VERSION_NOT_FOUND, "The specified version does not exist.");
+	if (r == 0)
+		return err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
 	object_from_row(rows, arena, ret);
 	return 0;
+}
+
+/* -- names of contents -- */
+
+int
+content_add(struct store_tx *tx, const char *content_id, uint64_t start_bytes,
+    const struct blob *blob, const char *iv, struct err *e)
+{
+	bool is_file = blob->id[0];
+
+	if (blob->size_bytes == 0)
+		return 0;
+	return store_exec(tx, Q_EXTENT_INSERT, NULL, e, content_id,
+	    (int64_t)(start_bytes + blob->size_bytes), (int64_t)start_bytes,
+	    is_file ? blob->id : NULL, (int64_t)blob->crc32c,
+	    is_file ? (struct str){ NULL, 0 } : blob->data, iv);
+}
+
+int
+content_share(struct store_tx *tx, const char *content_id, struct err *e)
+{
+	return store_exec(tx, Q_CONTENT_SHARE, NULL, e, content_id);
 }
 
 int
 content_discard(struct store_tx *tx, const char *content_id, struct err *e)
 {
+	int64_t changed = 0;
 	int r;
 
 	if (!content_id)
 		return 0;
-	r = store_exec(tx, Q_GARBAGE_ADD_EXTENTS, NULL, e, content_id, store_now_us(tx));
+	r = store_exec(tx, Q_CONTENT_UNSHARE, &changed, e, content_id);
+	if (r < 0 || changed > 0)
+		return r; /* others have it still */
+	r = store_exec(tx, Q_CONTENT_SHARE_DELETE, NULL, e, content_id);
+	if (r == 0)
+		r = store_exec(tx, Q_GARBAGE_ADD_EXTENTS, NULL, e, content_id, store_now_us(tx));
 	if (r == 0)
 		r = store_exec(tx, Q_EXTENTS_DELETE, NULL, e, content_id);
 	if (r == 0)
@@ -128,12 +190,9 @@ content_is_read(struct contents *c, const char *content_id)
 
 /* -- reading -- */
 
-struct extent {
-	uint64_t start, end;
-	struct blob blob;
-};
 struct content_reader {
 	struct walrus *walrus;
+	struct arena *arena; /* of the object and the extents' texts */
 	VEC(struct extent) extents;
 	size_t at; /* extent that is open */
 	struct blob_reader *open;
@@ -142,8 +201,7 @@ struct content_reader {
 };
 
 struct lookup {
-	int64_t bucket_id;
-	struct str key;
+	const struct object_name *name;
 	struct arena *arena;
 	struct object *object;
 	struct content_reader *reader;
@@ -153,7 +211,10 @@ static int
 add_extent(struct content_reader *r, struct store_rows *rows, uint64_t *io_end, struct err *e)
 {
 	struct extent x = { .start = (uint64_t)store_int(rows, 0),
-		.end = (uint64_t)store_int(rows, 1) };
+		.end = (uint64_t)store_int(rows, 1),
+		.part_number = (uint32_t)store_int(rows, 5),
+		.checksum = arena_strdup(r->arena, store_text(rows, 6)),
+		.iv = arena_strdup(r->arena, store_text(rows, 7)) };
 	const char *id = store_text(rows, 2);
 
 	if (x.start != *io_end || x.end <= x.start || (id && !blob_id_is_valid(id)))
@@ -181,13 +242,13 @@ read_object(struct store_tx *tx, void *arg, struct err *e)
 	struct content_reader *reader = l->reader;
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	uint64_t end = 0;
-	int r = object_find(tx, l->bucket_id, l->key, l->arena, l->object, e);
+	int r = object_find(tx, l->name, l->arena, l->object, e);
 
 	reader->extents.count = 0;
 	strbuf_reset(&reader->inlined);
-	if (r == 0)
+	if (r == 0 && l->object->content_id)
 		r = store_query(tx, Q_EXTENTS, &rows, e, l->object->content_id);
-	while (r >= 0 && (r = store_next(rows, e)) > 0)
+	while (r >= 0 && rows && (r = store_next(rows, e)) > 0)
 		r = add_extent(reader, rows, &end, e);
 	if (r < 0)
 		return r;
@@ -199,18 +260,18 @@ read_object(struct store_tx *tx, void *arg, struct err *e)
 	return 0;
 }
 
+/* Whether that version has still this content. */
 static int
 check_content(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct lookup *l = arg;
+	struct object_name name = *l->name;
 	struct object now;
-	int r = object_find(tx, l->bucket_id, l->key, l->arena, &now, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	return strings_equal(now.content_id, l->object->content_id)
-		   ? 0
-		   : err_set(e, ERR_STALE, "the object was replaced");
+	name.content_id = l->object->content_id;
+	r = object_find(tx, &name, l->arena, &now, e);
+	return r == ERR_KEY_NOT_FOUND ? err_set(e, ERR_STALE, "the object was replaced") : r;
 }
 
 static int
@@ -239,7 +300,7 @@ try_open(struct lookup *l, struct err *e)
 }
 
 int
-content_open(struct walrus *w, int64_t bucket_id, struct str key, struct arena *arena,
+content_open(struct walrus *w, const struct object_name *name, struct arena *arena,
     struct object *ret_object, struct content_reader **ret, struct err *e)
 {
 	int r = 0;
@@ -247,9 +308,10 @@ content_open(struct walrus *w, int64_t bucket_id, struct str key, struct arena *
 	for (unsigned i = 0; i < TRIES_MAX; i++) {
 		_cleanup_(content_reader_freep) struct content_reader *reader =
 		    xcalloc(1, sizeof(*reader));
-		struct lookup l = { bucket_id, key, arena, ret_object, reader };
+		struct lookup l = { name, arena, ret_object, reader };
 
 		reader->walrus = w;
+		reader->arena = arena;
 		r = try_open(&l, e);
 		if (r == 0) {
 			*ret = TAKE(reader);
@@ -304,4 +366,11 @@ content_reader_read(struct content_reader *r, uint64_t offset, uint64_t want, ch
 		return n;
 	return blob_reader_read(
 	    r->open, offset - r->extents.items[at].start, want, ret_buffer, ret_bytes, e);
+}
+
+const struct extent *
+content_reader_extents(const struct content_reader *r, size_t *ret_count)
+{
+	*ret_count = r->extents.count;
+	return r->extents.items;
 }

@@ -10,6 +10,8 @@
 #include "auth/digest.h"
 #include "base/map.h"
 #include "base/qcow2.h"
+#include "access.h"
+#include "bucket.h"
 #include "object.h"
 #include "run/lock.h"
 #include "schema.h"
@@ -27,7 +29,7 @@ struct images {
 	atomic_bool is_stopping;
 };
 
-struct extent {
+struct written {
 	struct blob_writer *writer;
 	struct blob blob;
 };
@@ -50,7 +52,7 @@ struct job {
 	uint64_t offset, read_bytes, total_bytes;
 	EVP_MD_CTX *part_sha1, *sha256, *md5;
 	char *piece;
-	VEC(struct extent) extents;
+	VEC(struct written) extents;
 	uint64_t extent_bytes, written_bytes;
 	char content_id[CONTENT_ID_SIZE], digest[65], etag[33];
 	bool was_there;
@@ -118,18 +120,17 @@ static int
 open_part(struct job *j, struct err *e)
 {
 	struct walrus *w = j->images->walrus;
-	struct request asked = { .walrus = w };
-	struct bucket bucket;
-	int r = bucket_get(w, j->in.bucket, j->arena, &bucket, e);
+	_cleanup_(bucket_unrefp) struct bucket *bucket = NULL;
+	struct object_name name = { .key = str_of(part_of(j)->key) };
+	int r = bucket_get(w, j->in.bucket, &bucket, e);
 
-	(void)snprintf(
-	    asked.caller.account_id, sizeof(asked.caller.account_id), "%s", j->in.reader_id);
-	asked.caller.is_service = j->in.as_service;
+	if (r == 0) {
+		name.bucket_id = bucket->id;
+		r = content_open(w, &name, j->arena, &j->object, &j->reader, e);
+	}
 	if (r == 0)
-		r = request_authorize_bucket(&asked, &bucket, e);
-	if (r == 0)
-		r = content_open(
-		    w, bucket.id, str_of(part_of(j)->key), j->arena, &j->object, &j->reader, e);
+		r = access_as(
+		    w, j->in.reader_id, j->in.as_service, "s3:GetObject", bucket, &j->object, e);
 	if (r == ERR_BUCKET_NOT_FOUND || r == ERR_KEY_NOT_FOUND)
 		return missing(j, "does not exist any more", e);
 	if (r == ERR_ACCESS_DENIED)
@@ -191,7 +192,7 @@ read_piece(void *arg, struct str *ret, struct err *e)
 
 /* -- writing the object -- */
 
-static struct extent *
+static struct written *
 last_extent(struct job *j)
 {
 	return &j->extents.items[j->extents.count - 1];
@@ -218,7 +219,7 @@ write_piece(void *arg, struct str bytes, struct err *e)
 		size_t n = bytes.n < room ? bytes.n : (size_t)room;
 
 		if (j->extent_bytes == 0) {
-			struct extent x = { .writer = blob_writer_new(j->images->walrus->blobs) };
+			struct written x = { .writer = blob_writer_new(j->images->walrus->blobs) };
 
 			vec_add(&j->extents, x);
 		}
@@ -242,6 +243,7 @@ commit(struct store_tx *tx, void *arg, struct err *e)
 		.sha256 = j->digest,
 		.account_id = j->in.account_id,
 		.size_bytes = j->written_bytes };
+	struct object_name name = { .key = put.key };
 	struct bucket bucket;
 	struct object there;
 	uint64_t at = 0;
@@ -252,15 +254,14 @@ commit(struct store_tx *tx, void *arg, struct err *e)
 	r = bucket_of_images(tx, j->in.account_id, arena, &bucket, e);
 	if (r < 0)
 		return r;
-	j->was_there = object_find(tx, bucket.id, put.key, arena, &there, e) == 0;
+	name.bucket_id = bucket.id;
+	j->was_there = object_find(tx, &name, arena, &there, e) == 0;
 	if (j->was_there)
 		return 0;
 	for (size_t i = 0; r == 0 && i < j->extents.count; i++) {
 		const struct blob *b = &j->extents.items[i].blob;
 
-		r = store_exec(tx, Q_EXTENT_INSERT, NULL, e, j->content_id,
-		    (int64_t)(at + b->size_bytes), (int64_t)at, b->id[0] ? b->id : NULL,
-		    (int64_t)b->crc32c, b->id[0] ? (struct str){ NULL, 0 } : b->data);
+		r = content_add(tx, j->content_id, at, b, NULL, e);
 		at += b->size_bytes;
 	}
 	return r < 0 ? r : object_replace(tx, &bucket, &put, e);
@@ -401,6 +402,7 @@ struct lookup {
 	const char *account_id, *image_id;
 	struct arena *arena;
 	struct bucket bucket;
+	struct object_name name;
 	struct object object;
 };
 
@@ -413,8 +415,8 @@ find(struct store_tx *tx, void *arg, struct err *e)
 
 	bucket_of_images_name(l->account_id, name);
 	r = bucket_find(tx, name, l->arena, &l->bucket, e);
-	return r < 0 ? r
-		     : object_find(tx, l->bucket.id, str_of(l->image_id), l->arena, &l->object, e);
+	l->name = (struct object_name){ .bucket_id = l->bucket.id, .key = str_of(l->image_id) };
+	return r < 0 ? r : object_find(tx, &l->name, l->arena, &l->object, e);
 }
 
 static int
@@ -423,8 +425,7 @@ answer_done(struct walrus *w, struct lookup *l, struct walrus_store_image_out *o
 	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
 	_cleanup_free_ char *buffer = NULL;
 	struct str head;
-	int r =
-	    content_open(w, l->bucket.id, str_of(l->image_id), l->arena, &l->object, &reader, e);
+	int r = content_open(w, &l->name, l->arena, &l->object, &reader, e);
 
 	if (r == 0)
 		r = content_reader_read(reader, 0, QCOW2_HEADER_MAX, &buffer, &head, e);
@@ -502,11 +503,12 @@ static int
 remove_object(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct lookup *l = arg;
+	struct object_removal removal = { .key = str_of(l->image_id) };
 	int r = find(tx, l, e);
 
 	if (r == ERR_BUCKET_NOT_FOUND || r == ERR_KEY_NOT_FOUND)
 		return 0;
-	return r < 0 ? r : object_remove(tx, &l->bucket, str_of(l->image_id), e);
+	return r < 0 ? r : object_remove(tx, &l->bucket, &removal, e);
 }
 
 int

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/qcow2.h"
+#include "access.h"
 #include "bucket.h"
 #include "content.h"
 #include "image.h"
@@ -14,19 +15,10 @@
 #define READ_MAX (4 * 1024 * 1024)
 #define LOOK_AGAIN_MS 20
 
-static int
-authorize(struct walrus *w, const char *account_id, const struct bucket *bucket, struct err *e)
-{
-	struct request asked = { .walrus = w };
-
-	(void)snprintf(asked.caller.account_id, sizeof(asked.caller.account_id), "%s", account_id);
-	return request_authorize_bucket(&asked, bucket, e);
-}
-
 /* The digest of an upload that was completed just now is still being computed. */
 static int
-wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct bucket *bucket,
-    struct str key, struct object *o, struct content_reader **io_reader, struct err *e)
+wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct object_name *name,
+    struct object *o, struct content_reader **io_reader, struct err *e)
 {
 	uint32_t pause_ms = LOOK_AGAIN_MS;
 	int r = 0;
@@ -42,7 +34,7 @@ wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct bucket *b
 		if (pause_ms < 500)
 			pause_ms *= 2;
 		content_reader_free(TAKE(*io_reader));
-		r = content_open(w, bucket->id, key, rq->arena, o, io_reader, e);
+		r = content_open(w, name, rq->arena, o, io_reader, e);
 	}
 	return r;
 }
@@ -69,14 +61,17 @@ open_for(struct rpc_request *rq, const char *account_id, const char *bucket_name
     struct object *ret, struct content_reader **ret_reader, struct err *e)
 {
 	struct walrus *w = rq->state;
-	struct bucket bucket;
-	int r = bucket_get(w, bucket_name, rq->arena, &bucket, e);
+	_cleanup_(bucket_unrefp) struct bucket *bucket = NULL;
+	struct object_name name = { .key = str_of(key) };
+	int r = bucket_get(w, bucket_name, &bucket, e);
 
+	if (r < 0)
+		return r;
+	name.bucket_id = bucket->id;
+	r = content_open(w, &name, rq->arena, ret, ret_reader, e);
 	if (r == 0)
-		r = authorize(w, account_id, &bucket, e);
-	if (r == 0)
-		r = content_open(w, bucket.id, str_of(key), rq->arena, ret, ret_reader, e);
-	return r < 0 ? r : wait_for_digest(rq, w, &bucket, str_of(key), ret, ret_reader, e);
+		r = access_as(w, account_id, false, "s3:GetObject", bucket, ret, e);
+	return r < 0 ? r : wait_for_digest(rq, w, &name, ret, ret_reader, e);
 }
 
 int
@@ -127,6 +122,7 @@ struct lookup {
 	const struct walrus_describe_objects_in *in;
 	struct walrus *walrus;
 	struct arena *arena;
+	const struct bucket *bucket;
 	struct object_size *sizes;
 };
 
@@ -134,15 +130,17 @@ static int
 read_sizes(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct lookup *l = arg;
-	struct bucket bucket;
-	int r = bucket_find(tx, l->in->bucket, l->arena, &bucket, e);
+	int r = 0;
 
-	if (r == 0)
-		r = authorize(l->walrus, l->in->account_id, &bucket, e);
 	for (size_t i = 0; r == 0 && i < l->in->keys.count; i++) {
+		struct object_name name = { .bucket_id = l->bucket->id,
+			.key = str_of(l->in->keys.items[i]) };
 		struct object o;
 
-		r = object_find(tx, bucket.id, str_of(l->in->keys.items[i]), l->arena, &o, e);
+		r = object_find(tx, &name, l->arena, &o, e);
+		if (r == 0)
+			r = access_as(
+			    l->walrus, l->in->account_id, false, "s3:GetObject", l->bucket, &o, e);
 		if (r < 0)
 			return err_wrap(e, "object '%.200s'", l->in->keys.items[i]);
 		l->sizes[i].size_bytes = o.size_bytes;
@@ -155,9 +153,13 @@ walrus_handle_describe_objects(struct rpc_request *rq, const struct walrus_descr
     struct walrus_describe_objects_out *out, struct err *e)
 {
 	struct walrus *w = rq->state;
+	_cleanup_(bucket_unrefp) struct bucket *bucket = NULL;
 	struct lookup l = { .in = in, .walrus = w, .arena = rq->arena };
-	int r;
+	int r = bucket_get(w, in->bucket, &bucket, e);
 
+	if (r < 0)
+		return r;
+	l.bucket = bucket;
 	l.sizes = arena_alloc(rq->arena, (in->keys.count + 1) * sizeof(*l.sizes));
 	r = store_read(w->store, read_sizes, &l, e);
 	out->objects.items = l.sizes;

@@ -109,7 +109,7 @@ walk_from(struct store_tx *tx, struct listing *l, int *ret_step, struct err *e)
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	int64_t limit = (int64_t)(l->max_keys - l->count) + 1;
 	struct object o;
-	int r = store_query(tx, Q_OBJECT_LIST, &rows, e, l->rq->bucket.id, l->next, limit);
+	int r = store_query(tx, Q_OBJECT_LIST, &rows, e, l->rq->bucket->id, l->next, limit);
 
 	*ret_step = 2;
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
@@ -239,7 +239,7 @@ write_listing(struct listing *l)
 {
 	struct xml_writer *w = reply_xml(l->rq, "ListBucketResult");
 
-	xml_element(w, "Name", l->rq->bucket.name);
+	xml_element(w, "Name", l->rq->bucket->name);
 	xml_key(w, "Prefix", l->prefix, l->is_encoded);
 	write_place(l, w);
 	xml_elementf(w, "MaxKeys", "%u", l->max_keys);

@@ -4,6 +4,7 @@
 #include "store/outbox.h"
 
 #include "blob.h"
+#include "bucket.h"
 #include "bundle.h"
 #include "content.h"
 #include "exchange.h"
@@ -138,6 +139,7 @@ stop(struct daemon *d, void *arg)
 	identity_free(w->identity);
 	sigv4_free(w->sigv4);
 	rpc_free(w->rpc);
+	buckets_free(w->buckets);
 	contents_free(w->contents);
 	blobs_free(w->blobs);
 	if (s->tls)
@@ -175,6 +177,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	if (r < 0)
 		goto fail;
 	w->contents = contents_new();
+	w->buckets = buckets_new();
 	w->images = images_new(w);
 	r = bundles_new(w, &w->bundles, e);
 	if (r < 0)

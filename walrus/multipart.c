@@ -6,7 +6,9 @@
 #include <stdio.h>
 
 #include "auth/digest.h"
+#include "access.h"
 #include "bucket.h"
+#include "metadata.h"
 #include "object.h"
 #include "schema.h"
 
@@ -15,7 +17,8 @@
 #define LIST_MAX 1000
 
 struct upload {
-	char *id, *account_id, *headers;
+	struct object_attributes attributes;
+	char *id, *account_id;
 	struct str key;
 	int64_t bucket_id, created_us;
 };
@@ -29,12 +32,14 @@ copy_bytes(struct arena *arena, struct str s)
 static void
 upload_from_row(struct store_rows *rows, struct arena *arena, struct upload *ret)
 {
-	*ret = (struct upload){ .id = arena_strdup(arena, store_text(rows, 0)),
-		.bucket_id = store_int(rows, 1),
-		.key = copy_bytes(arena, store_blob(rows, 2)),
-		.account_id = arena_strdup(arena, store_text(rows, 3)),
-		.headers = arena_strdup(arena, store_text(rows, 4)),
-		.created_us = store_int(rows, 5) };
+	const unsigned at = ATTRIBUTE_COUNT;
+
+	*ret = (struct upload){ .id = arena_strdup(arena, store_text(rows, at)),
+		.bucket_id = store_int(rows, at + 1),
+		.key = copy_bytes(arena, store_blob(rows, at + 2)),
+		.account_id = arena_strdup(arena, store_text(rows, at + 3)),
+		.created_us = store_int(rows, at + 4) };
+	attributes_from_row(rows, arena, &ret->attributes);
 }
 
 /* The upload that the request names, for this bucket and key. */
@@ -51,7 +56,7 @@ find_upload(struct store_tx *tx, struct request *rq, struct upload *ret, struct 
 		return r;
 	if (r > 0)
 		upload_from_row(rows, rq->arena, ret);
-	if (r == 0 || ret->bucket_id != rq->bucket.id || !str_eq(ret->key, rq->target.key))
+	if (r == 0 || ret->bucket_id != rq->bucket->id || !str_eq(ret->key, rq->target.key))
 		return err_set(e, ERR_UPLOAD_NOT_FOUND,
 		    "The specified upload does not exist. The upload ID may be invalid, or the "
 		    "upload may "
@@ -66,14 +71,12 @@ insert_upload(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct request *rq = arg;
 	const struct upload *u = rq->data;
-	struct bucket now;
-	int r = bucket_find(tx, rq->bucket.name, rq->arena, &now, e);
+	const struct object_attributes *a = &u->attributes;
+	int r = bucket_check(tx, rq->bucket, e);
 
-	if (r == 0 && now.id != rq->bucket.id)
-		r = err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
 	return r < 0 ? r
-		     : store_exec(tx, Q_UPLOAD_INSERT, NULL, e, u->id, rq->bucket.id,
-			   rq->target.key, rq->caller.account_id, u->headers, store_now_us(tx));
+		     : store_exec(tx, Q_UPLOAD_INSERT, NULL, e, u->id, rq->bucket->id,
+			   rq->target.key, access_owner(rq), store_now_us(tx), ATTRIBUTE_VALUES(a));
 }
 
 int
@@ -86,13 +89,13 @@ multipart_create(struct request *rq, struct err *e)
 	u->id = arena_alloc(rq->arena, CONTENT_ID_SIZE);
 	content_id_new(u->id);
 	rq->data = u;
-	r = object_headers(rq, &u->headers, e);
+	r = metadata_read(rq, &u->attributes, e);
 	if (r == 0)
 		r = store_write(rq->walrus->store, insert_upload, rq, e);
 	if (r < 0)
 		return r;
 	w = reply_xml(rq, "InitiateMultipartUploadResult");
-	xml_element(w, "Bucket", rq->bucket.name);
+	xml_element(w, "Bucket", rq->bucket->name);
 	xml_key(w, "Key", rq->target.key, false);
 	xml_element(w, "UploadId", u->id);
 	reply_xml_end(rq, "InitiateMultipartUploadResult");
@@ -124,9 +127,6 @@ multipart_part_begin(struct request *rq, struct err *e)
 	struct part_put *p;
 	const char *number = request_parameter(rq, "partNumber");
 
-	if (request_header(rq, "x-amz-copy-source").p)
-		return err_set(e, ERR_NOT_IMPLEMENTED,
-		    "A header you provided implies functionality that is not implemented");
 	p = arena_alloc(rq->arena, sizeof(*p));
 	if (!number || !str_to_u32(str_of(number), &p->number) || p->number < 1 ||
 	    p->number > PARTS_MAX)
@@ -169,7 +169,7 @@ commit_part(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	return store_exec(tx, Q_PART_PUT, NULL, e, p->upload.id, (int64_t)p->number,
 	    (int64_t)b->size_bytes, p->etag, store_now_us(tx), b->id[0] ? b->id : NULL,
-	    (int64_t)b->crc32c, b->id[0] ? (struct str){ NULL, 0 } : b->data);
+	    (int64_t)b->crc32c, b->id[0] ? (struct str){ NULL, 0 } : b->data, NULL, NULL);
 }
 
 int
@@ -338,11 +338,13 @@ commit_completion(struct store_tx *tx, void *arg, struct err *e)
 	c->put.key = rq->target.key;
 	c->put.content_id = c->content_id;
 	c->put.etag = c->etag;
-	c->put.account_id = rq->bucket.account_id;
-	c->put.headers = u.headers;
-	r = object_replace(tx, &rq->bucket, &c->put, e);
+	c->put.account_id = u.account_id;
+	c->put.attributes = u.attributes;
+	r = write_condition_read(rq, &c->put.condition, e);
+	if (r == 0)
+		r = object_replace(tx, rq->bucket, &c->put, e);
 	return r < 0 ? r
-		     : store_exec(tx, Q_DIGEST_DUE_ADD, NULL, e, c->content_id, rq->bucket.id,
+		     : store_exec(tx, Q_DIGEST_DUE_ADD, NULL, e, c->content_id, rq->bucket->id,
 			   rq->target.key, store_now_us(tx));
 }
 
@@ -365,13 +367,14 @@ multipart_complete(struct request *rq, struct err *e)
 		return r;
 	reconciler_poke(rq->walrus->digests);
 	reconciler_poke(rq->walrus->garbage);
+	object_reply_version(rq, c->put.version_id);
 	w = reply_xml(rq, "CompleteMultipartUploadResult");
 	xml_open(w, "Location");
 	xml_text(w, STR("http://"));
 	xml_text(w, rq->head->host);
 	xml_text(w, rq->head->path);
 	xml_close(w, "Location");
-	xml_element(w, "Bucket", rq->bucket.name);
+	xml_element(w, "Bucket", rq->bucket->name);
 	xml_key(w, "Key", rq->target.key, false);
 	xml_elementf(w, "ETag", "\"%s\"", c->etag);
 	reply_xml_end(rq, "CompleteMultipartUploadResult");
@@ -445,7 +448,7 @@ write_parts(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	w = reply_xml(rq, "ListPartsResult");
-	xml_element(w, "Bucket", rq->bucket.name);
+	xml_element(w, "Bucket", rq->bucket->name);
 	xml_key(w, "Key", rq->target.key, false);
 	xml_element(w, "UploadId", u.id);
 	write_owners(rq, w, u.account_id);
@@ -506,7 +509,7 @@ write_uploads(struct store_tx *tx, void *arg, struct err *e)
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct xml_writer *w = &l->rq->xml;
 	struct upload u;
-	int r = store_query(tx, Q_UPLOAD_LIST, &rows, e, l->rq->bucket.id, l->start_key,
+	int r = store_query(tx, Q_UPLOAD_LIST, &rows, e, l->rq->bucket->id, l->start_key,
 	    l->start_id, (int64_t)l->max + 1);
 
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
@@ -560,7 +563,7 @@ multipart_list_uploads(struct request *rq, struct err *e)
 		return r;
 	choose_start(&l, key_marker, id_marker);
 	w = reply_xml(rq, "ListMultipartUploadsResult");
-	xml_element(w, "Bucket", rq->bucket.name);
+	xml_element(w, "Bucket", rq->bucket->name);
 	xml_key(w, "KeyMarker", key_marker, l.is_encoded);
 	xml_element(w, "UploadIdMarker", id_marker ? id_marker : "");
 	xml_key(w, "Prefix", l.prefix, l.is_encoded);

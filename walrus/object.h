@@ -1,29 +1,56 @@
 #pragma once
+/* Operations on objects, and the changes of their rows that other modules make as well. Files by aspect:
+ * object_put.c, object_get.c, object_delete.c. */
+#include "condition.h"
+#include "content.h"
 #include "request.h"
 
-/* What is stored beside the bytes, from the request's headers: text or NULL. */
-int object_headers(struct request *rq, char **ret, struct err *e);
+/* The object that a request means: bucket, key and versionId. */
+struct object_name object_name_of(const struct request *rq);
+/* That object as the caller may read it, and its bytes. ERR_KEY_NOT_FOUND, ERR_VERSION_NOT_FOUND,
+ * ERR_ACCESS_DENIED; a delete marker: ERR_METHOD_NOT_ALLOWED when named by its id, else
+ * ERR_KEY_NOT_FOUND, with the headers that say so. */
+int object_open(struct request *rq, struct object *ret, struct content_reader **ret_reader, struct err *e);
+/* x-amz-version-id, where the bucket has versions at all. */
+void object_reply_version(struct request *rq, const char *version_id);
 
-/* In a closure: the key now has this object (content_id's extents are there), whatever it had before. */
+/* In a closure: the key now has this object (content_id's extents are there) or this delete marker. What
+ * it had before stays behind it as an older version, or goes, as the bucket's versioning says at that
+ * moment. ERR_BUCKET_NOT_FOUND, ERR_PRECONDITION_FAILED. */
 struct object_put {
 	struct str key;
-	const char *content_id, *etag, *sha256, *account_id, *headers;
+	const char *content_id, *etag, *sha256 /* NULL: not known yet */, *account_id;
+	struct object_attributes attributes;
 	uint64_t size_bytes;
-	int64_t modified_us; /* out */
+	bool is_marker; /* without content */
+	struct write_condition condition;
+	/* out */
+	int64_t modified_us;
+	char version_id[VERSION_ID_SIZE];
 };
 int object_replace(struct store_tx *tx, const struct bucket *bucket, struct object_put *put,
     struct err *e);
 
-/* In a closure: the key has no object any more, whether it had one or not. */
-int object_remove(struct store_tx *tx, const struct bucket *bucket, struct str key, struct err *e);
+/* In a closure: removes a version, or the current object: by a delete marker where the bucket is
+ * versioned. Nothing there is fine. ERR_BUCKET_NOT_FOUND, ERR_PRECONDITION_FAILED. */
+struct object_removal {
+	struct str key;
+	const char *of_version; /* NULL: whichever is current */
+	struct write_condition condition;
+	/* out */
+	bool made_marker, was_marker;
+	char version_id[VERSION_ID_SIZE]; /* of the version removed by id, or of the marker made; or "" */
+};
+int object_remove(struct store_tx *tx, const struct bucket *bucket, struct object_removal *removal,
+    struct err *e);
+/* In the closure of a change: news for whoever follows. */
+int object_event(struct store_tx *tx, const struct bucket *bucket, struct str key, const char *what,
+    struct err *e);
 
-/* Bytes of a body as they stream in: a blob. rq->data. */
-struct blob_writer *object_writer(struct request *rq);
-int object_data(struct request *rq, struct str bytes, struct err *e);
-void object_done(struct request *rq);
-
-int object_put_run(struct request *rq, struct err *e);
 int object_put_begin(struct request *rq, struct err *e);
+int object_put_data(struct request *rq, struct str bytes, struct err *e);
+int object_put_run(struct request *rq, struct err *e);
+void object_put_done(struct request *rq);
 int object_get(struct request *rq, struct err *e); /* HEAD too */
 int object_delete(struct request *rq, struct err *e);
 int object_delete_many(struct request *rq, struct err *e);

@@ -8,6 +8,7 @@
 
 #include "auth/sigv2.h"
 #include "base/clock.h"
+#include "access.h"
 #include "body.h"
 #include "bucket.h"
 #include "store/outbox.h"
@@ -80,6 +81,7 @@ request_free(struct request *rq)
 	EVP_MD_CTX_free(rq->sha256_context);
 	checksum_done(&rq->checksum);
 	content_reader_free(rq->content);
+	bucket_unref(rq->bucket);
 	strbuf_done(&rq->body);
 	strbuf_done(&rq->reply);
 	vec_done(&rq->headers);
@@ -155,24 +157,6 @@ request_parse_xml(const struct request *rq, const char *root, xmlDoc **ret, stru
 	return 0;
 }
 
-/* -- who may -- */
-
-int
-request_authorize(const struct request *rq, const char *owner_account_id, struct err *e)
-{
-	if (rq->is_anonymous || !strings_equal(rq->caller.account_id, owner_account_id))
-		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
-	return 0;
-}
-
-int
-request_authorize_bucket(const struct request *rq, const struct bucket *bucket, struct err *e)
-{
-	if (bucket->name[0] == '.' && !rq->caller.is_service)
-		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
-	return request_authorize(rq, bucket->account_id, e);
-}
-
 int
 request_record(struct store_tx *tx, const struct request *rq, const char *kind,
     const char *resource, struct err *e)
@@ -222,18 +206,22 @@ static int
 route(struct request *rq, struct err *e)
 {
 	const char *parameter = sub_resource(rq);
+	bool is_copy = str_is(rq->head->method, "PUT") && rq->target.level == TARGET_OBJECT &&
+		       request_header(rq, "x-amz-copy-source").p;
 
 	for (unsigned i = 0; i < s3_operation_count; i++) {
 		const struct s3_operation *o = &s3_operations[i];
 
 		if (o->level != rq->target.level || !str_is(rq->head->method, o->method))
 			continue;
+		if (!!(o->flags & S3_COPY) != is_copy)
+			continue;
 		if (strings_equal(o->parameter, parameter)) {
 			rq->operation = o;
 			return 0;
 		}
 	}
-	if (parameter)
+	if (parameter || is_copy)
 		return err_set(e, ERR_NOT_IMPLEMENTED,
 		    "A parameter you provided implies functionality that is not implemented");
 	return err_set(e, ERR_METHOD_NOT_ALLOWED,
@@ -300,13 +288,10 @@ request_begin(struct request *rq, struct err *e)
 		r = route(rq, e);
 	if (r < 0)
 		return r;
-	if (rq->is_anonymous && rq->operation->level == TARGET_SERVICE)
-		return err_set(e, ERR_ACCESS_DENIED, "Access Denied");
-	if (rq->operation->level != TARGET_SERVICE && !(rq->operation->flags & S3_ANY_BUCKET)) {
-		r = bucket_get(rq->walrus, rq->target.bucket, rq->arena, &rq->bucket, e);
-		if (r == 0)
-			r = request_authorize_bucket(rq, &rq->bucket, e);
-	}
+	if (rq->operation->level != TARGET_SERVICE && !(rq->operation->flags & S3_ANY_BUCKET))
+		r = bucket_get(rq->walrus, rq->target.bucket, &rq->bucket, e);
+	if (r == 0)
+		r = access_request(rq, e);
 	if (r == 0)
 		r = body_expect(rq, &signature, e);
 	if (r == 0 && rq->operation->begin)
@@ -478,7 +463,8 @@ request_fail(struct request *rq, const struct err *e)
 	int code = s3_code(e->code);
 
 	rq->status = fault_status(code);
-	rq->headers.count = 0;
+	if (!rq->keeps_headers)
+		rq->headers.count = 0;
 	strbuf_reset(&rq->reply);
 	content_reader_free(TAKE(rq->content));
 	rq->has_length = false;

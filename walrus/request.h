@@ -3,6 +3,7 @@
  * runs on workers; exchange.c carries it to and from the loop. */
 #include <openssl/evp.h>
 #include "base/vec.h"
+#include "bucket.h"
 #include "checksum.h"
 #include "content.h"
 #include "identity.h"
@@ -15,11 +16,6 @@
 #define S3_XML_BODY_MAX (4 * 1024 * 1024)
 #define S3_OBJECT_MAX (UINT64_C(5) << 30) /* in one PUT, and of one part */
 
-struct bucket {
-	int64_t id;
-	char *name, *account_id, *location;
-	int64_t created_us;
-};
 struct reply_header {
 	const char *name, *value;
 };
@@ -38,7 +34,7 @@ struct request {
 	const struct s3_operation *operation;
 	struct auth_key caller;
 	bool is_anonymous;
-	struct bucket bucket;
+	struct bucket *bucket; /* one count; NULL: none was looked up */
 
 	/* the body, decoded */
 	bool has_body;
@@ -58,6 +54,7 @@ struct request {
 	/* the reply */
 	int status;
 	VEC(struct reply_header) headers; /* strings from the arena */
+	bool keeps_headers; /* also with an error */
 	struct strbuf reply;
 	struct xml_writer xml;
 	struct content_reader *content; /* sends these bytes instead */
@@ -66,16 +63,29 @@ struct request {
 	uint64_t length;
 };
 
+/* What an ACL can grant on a bucket or an object. */
+enum permission {
+	PERMISSION_NONE, /* nothing: it is the owner's, or a policy's to grant */
+	PERMISSION_READ,
+	PERMISSION_WRITE,
+	PERMISSION_READ_ACP,
+	PERMISSION_WRITE_ACP,
+};
 enum {
-	S3_ANY_BUCKET = 1,  /* the bucket is not looked up first */
+	S3_ANY_BUCKET = 1,   /* the bucket is not looked up first */
 	S3_NEEDS_LENGTH = 2, /* a PUT of bytes: 411 without a length */
 	S3_WANTS_SHA256 = 4,
+	S3_OBJECT_ACL = 8, /* of an object that exists: its own ACL grants, once it is found */
+	S3_COPY = 16,      /* the one of two that has x-amz-copy-source */
 };
 struct s3_operation {
 	const char *name; /* "PutObject" */
 	const char *method;
 	enum target_level level;
 	const char *parameter; /* in the query; NULL: none of those that name an operation */
+	/* For access.c: IAM's name, that with a versionId where it differs, and the ACL's. */
+	const char *action, *version_action;
+	enum permission permission;
 	unsigned flags;
 	uint64_t body_max;
 	/* All but run may be NULL. begin: allowed, and before any byte of the body was asked for. data: body
@@ -111,10 +121,6 @@ const char *request_parameter(const struct request *rq, const char *name); /* NU
 int request_number(const struct request *rq, const char *name, uint32_t fallback, uint32_t max,
     uint32_t *ret, struct err *e); /* larger values read as max */
 int request_encoding(const struct request *rq, bool *ret_is_encoded, struct err *e);
-/* The one place that decides who may do what: ERR_ACCESS_DENIED. */
-int request_authorize(const struct request *rq, const char *owner_account_id, struct err *e);
-/* The same of a bucket: those of images are for service keys alone. */
-int request_authorize_bucket(const struct request *rq, const struct bucket *bucket, struct err *e);
 /* Audit record and event of a change, in its transaction. */
 int request_record(struct store_tx *tx, const struct request *rq, const char *kind,
     const char *resource, struct err *e);

@@ -1,38 +1,73 @@
-/* What walrus can do for its users: one row per operation of the S3 API. */
+/* What walrus can do for its users: one row per operation of the S3 API. Names, actions and
+ * permissions: "Actions, resources, and condition keys for Amazon S3" and "ACL overview" of the S3
+ * user guide. */
 #include "bucket.h"
 #include "list.h"
 #include "multipart.h"
 #include "object.h"
 #include "request.h"
+#include "setting.h"
 
-#define PUT_FLAGS (S3_NEEDS_LENGTH)
+#define XML_MAX S3_XML_BODY_MAX
+#define BYTES_MAX S3_OBJECT_MAX
+#define S TARGET_SERVICE
+#define B TARGET_BUCKET
+#define O TARGET_OBJECT
+#define NONE PERMISSION_NONE
+#define READ PERMISSION_READ
+#define WRITE PERMISSION_WRITE
 
 const struct s3_operation s3_operations[] = {
-	{ "ListBuckets", "GET", TARGET_SERVICE, NULL, 0, 0, bucket_list_all },
+	{ "ListBuckets", "GET", S, NULL, "s3:ListAllMyBuckets", NULL, NONE, 0, 0, bucket_list_all },
 
-	{ "CreateBucket", "PUT", TARGET_BUCKET, NULL, S3_ANY_BUCKET, S3_XML_BODY_MAX,
+	/* buckets */
+	{ "CreateBucket", "PUT", B, NULL, "s3:CreateBucket", NULL, NONE, S3_ANY_BUCKET, XML_MAX,
 	    bucket_create },
-	{ "HeadBucket", "HEAD", TARGET_BUCKET, NULL, 0, 0, bucket_head },
-	{ "DeleteBucket", "DELETE", TARGET_BUCKET, NULL, 0, 0, bucket_delete },
-	{ "GetBucketLocation", "GET", TARGET_BUCKET, "location", 0, 0, bucket_location },
-	{ "GetBucketVersioning", "GET", TARGET_BUCKET, "versioning", 0, 0, bucket_versioning },
-	{ "ListObjects", "GET", TARGET_BUCKET, NULL, 0, 0, list_objects },
-	{ "ListMultipartUploads", "GET", TARGET_BUCKET, "uploads", 0, 0, multipart_list_uploads },
-	{ "DeleteObjects", "POST", TARGET_BUCKET, "delete", 0, S3_XML_BODY_MAX,
+	{ "HeadBucket", "HEAD", B, NULL, "s3:ListBucket", NULL, READ, 0, 0, bucket_head },
+	{ "DeleteBucket", "DELETE", B, NULL, "s3:DeleteBucket", NULL, NONE, 0, 0, bucket_delete },
+	{ "GetBucketLocation", "GET", B, "location", "s3:GetBucketLocation", NULL, NONE, 0, 0,
+	    bucket_location },
+
+	/* their settings */
+	{ "GetBucketVersioning", "GET", B, "versioning", "s3:GetBucketVersioning", NULL, NONE, 0, 0,
+	    bucket_get_versioning },
+	{ "PutBucketVersioning", "PUT", B, "versioning", "s3:PutBucketVersioning", NULL, NONE, 0,
+	    XML_MAX, bucket_put_versioning },
+
+	{ "GetBucketRequestPayment", "GET", B, "requestPayment", "s3:GetBucketRequestPayment", NULL,
+	    NONE, 0, 0, setting_get },
+	{ "PutBucketRequestPayment", "PUT", B, "requestPayment", "s3:PutBucketRequestPayment", NULL,
+	    NONE, 0, XML_MAX, setting_put },
+
+	/* lists */
+	{ "ListObjects", "GET", B, NULL, "s3:ListBucket", NULL, READ, 0, 0, list_objects },
+	{ "ListMultipartUploads", "GET", B, "uploads", "s3:ListBucketMultipartUploads", NULL, READ,
+	    0, 0, multipart_list_uploads },
+
+	/* objects */
+	{ "PutObject", "PUT", O, NULL, "s3:PutObject", NULL, WRITE,
+	    S3_NEEDS_LENGTH | S3_WANTS_SHA256, BYTES_MAX, object_put_run, object_put_begin,
+	    object_put_data, object_put_done },
+	{ "GetObject", "GET", O, NULL, "s3:GetObject", "s3:GetObjectVersion", READ, S3_OBJECT_ACL,
+	    0, object_get },
+	{ "HeadObject", "HEAD", O, NULL, "s3:GetObject", "s3:GetObjectVersion", READ, S3_OBJECT_ACL,
+	    0, object_get },
+	{ "DeleteObject", "DELETE", O, NULL, "s3:DeleteObject", "s3:DeleteObjectVersion", WRITE, 0,
+	    0, object_delete },
+	{ "DeleteObjects", "POST", B, "delete", "s3:DeleteObject", NULL, WRITE, 0, XML_MAX,
 	    object_delete_many },
 
-	{ "PutObject", "PUT", TARGET_OBJECT, NULL, PUT_FLAGS | S3_WANTS_SHA256, S3_OBJECT_MAX,
-	    object_put_run, object_put_begin, object_data, object_done },
-	{ "GetObject", "GET", TARGET_OBJECT, NULL, 0, 0, object_get },
-	{ "HeadObject", "HEAD", TARGET_OBJECT, NULL, 0, 0, object_get },
-	{ "DeleteObject", "DELETE", TARGET_OBJECT, NULL, 0, 0, object_delete },
-
-	{ "CreateMultipartUpload", "POST", TARGET_OBJECT, "uploads", 0, 0, multipart_create },
-	{ "UploadPart", "PUT", TARGET_OBJECT, "uploadId", PUT_FLAGS, S3_OBJECT_MAX,
-	    multipart_part_run, multipart_part_begin, multipart_part_data, multipart_part_done },
-	{ "CompleteMultipartUpload", "POST", TARGET_OBJECT, "uploadId", 0, S3_XML_BODY_MAX,
+	/* uploads */
+	{ "CreateMultipartUpload", "POST", O, "uploads", "s3:PutObject", NULL, WRITE, 0, 0,
+	    multipart_create },
+	{ "UploadPart", "PUT", O, "uploadId", "s3:PutObject", NULL, WRITE, S3_NEEDS_LENGTH,
+	    BYTES_MAX, multipart_part_run, multipart_part_begin, multipart_part_data,
+	    multipart_part_done },
+	{ "CompleteMultipartUpload", "POST", O, "uploadId", "s3:PutObject", NULL, WRITE, 0, XML_MAX,
 	    multipart_complete },
-	{ "AbortMultipartUpload", "DELETE", TARGET_OBJECT, "uploadId", 0, 0, multipart_abort },
-	{ "ListParts", "GET", TARGET_OBJECT, "uploadId", 0, 0, multipart_list_parts },
+	{ "AbortMultipartUpload", "DELETE", O, "uploadId", "s3:AbortMultipartUpload", NULL, WRITE,
+	    0, 0, multipart_abort },
+	{ "ListParts", "GET", O, "uploadId", "s3:ListMultipartUploadParts", NULL, NONE, 0, 0,
+	    multipart_list_parts },
 };
 const unsigned s3_operation_count = ARRAY_SIZE(s3_operations);

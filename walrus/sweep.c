@@ -205,10 +205,11 @@ static int
 digest_one(struct walrus *w, struct due *d, struct err *e)
 {
 	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
+	struct object_name name = { d->bucket_id, d->key, NULL, d->content_id };
 	struct object o;
-	int r = content_open(w, d->bucket_id, d->key, d->arena, &o, &reader, e);
+	int r = content_open(w, &name, d->arena, &o, &reader, e);
 
-	if (r == 0 && strings_equal(o.content_id, d->content_id))
+	if (r == 0)
 		r = compute(reader, o.size_bytes, d->sha256, e);
 	if (r == ERR_CORRUPT)
 		log_error(

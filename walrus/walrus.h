@@ -23,6 +23,7 @@ struct walrus {
 	struct sigv4 *sigv4;
 	struct identity *identity;
 	struct blobs *blobs;
+	struct buckets *buckets;
 	struct contents *contents;
 	struct images *images;
 	struct bundles *bundles;

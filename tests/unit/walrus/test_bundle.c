@@ -74,6 +74,7 @@ setup(void **state)
 	    loop_new(&v->loop, &e) < 0 || workers_new(1, 8, &v->workers, &e) < 0)
 		fail_msg("%s", e.text);
 	v->w.contents = contents_new();
+	v->w.buckets = buckets_new();
 	v->w.garbage = reconciler_new(v->loop, v->workers, "walrus", "garbage", 60000, idle, v);
 	v->rq.state = &v->w;
 	v->rq.arena = v->arena;
@@ -90,6 +91,7 @@ teardown(void **state)
 	reconciler_free(v->w.garbage);
 	workers_free(v->workers);
 	loop_free(v->loop);
+	buckets_free(v->w.buckets);
 	contents_free(v->w.contents);
 	blobs_free(v->w.blobs);
 	store_close(v->w.store);
@@ -159,9 +161,7 @@ commit(struct store_tx *tx, void *arg, struct err *e)
 	int r = bucket_find(tx, s->bucket, s->v->arena, &bucket, e);
 
 	if (r == 0)
-		r = store_exec(tx, Q_EXTENT_INSERT, NULL, e, "c0ffee", (int64_t)s->blob->size_bytes,
-		    (int64_t)0, s->blob->id[0] ? s->blob->id : NULL, (int64_t)s->blob->crc32c,
-		    s->blob->id[0] ? (struct str){ NULL, 0 } : s->blob->data);
+		r = content_add(tx, "c0ffee", 0, s->blob, NULL, e);
 	return r == 0 ? object_replace(tx, &bucket, &put, e) : r;
 }
 
@@ -220,12 +220,15 @@ read_object(struct world *v, const char *bucket_name, const char *key)
 {
 	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
 	_cleanup_strbuf_ struct strbuf all = STRBUF_INIT;
-	struct bucket bucket;
+	_cleanup_(bucket_unrefp) struct bucket *bucket = NULL;
+	struct object_name name = { .key = str_of(key) };
 	struct object o;
 	struct str none = { NULL, 0 };
 
-	if (bucket_get(&v->w, bucket_name, v->arena, &bucket, NULL) < 0 ||
-	    content_open(&v->w, bucket.id, str_of(key), v->arena, &o, &reader, NULL) < 0)
+	if (bucket_get(&v->w, bucket_name, &bucket, NULL) < 0)
+		return none;
+	name.bucket_id = bucket->id;
+	if (content_open(&v->w, &name, v->arena, &o, &reader, NULL) < 0)
 		return none;
 	while (all.n < o.size_bytes) {
 		_cleanup_free_ char *buffer = NULL;
@@ -302,7 +305,7 @@ test_what_fails_says_why_and_leaves_nothing(void **state)
 	struct walrus_write_bundle_in in = wanted(ME, "mine");
 	struct walrus_delete_export_in over = { ME, "export-1", .has_undo = true };
 	struct walrus_write_bundle_out out = write_it(v, &in);
-	struct bucket bucket;
+	struct bucket *bucket;
 	char *noise = xmalloc(1 << 20);
 
 	assert_string_equal(out.state, "failed");
@@ -332,7 +335,7 @@ test_what_fails_says_why_and_leaves_nothing(void **state)
 		    walrus_handle_delete_export(&v->rq, &over, &(struct empty){ 0 }, NULL), 0);
 	}
 	assert_int_equal(
-	    bucket_get(&v->w, "No_Name", v->arena, &bucket, NULL), ERR_BUCKET_NOT_FOUND);
+	    bucket_get(&v->w, "No_Name", &bucket, NULL), ERR_BUCKET_NOT_FOUND);
 	in = wanted(ME, "mine");
 	in.cipher_key.n = 15;
 	assert_int_equal(walrus_handle_write_bundle(&v->rq, &in, &out, NULL), ERR_INVALID);

@@ -1,0 +1,12 @@
+#pragma once
+/* What is stored beside an object's bytes, from the headers of a PUT, a copy, a form or the start of an
+ * upload, and back. */
+#include "content.h"
+#include "request.h"
+
+/* Everything that headers say: system and user metadata, storage class, and what the modules of ACLs,
+ * tags, locks and encryption read. Strings from the request's arena. ERR_METADATA_TOO_LARGE,
+ * ERR_INVALID_ARGUMENT, ERR_INVALID_STORAGE_CLASS and what those modules say. */
+int metadata_read(struct request *rq, struct object_attributes *ret, struct err *e);
+/* The headers of a GET or HEAD; the query's response-* have precedence. */
+void metadata_reply(struct request *rq, const struct object *o);

@@ -1,0 +1,124 @@
+/* GET and HEAD of an object: which version, whether its reader may and wants it, which bytes. */
+#include "base/clock.h"
+
+#include "access.h"
+#include "condition.h"
+#include "metadata.h"
+#include "object.h"
+
+static void
+reply_validators(struct request *rq, const struct object *o)
+{
+	char *modified = arena_alloc(rq->arena, TIME_TEXT_SIZE);
+
+	time_format_http(o->modified_us, modified);
+	reply_header(rq, "Last-Modified", modified);
+	reply_headerf(rq, "ETag", "\"%s\"", o->etag);
+}
+
+static int
+choose_range(struct request *rq, const struct object *o, struct err *e)
+{
+	struct str header = request_header(rq, "range");
+	struct http_range range;
+	int r = 0;
+
+	rq->content_offset = 0;
+	rq->content_left = o->size_bytes;
+	if (header.p && condition_wants_range(rq, o))
+		r = http_range_parse(header, o->size_bytes, &range, e);
+	if (r < 0)
+		return err_set(e, ERR_INVALID_RANGE, "The requested range is not satisfiable");
+	if (r == 0)
+		return 0;
+	rq->status = 206;
+	rq->content_offset = range.first;
+	rq->content_left = range.last - range.first + 1;
+	reply_headerf(rq, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)range.first,
+	    (unsigned long long)range.last, (unsigned long long)o->size_bytes);
+	return 0;
+}
+
+struct object_name
+object_name_of(const struct request *rq)
+{
+	const char *version = request_parameter(rq, "versionId");
+
+	return (struct object_name){ rq->bucket->id, rq->target.key,
+		version && *version ? version : NULL, NULL };
+}
+
+void
+object_reply_version(struct request *rq, const char *version_id)
+{
+	if (rq->bucket->versioning != VERSIONING_NEVER)
+		reply_header(rq, "x-amz-version-id", version_id);
+}
+
+/* A delete marker has no bytes: asked for by its id it may only be deleted, else the key is not
+ * there. */
+static int
+refuse_marker(struct request *rq, const struct object *o, bool by_id, struct err *e)
+{
+	reply_header(rq, "x-amz-delete-marker", "true");
+	object_reply_version(rq, o->version_id);
+	rq->keeps_headers = true;
+	if (!by_id)
+		return err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
+	reply_header(rq, "Allow", "DELETE");
+	return err_set(e, ERR_METHOD_NOT_ALLOWED,
+	    "The specified method is not allowed against this resource.");
+}
+
+int
+object_open(
+    struct request *rq, struct object *ret, struct content_reader **ret_reader, struct err *e)
+{
+	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
+	struct object_name name = object_name_of(rq);
+	int r = content_open(rq->walrus, &name, rq->arena, ret, &reader, e);
+
+	if (r == ERR_KEY_NOT_FOUND || r == ERR_VERSION_NOT_FOUND)
+		return access_missing(rq, e);
+	if (r == 0)
+		r = access_object(rq, ret, e);
+	if (r == 0 && ret->is_marker)
+		r = refuse_marker(rq, ret, name.version_id != NULL, e);
+	if (r < 0)
+		return r;
+	*ret_reader = TAKE(reader);
+	return 0;
+}
+
+int
+object_get(struct request *rq, struct err *e)
+{
+	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
+	struct object o;
+	int r = object_open(rq, &o, &reader, e), refused;
+
+	if (r < 0)
+		return r;
+	refused = condition_of_read(rq, &o);
+	if (refused == 412)
+		return err_set(e, ERR_PRECONDITION_FAILED,
+		    "At least one of the pre-conditions you specified did not hold");
+	reply_validators(rq, &o);
+	object_reply_version(rq, o.version_id);
+	if (refused) {
+		rq->status = refused;
+		return 0;
+	}
+	r = choose_range(rq, &o, e);
+	if (r < 0)
+		return r;
+	reply_header(rq, "Accept-Ranges", "bytes");
+	metadata_reply(rq, &o);
+	if (request_is_head(rq) || rq->content_left == 0) {
+		rq->has_length = true;
+		rq->length = rq->content_left;
+		return 0;
+	}
+	rq->content = TAKE(reader);
+	return 0;
+}

@@ -1,0 +1,185 @@
+/* PUT of an object. It streams into a blob, then one transaction gives the key its new bytes: who
+ * reads sees the old object or the new one, whole. Where the bucket is versioned the old one stays
+ * behind it. */
+#include "base/clock.h"
+
+#include "access.h"
+#include "bucket.h"
+#include "metadata.h"
+#include "object.h"
+#include "schema.h"
+#include "store/outbox.h"
+
+struct put {
+	struct blob_writer *writer;
+	struct blob blob;
+	char content_id[CONTENT_ID_SIZE], etag[33], sha256[65];
+	struct object_put row;
+};
+
+int
+object_put_begin(struct request *rq, struct err *e)
+{
+	struct put *p = arena_alloc(rq->arena, sizeof(*p));
+	int r;
+
+	rq->data = p;
+	p->writer = blob_writer_new(rq->walrus->blobs);
+	r = write_condition_read(rq, &p->row.condition, e);
+	return r < 0 ? r : metadata_read(rq, &p->row.attributes, e);
+}
+
+int
+object_put_data(struct request *rq, struct str bytes, struct err *e)
+{
+	struct put *p = rq->data;
+
+	return blob_writer_add(p->writer, bytes, e);
+}
+
+void
+object_put_done(struct request *rq)
+{
+	struct put *p = rq->data;
+
+	if (p)
+		blob_writer_free(TAKE(p->writer));
+}
+
+int
+object_event(struct store_tx *tx, const struct bucket *bucket, struct str key, const char *what,
+    struct err *e)
+{
+	_cleanup_free_ char *id = xasprintf("%s/%.*s", bucket->name, (int)key.n, key.p);
+
+	return outbox_add(tx, "object", id, bucket->account_id, what, e);
+}
+
+/* -- the key's new version -- */
+
+static int
+find_newest(struct store_tx *tx, int64_t bucket_id, struct str key, struct arena *arena,
+    struct object *ret, bool *ret_is_there, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_OBJECT_NEWEST, &rows, e, bucket_id, key);
+
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r < 0)
+		return r;
+	*ret_is_there = r > 0;
+	if (r > 0)
+		object_from_row(rows, arena, ret);
+	return 0;
+}
+
+/* The version that has no id of its own, if there is one, makes room. */
+static int
+drop_null_version(struct store_tx *tx, const struct bucket *bucket, struct str key,
+    struct arena *arena, struct err *e)
+{
+	struct object_name name = { bucket->id, key, VERSION_NULL, NULL };
+	struct object o;
+	int r = object_find(tx, &name, arena, &o, e);
+
+	if (r == ERR_VERSION_NOT_FOUND) {
+		err_clear(e);
+		return 0;
+	}
+	if (r == 0)
+		r = store_exec(tx, Q_OBJECT_DELETE_VERSION, NULL, e, bucket->id, key, VERSION_NULL);
+	return r < 0 ? r : content_discard(tx, o.content_id, e);
+}
+
+static int
+make_room(struct store_tx *tx, const struct bucket *bucket, struct object_put *put,
+    struct arena *arena, int64_t *ret_position, struct err *e)
+{
+	struct object newest;
+	bool is_there;
+	int r = find_newest(tx, bucket->id, put->key, arena, &newest, &is_there, e);
+
+	if (r == 0)
+		r = write_condition_check(&put->condition, is_there ? &newest : NULL, e);
+	if (r < 0)
+		return r;
+	*ret_position = INT64_MAX - store_now_us(tx);
+	if (!is_there)
+		return 0;
+	if (*ret_position >= newest.position)
+		*ret_position = newest.position - 1;
+	if (bucket->versioning != VERSIONING_ENABLED)
+		r = drop_null_version(tx, bucket, put->key, arena, e);
+	if (r == 0 && bucket->versioning != VERSIONING_NEVER)
+		r = store_exec(tx, Q_OBJECT_RETIRE_CURRENT, NULL, e, bucket->id, put->key);
+	return r;
+}
+
+int
+object_replace(
+    struct store_tx *tx, const struct bucket *bucket, struct object_put *put, struct err *e)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	const struct object_attributes *a = &put->attributes;
+	struct bucket now;
+	int64_t position = 0;
+	int r = bucket_find(tx, bucket->name, arena, &now, e);
+
+	if (r == 0 && now.id != bucket->id)
+		r = err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
+	if (r == 0)
+		r = make_room(tx, &now, put, arena, &position, e);
+	if (r < 0)
+		return r;
+	if (now.versioning == VERSIONING_ENABLED)
+		content_id_new(put->version_id);
+	else
+		memcpy(put->version_id, VERSION_NULL, sizeof(VERSION_NULL));
+	put->modified_us = store_now_us(tx) / 1000 * 1000;
+	r = store_exec(tx, Q_OBJECT_INSERT, NULL, e, bucket->id, put->key, position,
+	    put->version_id, (int64_t)put->is_marker, put->content_id, (int64_t)put->size_bytes,
+	    put->etag, put->sha256, put->modified_us, put->account_id, ATTRIBUTE_VALUES(a));
+	return r < 0
+		   ? r
+		   : object_event(tx, bucket, put->key, put->is_marker ? "deleted" : "created", e);
+}
+
+/* -- the end of a PUT -- */
+
+static int
+commit_put(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct request *rq = arg;
+	struct put *p = rq->data;
+	int r = content_add(tx, p->content_id, 0, &p->blob, NULL, e);
+
+	return r < 0 ? r : object_replace(tx, rq->bucket, &p->row, e);
+}
+
+int
+object_put_run(struct request *rq, struct err *e)
+{
+	struct put *p = rq->data;
+	int r = blob_writer_finish(p->writer, &p->blob, e);
+
+	if (r < 0)
+		return r;
+	content_id_new(p->content_id);
+	hex_encode(rq->md5, sizeof(rq->md5), p->etag);
+	hex_encode(rq->sha256, sizeof(rq->sha256), p->sha256);
+	p->row.key = rq->target.key;
+	p->row.content_id = p->content_id;
+	p->row.etag = p->etag;
+	p->row.sha256 = p->sha256;
+	p->row.account_id = access_owner(rq);
+	p->row.size_bytes = p->blob.size_bytes;
+	r = store_write(rq->walrus->store, commit_put, rq, e);
+	if (r < 0)
+		return r;
+	blob_writer_keep(p->writer);
+	reconciler_poke(rq->walrus->garbage);
+	reply_headerf(rq, "ETag", "\"%s\"", p->etag);
+	object_reply_version(rq, p->row.version_id);
+	return 0;
+}
