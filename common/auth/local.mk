@@ -1,1 +1,1 @@
-auth_pkgs = openssl libxml
+auth_pkgs = openssl libxml jansson
