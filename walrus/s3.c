@@ -38,6 +38,12 @@ const struct s3_operation s3_operations[] = {
 	    NONE, 0, 0, setting_get },
 	{ "PutBucketRequestPayment", "PUT", B, "requestPayment", "s3:PutBucketRequestPayment", NULL,
 	    NONE, 0, XML_MAX, setting_put },
+	{ "GetBucketTagging", "GET", B, "tagging", "s3:GetBucketTagging", NULL, NONE, 0, 0,
+	    setting_get },
+	{ "PutBucketTagging", "PUT", B, "tagging", "s3:PutBucketTagging", NULL, NONE, 0, XML_MAX,
+	    setting_put },
+	{ "DeleteBucketTagging", "DELETE", B, "tagging", "s3:PutBucketTagging", NULL, NONE, 0, 0,
+	    setting_delete },
 
 	/* lists */
 	{ "ListObjects", "GET", B, NULL, "s3:ListBucket", NULL, READ, 0, 0, list_objects },

@@ -8,6 +8,7 @@
 #include "payment.h"
 #include "request.h"
 #include "schema.h"
+#include "tags.h"
 
 const struct setting_kind setting_kinds[SETTING_MAX + 1] = {
 #define SETTING(name, sub_resource, root, missing, missing_text, parse, write, check)              \
