@@ -340,6 +340,7 @@ commit_completion(struct store_tx *tx, void *arg, struct err *e)
 	c->put.etag = c->etag;
 	c->put.account_id = u.account_id;
 	c->put.attributes = u.attributes;
+	c->put.origin = (struct change_origin){ rq, "ObjectCreated:CompleteMultipartUpload", NULL };
 	r = write_condition_read(rq, &c->put.condition, e);
 	if (r == 0)
 		r = object_replace(tx, rq->bucket, &c->put, e);

@@ -48,7 +48,11 @@ add_marker(
     struct store_tx *tx, const struct bucket *bucket, struct object_removal *removal, struct err *e)
 {
 	struct object_put put = {
-		.key = removal->key, .is_marker = true, .etag = "", .account_id = bucket->account_id
+		.key = removal->key,
+		.is_marker = true,
+		.etag = "",
+		.account_id = bucket->account_id,
+		.origin = removal->origin,
 	};
 	int r = object_replace(tx, bucket, &put, e);
 
@@ -57,6 +61,21 @@ add_marker(
 	removal->made_marker = true;
 	memcpy(removal->version_id, put.version_id, sizeof(removal->version_id));
 	return 0;
+}
+
+static int
+tell(struct store_tx *tx, const struct bucket *bucket, const struct object_removal *removal,
+    struct err *e)
+{
+	const struct change_origin *origin = &removal->origin;
+	struct object_change change = { .what = "deleted",
+		.key = removal->key,
+		.version_id = removal->version_id[0] ? removal->version_id : NULL,
+		.origin = origin };
+
+	(void)snprintf(change.event, sizeof(change.event), "%s:Delete",
+	    origin->removal ? origin->removal : "ObjectRemoved");
+	return object_event(tx, bucket, &change, e);
 }
 
 int
@@ -82,7 +101,7 @@ object_remove(
 	if (r < 0)
 		return r;
 	if (!removal->of_version && now.versioning != VERSIONING_NEVER)
-		return add_marker(tx, &now, removal, e);
+		return add_marker(tx, bucket, removal, e);
 	if (found < 0)
 		return 0; /* gone is what was asked for */
 	removal->was_marker = o.is_marker;
@@ -90,7 +109,7 @@ object_remove(
 		(void)snprintf(
 		    removal->version_id, sizeof(removal->version_id), "%s", o.version_id);
 	r = remove_version(tx, &now, &o, arena, e);
-	return r < 0 ? r : object_event(tx, bucket, removal->key, "deleted", e);
+	return r < 0 ? r : tell(tx, bucket, removal, e);
 }
 
 struct deletion {
@@ -113,8 +132,9 @@ remove_all(struct store_tx *tx, void *arg, struct err *e)
 int
 object_delete(struct request *rq, struct err *e)
 {
-	struct object_removal removal = { .key = rq->target.key,
-		.of_version = object_name_of(rq).version_id };
+	struct object_removal removal = {
+		.key = rq->target.key, .of_version = object_name_of(rq).version_id, .origin = { rq }
+	};
 	struct deletion d = { rq->bucket, &removal, 1 };
 	int r = write_condition_read(rq, &removal.condition, e);
 
@@ -150,7 +170,7 @@ read_removal(struct request *rq, xmlNode *node, struct object_removal *ret, stru
 
 	if (!text || !*text)
 		return malformed_xml(e);
-	*ret = (struct object_removal){ .key = str_of(text) };
+	*ret = (struct object_removal){ .key = str_of(text), .origin = { rq } };
 	if (!version)
 		return 0;
 	text = xml_text_of(version, 1024, rq->arena);

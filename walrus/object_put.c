@@ -1,6 +1,8 @@
 /* PUT of an object. It streams into a blob, then one transaction gives the key its new bytes: who
  * reads sees the old object or the new one, whole. Where the bucket is versioned the old one stays
  * behind it. */
+#include <stdio.h>
+
 #include "base/clock.h"
 
 #include "access.h"
@@ -47,12 +49,33 @@ object_put_done(struct request *rq)
 }
 
 int
-object_event(struct store_tx *tx, const struct bucket *bucket, struct str key, const char *what,
+object_event(struct store_tx *tx, const struct bucket *bucket, const struct object_change *change,
     struct err *e)
 {
-	_cleanup_free_ char *id = xasprintf("%s/%.*s", bucket->name, (int)key.n, key.p);
+	_cleanup_free_ char *id =
+	    xasprintf("%s/%.*s", bucket->name, (int)change->key.n, change->key.p);
 
-	return outbox_add(tx, "object", id, bucket->account_id, what, e);
+	return outbox_add(tx, "object", id, bucket->account_id, change->what, e);
+}
+
+static int
+tell(struct store_tx *tx, const struct bucket *bucket, const struct object_put *put, struct err *e)
+{
+	const struct change_origin *origin = &put->origin;
+	struct object_change change = { .what = put->is_marker ? "deleted" : "created",
+		.key = put->key,
+		.version_id = put->version_id,
+		.etag = put->etag,
+		.size_bytes = put->size_bytes,
+		.origin = origin };
+
+	if (put->is_marker)
+		(void)snprintf(change.event, sizeof(change.event), "%s:DeleteMarkerCreated",
+		    origin->removal ? origin->removal : "ObjectRemoved");
+	else
+		(void)snprintf(change.event, sizeof(change.event), "%s",
+		    origin->event ? origin->event : "ObjectCreated:Put");
+	return object_event(tx, bucket, &change, e);
 }
 
 /* -- the key's new version -- */
@@ -140,9 +163,7 @@ object_replace(
 	r = store_exec(tx, Q_OBJECT_INSERT, NULL, e, bucket->id, put->key, position,
 	    put->version_id, (int64_t)put->is_marker, put->content_id, (int64_t)put->size_bytes,
 	    put->etag, put->sha256, put->modified_us, put->account_id, ATTRIBUTE_VALUES(a));
-	return r < 0
-		   ? r
-		   : object_event(tx, bucket, put->key, put->is_marker ? "deleted" : "created", e);
+	return r < 0 ? r : tell(tx, bucket, put, e);
 }
 
 /* -- the end of a PUT -- */
@@ -173,6 +194,7 @@ object_put_run(struct request *rq, struct err *e)
 	p->row.etag = p->etag;
 	p->row.sha256 = p->sha256;
 	p->row.account_id = access_owner(rq);
+	p->row.origin.rq = rq;
 	p->row.size_bytes = p->blob.size_bytes;
 	r = store_write(rq->walrus->store, commit_put, rq, e);
 	if (r < 0)
