@@ -11,6 +11,7 @@
 #include "access.h"
 #include "body.h"
 #include "bucket.h"
+#include "error.h"
 #include "store/outbox.h"
 
 #define PARAMETERS_MAX 64
@@ -60,6 +61,7 @@ request_new(struct walrus *w, struct http_exchange *x)
 
 	rq->walrus = w;
 	rq->arena = arena;
+	rq->details.arena = arena;
 	rq->head = copy_head(http_request(x), arena);
 	rq->peer = *http_peer(x);
 	rq->id = arena_strdup(arena, http_id(x));
@@ -390,93 +392,8 @@ xml_key(struct xml_writer *w, const char *name, struct str key, bool is_encoded)
 	xml_close(w, name);
 }
 
-/* What other layers say in their own words, in S3's. */
-static int
-s3_code(int code)
-{
-	switch (code) {
-	case ERR_LIMIT:
-	case ERR_CONFLICT:
-		return ERR_SLOW_DOWN;
-	case ERR_TIMEOUT:
-	case ERR_UNAVAILABLE:
-	case ERR_CANCELLED:
-	case ERR_STALE:
-		return ERR_SERVICE_UNAVAILABLE;
-	case ERR_INVALID:
-		return ERR_INVALID_ARGUMENT;
-	case ERR_MALFORMED_QUERY_STRING:
-		return ERR_INVALID_URI;
-	case ERR_DENIED:
-		return ERR_ACCESS_DENIED;
-	case ERR_INTERNAL:
-	case ERR_IO:
-	case ERR_CORRUPT:
-	case ERR_NOT_FOUND:
-	case ERR_EXISTS:
-		return ERR_S3_INTERNAL;
-	default:
-		return code;
-	}
-}
-
-static const char *
-message(int code, const struct err *e)
-{
-	if (code == ERR_S3_INTERNAL)
-		return "We encountered an internal error. Please try again.";
-	if (code == ERR_SLOW_DOWN)
-		return "Please reduce your request rate.";
-	if (code == ERR_NO_SPACE)
-		return "There is not enough space left to store what you sent.";
-	return e->text;
-}
-
-static void
-write_error(struct request *rq, int code, const struct err *e)
-{
-	struct xml_writer *w = &rq->xml;
-
-	xml_writer_init(w, &rq->reply, false);
-	xml_declaration(w);
-	xml_open(w, "Error");
-	xml_element(w, "Code", fault_code(code));
-	xml_element(w, "Message", message(code, e));
-	if (code == ERR_BUCKET_NOT_FOUND || code == ERR_BUCKET_NAME ||
-	    code == ERR_BUCKET_NOT_EMPTY || code == ERR_BUCKET_EXISTS ||
-	    code == ERR_BUCKET_OWNED_BY_YOU)
-		xml_element(w, "BucketName", rq->target.bucket);
-	if (code == ERR_KEY_NOT_FOUND)
-		xml_key(w, "Key", rq->target.key, false);
-	xml_open(w, "Resource");
-	xml_text(w, rq->head->path);
-	xml_close(w, "Resource");
-	xml_element(w, "RequestId", rq->id);
-	xml_element(w, "HostId", rpc_self(rq->walrus->rpc));
-	xml_close(w, "Error");
-	reply_header(rq, "Content-Type", "application/xml");
-}
-
 void
 request_fail(struct request *rq, const struct err *e)
 {
-	int code = s3_code(e->code);
-
-	rq->status = fault_status(code);
-	if (!rq->keeps_headers)
-		rq->headers.count = 0;
-	strbuf_reset(&rq->reply);
-	content_reader_free(TAKE(rq->content));
-	rq->has_length = false;
-	if (rq->status >= 500)
-		log_warn(&rq->log, "s3.failed",
-		    "operation=%s status=%d error=%s message=\"%s\" at=%s:%d",
-		    rq->operation ? rq->operation->name : "unknown", rq->status,
-		    fault_name(e->code), e->text, e->file ? e->file : "", e->line);
-	else
-		log_debug(&rq->log, "s3.refused", "operation=%s status=%d code=%s message=\"%s\"",
-		    rq->operation ? rq->operation->name : "unknown", rq->status, fault_code(code),
-		    e->text);
-	if (!request_is_head(rq))
-		write_error(rq, code, e);
+	error_reply(rq, e);
 }

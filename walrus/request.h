@@ -2,6 +2,7 @@
 /* One S3 request: parsed, authenticated, its body decoded and hashed, its reply as data. Everything here
  * runs on workers; exchange.c carries it to and from the loop. */
 #include <openssl/evp.h>
+#include "base/err_detail.h"
 #include "base/vec.h"
 #include "bucket.h"
 #include "checksum.h"
@@ -52,6 +53,7 @@ struct request {
 	void *data;                  /* the operation's own */
 
 	/* the reply */
+	struct err_details details; /* what an error says beside code and message */
 	int status;
 	VEC(struct reply_header) headers; /* strings from the arena */
 	bool keeps_headers; /* also with an error */
