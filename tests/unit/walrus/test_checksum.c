@@ -57,7 +57,7 @@ test_known_values(void **state)
 static void
 test_pieces(void **state)
 {
-	char bytes[4099], whole[2 * CHECKSUM_SIZE_MAX + 1], cut[2 * CHECKSUM_SIZE_MAX + 1];
+	char bytes[14001], whole[2 * CHECKSUM_SIZE_MAX + 1], cut[2 * CHECKSUM_SIZE_MAX + 1];
 	struct str all = { bytes, sizeof(bytes) };
 
 	random_bytes(bytes, sizeof(bytes));
