@@ -21,8 +21,10 @@ def copies(db, table, where, values, replaced, count):
     """Inserts copies of one row, with some columns as expressions of n.i."""
     columns = [r[1] for r in db.execute(f"PRAGMA table_info({table})")]
     chosen = ", ".join(replaced.get(c, c) for c in columns)
-    db.execute(f"{NUMBERS} INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM n,"
-               f" (SELECT * FROM {table} WHERE {where})", (count, *values))
+    db.execute("DROP TABLE IF EXISTS temp.sample")
+    db.execute(f"CREATE TEMP TABLE sample AS SELECT * FROM {table} WHERE {where}", values)
+    db.execute(f"{NUMBERS} INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM n CROSS JOIN sample",
+               (count,))
 
 
 def fill(db, bucket, count):
