@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@
 #define MAGIC "MalleeB1"
 #define WRITEBACK_EVERY (8 * 1024 * 1024)
 #define BLOCKS_MAX (UINT64_C(5) << 10) /* 5 GiB */
+#define SPARE_BUFFERS 16
+#define READ_PIECE (128 * 1024) /* summed while it is still in the processor's cache */
 
 struct trailer { /* little-endian, like every machine this runs on */
 	char magic[8];
@@ -291,6 +294,36 @@ blob_writer_free(struct blob_writer *w)
 
 /* -- reading -- */
 
+/* Buffers of blocks, the one used last first: it is still in the processor's cache, and its pages are
+ * mapped. What the allocator gives to one thread after another is neither. */
+static struct lock spare_lock = LOCK_INITIALIZER(LEAF);
+static char *spare[SPARE_BUFFERS]; /* under spare_lock, like the count */
+static unsigned spare_count;
+
+static char *
+take_buffer(size_t n)
+{
+	if (n == BLOB_BLOCK) {
+		LOCK_SCOPE(&spare_lock);
+		if (spare_count > 0)
+			return spare[--spare_count];
+	}
+	return xmalloc(n);
+}
+
+void
+blob_buffer_free(void *buffer)
+{
+	if (buffer && malloc_usable_size(buffer) >= BLOB_BLOCK) {
+		LOCK_SCOPE(&spare_lock);
+		if (spare_count < SPARE_BUFFERS) {
+			spare[spare_count++] = buffer;
+			return;
+		}
+	}
+	free(buffer);
+}
+
 static int
 corrupt(const struct blob *blob, const char *what, struct err *e)
 {
@@ -387,6 +420,25 @@ blob_reader_free(struct blob_reader *r)
 	free(r);
 }
 
+static int
+read_block(const struct blob_reader *r, uint64_t block, char *buffer, size_t n, struct err *e)
+{
+	uint32_t seen = 0;
+
+	for (size_t at = 0; at < n; at += READ_PIECE) {
+		size_t piece = n - at < READ_PIECE ? n - at : READ_PIECE;
+		int result = read_at(r->fd, buffer + at, piece, block * BLOB_BLOCK + at, e);
+
+		if (result < 0)
+			return result;
+		seen = crc32c(seen, buffer + at, piece);
+	}
+	if (seen != r->table[block])
+		return err_set(e, ERR_CORRUPT, "block %llu of a blob is damaged",
+		    (unsigned long long)block);
+	return 0;
+}
+
 int
 blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
     struct str *ret_bytes, struct err *e)
@@ -395,24 +447,22 @@ blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **r
 	size_t n =
 	    r->size_bytes - start < BLOB_BLOCK ? (size_t)(r->size_bytes - start) : BLOB_BLOCK;
 	size_t skip = (size_t)(offset - start);
-	_cleanup_free_ char *buffer = NULL;
-	int result;
+	char *buffer;
+	int result = 0;
 
 	if (offset >= r->size_bytes)
 		return err_set(e, ERR_INTERNAL, "read behind the end of a blob");
-	buffer = xmalloc(n);
-	if (r->fd < 0) {
+	buffer = take_buffer(n);
+	if (r->fd < 0)
 		memcpy(buffer, r->data + start, n);
-	} else {
-		result = read_at(r->fd, buffer, n, start, e);
-		if (result < 0)
-			return result;
-		if (crc32c(0, buffer, n) != r->table[block])
-			return err_set(e, ERR_CORRUPT, "block %llu of a blob is damaged",
-			    (unsigned long long)block);
+	else
+		result = read_block(r, block, buffer, n, e);
+	if (result < 0) {
+		blob_buffer_free(buffer);
+		return result;
 	}
 	*ret_bytes = (struct str){ buffer + skip, n - skip < want ? n - skip : (size_t)want };
-	*ret_buffer = TAKE(buffer);
+	*ret_buffer = buffer;
 	return 0;
 }
 

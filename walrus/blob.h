@@ -43,6 +43,8 @@ DEFINE_CLEANUP(struct blob_reader *, blob_reader_free)
  * BLOB_BLOCK), of which *ret_bytes is the span asked for. The block was checked: ERR_CORRUPT. */
 int blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
     struct str *ret_bytes, struct err *e);
+/* As free, which would do; but the next block is read into it while it is warm. */
+void blob_buffer_free(void *buffer);
 
 /* -- sweeping -- */
 int blobs_remove(struct blobs *b, const char *id, struct err *e); /* absent is fine */

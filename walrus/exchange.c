@@ -180,7 +180,7 @@ send_block(struct exchange *x, struct http_exchange *h, struct block *b)
 		return;
 	}
 	x->to_send -= b->bytes.n;
-	http_reply_add_owned(h, b->bytes.p, b->bytes.n, free, TAKE(b->buffer));
+	http_reply_add_owned(h, b->bytes.p, b->bytes.n, blob_buffer_free, TAKE(b->buffer));
 	if (x->to_send == 0)
 		http_reply_end(h);
 	else
@@ -195,7 +195,7 @@ on_block(struct http_exchange *h, void *arg)
 
 	if (h)
 		send_block(x, h, b);
-	free(b->buffer);
+	blob_buffer_free(b->buffer);
 	free(b);
 	unref(x);
 }
@@ -248,7 +248,7 @@ on_content(struct http_exchange *h, void *arg)
 		http_reply_length(h, x->rq->length);
 		send_block(x, h, b);
 	}
-	free(b->buffer);
+	blob_buffer_free(b->buffer);
 	free(b);
 	unref(x);
 }
