@@ -204,6 +204,33 @@ sub_resource(const struct request *rq)
 	return found;
 }
 
+/* Operations that Amazon has and walrus has not. Elsewhere these words are parameters without a
+ * meaning, such as those that pages put behind their links. */
+static const struct {
+	const char *name;
+	enum target_level level;
+} foreign[] = { { "abac", TARGET_BUCKET }, { "metadataConfiguration", TARGET_BUCKET },
+	{ "metadataInventoryTable", TARGET_BUCKET }, { "metadataJournalTable", TARGET_BUCKET },
+	{ "metadataTable", TARGET_BUCKET }, { "renameObject", TARGET_OBJECT },
+	{ "session", TARGET_BUCKET } };
+
+static bool
+is_foreign(const struct request *rq)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
+		if (foreign[i].level == rq->target.level && request_parameter(rq, foreign[i].name))
+			return true;
+	return false;
+}
+
+/* S3 Select and BitTorrent: Amazon has withdrawn them from new accounts, and says so in these
+ * words. */
+static bool
+is_withdrawn(const char *parameter)
+{
+	return strings_equal(parameter, "select") || strings_equal(parameter, "torrent");
+}
+
 static int
 route(struct request *rq, struct err *e)
 {
@@ -211,7 +238,7 @@ route(struct request *rq, struct err *e)
 	bool is_copy = str_is(rq->head->method, "PUT") && rq->target.level == TARGET_OBJECT &&
 		       request_header(rq, "x-amz-copy-source").p;
 
-	for (unsigned i = 0; i < s3_operation_count; i++) {
+	for (unsigned i = 0; i < s3_operation_count && !is_foreign(rq); i++) {
 		const struct s3_operation *o = &s3_operations[i];
 
 		if (o->level != rq->target.level || !str_is(rq->head->method, o->method))
@@ -223,7 +250,7 @@ route(struct request *rq, struct err *e)
 			return 0;
 		}
 	}
-	if (parameter || is_copy)
+	if ((parameter && !is_withdrawn(parameter)) || is_copy || is_foreign(rq))
 		return err_set(e, ERR_NOT_IMPLEMENTED,
 		    "A parameter you provided implies functionality that is not implemented");
 	return err_set(e, ERR_METHOD_NOT_ALLOWED,
