@@ -1,6 +1,20 @@
 /* Range requests (RFC 9110 section 14) and the reason phrases of status lines. */
 #include "net/http.h"
 
+/* Numbers may have any length (RFC 9110 section 14.1.1): what does not fit lies behind every end. */
+static bool
+position(struct str text, uint64_t *ret)
+{
+	if (text.n == 0)
+		return false;
+	for (size_t i = 0; i < text.n; i++)
+		if (text.p[i] < '0' || text.p[i] > '9')
+			return false;
+	if (!str_to_u64(text, ret))
+		*ret = UINT64_MAX;
+	return true;
+}
+
 static bool
 range_bounds(struct str spec, uint64_t size, struct http_range *ret, bool *ret_satisfiable)
 {
@@ -11,16 +25,16 @@ range_bounds(struct str spec, uint64_t size, struct http_range *ret, bool *ret_s
 	if (first.n == 0) { /* the last n bytes */
 		uint64_t n;
 
-		if (!str_to_u64(spec, &n))
+		if (!position(spec, &n))
 			return false;
 		*ret_satisfiable = n > 0 && size > 0;
 		*ret = (struct http_range){ n < size ? size - n : 0, size - 1 };
 		return true;
 	}
-	if (!str_to_u64(first, &ret->first))
+	if (!position(first, &ret->first))
 		return false;
 	ret->last = UINT64_MAX;
-	if (spec.n && !str_to_u64(spec, &ret->last))
+	if (spec.n && !position(spec, &ret->last))
 		return false;
 	if (ret->last < ret->first)
 		return false;
