@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include "base/err_detail.h"
 #include "base/vec.h"
+#include "acl.h"
 #include "bucket.h"
 #include "checksum.h"
 #include "content.h"
@@ -65,14 +66,6 @@ struct request {
 	uint64_t length;
 };
 
-/* What an ACL can grant on a bucket or an object. */
-enum permission {
-	PERMISSION_NONE, /* nothing: it is the owner's, or a policy's to grant */
-	PERMISSION_READ,
-	PERMISSION_WRITE,
-	PERMISSION_READ_ACP,
-	PERMISSION_WRITE_ACP,
-};
 enum {
 	S3_ANY_BUCKET = 1,   /* the bucket is not looked up first */
 	S3_NEEDS_LENGTH = 2, /* a PUT of bytes: 411 without a length */
