@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "acl_request.h"
 #include "base/id.h"
 #include "request.h"
 #include "schema.h"
@@ -113,6 +114,11 @@ insert(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	if (changed == 0)
 		return err_set(e, ERR_CONFLICT, "the id of a bucket is taken");
+	for (unsigned s = 0; s < SETTING_MAX; s++) {
+		r = b->documents[s] ? setting_set(tx, b->id, s, b->documents[s], e) : 0;
+		if (r < 0)
+			return r;
+	}
 	return request_record(tx, rq, "bucket", b->name, e);
 }
 
@@ -131,6 +137,9 @@ bucket_create(struct request *rq, struct err *e)
 	b->name = rq->target.bucket;
 	b->account_id = rq->caller.account_id;
 	rq->data = b;
+	r = acl_of_new_bucket(rq, b, e);
+	if (r < 0)
+		return r;
 	r = store_write(rq->walrus->store, insert, rq, e);
 	if (r < 0)
 		return r;

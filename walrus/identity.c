@@ -97,6 +97,33 @@ identity_owner(struct identity *i, const char *account_id, struct identity_owner
 	copy_text(ret->name, sizeof(ret->name), account_id);
 }
 
+bool
+identity_account_of(
+    struct identity *i, struct str canonical_id, char ret_account_id[ACCOUNT_ID_SIZE])
+{
+	const char *account_id;
+	size_t cursor = 0;
+	void *value;
+
+	LOCK_SCOPE(&i->lock);
+	while (map_next(i->accounts, &cursor, &account_id, &value)) {
+		const struct identity_owner *owner = value;
+
+		if (!str_is(canonical_id, owner->canonical_id))
+			continue;
+		copy_text(ret_account_id, ACCOUNT_ID_SIZE, account_id);
+		return true;
+	}
+	return false;
+}
+
+bool
+identity_knows(struct identity *i, const char *account_id)
+{
+	LOCK_SCOPE(&i->lock);
+	return map_find(i->accounts, account_id) != NULL;
+}
+
 /* -- the store -- */
 
 static int

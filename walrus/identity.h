@@ -17,3 +17,7 @@ struct identity_owner {
 };
 /* Of an account that is no longer known: derived from its number. */
 void identity_owner(struct identity *i, const char *account_id, struct identity_owner *ret);
+/* Which account has a canonical id; false: none that is known. */
+bool identity_account_of(
+    struct identity *i, struct str canonical_id, char ret_account_id[ACCOUNT_ID_SIZE]);
+bool identity_knows(struct identity *i, const char *account_id);

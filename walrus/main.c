@@ -31,6 +31,13 @@ static const struct conf_key keys[] = {
 	    "threads that move bytes between network and workers", NULL, 1, 64 },
 	{ "bucket_limit", CONF_U32, offsetof(struct walrus_conf, bucket_limit), "1000",
 	    "buckets that an account may have", NULL, 1, 1000000 },
+	{ "object_ownership", CONF_ENUM, offsetof(struct walrus_conf, object_ownership),
+	    "ObjectWriter",
+	    "whose the objects of a new bucket are: its owner's, with ACLs or without, or the "
+	    "writer's",
+	    "ObjectWriter|BucketOwnerPreferred|BucketOwnerEnforced", 0, 0 },
+	{ "block_public_access", CONF_BOOL, offsetof(struct walrus_conf, block_public_access), "no",
+	    "a new bucket starts with all public access blocked", NULL, 0, 0 },
 	{ "image_size_max", CONF_SIZE, offsetof(struct walrus_conf, image_bytes_max), "100G",
 	    "bytes that an image may have which is unpacked or copied here", NULL, 1 << 20, 0 },
 	CONF_END,

@@ -1,6 +1,8 @@
 /* Headers of a PUT become attributes, and attributes headers of a reply. */
 #include "metadata.h"
 
+#include "acl_request.h"
+
 #define USER_METADATA_MAX 2048
 #define DEFAULT_TYPE "binary/octet-stream"
 
@@ -112,6 +114,8 @@ metadata_read(struct request *rq, struct object_attributes *ret, struct err *e)
 
 	*ret = (struct object_attributes){ 0 };
 	r = read_headers(rq, &ret->headers, e);
+	if (r == 0)
+		r = acl_of_object(rq, &ret->acl, e);
 	if (r == 0)
 		r = read_storage_class(rq, &ret->storage_class, e);
 	return r;

@@ -72,6 +72,7 @@ enum {
 	S3_WANTS_SHA256 = 4,
 	S3_OBJECT_ACL = 8, /* of an object that exists: its own ACL grants, once it is found */
 	S3_COPY = 16,      /* the one of two that has x-amz-copy-source */
+	S3_EACH_KEY = 32,  /* names keys in its body, and asks access_action for each */
 };
 struct s3_operation {
 	const char *name; /* "PutObject" */

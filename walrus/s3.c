@@ -1,7 +1,9 @@
 /* What walrus can do for its users: one row per operation of the S3 API. Names, actions and
  * permissions: "Actions, resources, and condition keys for Amazon S3" and "ACL overview" of the S3
  * user guide. */
+#include "acl_request.h"
 #include "bucket.h"
+#include "bucket_policy.h"
 #include "list.h"
 #include "multipart.h"
 #include "object.h"
@@ -29,6 +31,34 @@ const struct s3_operation s3_operations[] = {
 	    bucket_location },
 
 	/* their settings */
+	{ "GetBucketAcl", "GET", B, "acl", "s3:GetBucketAcl", NULL, PERMISSION_READ_ACP, 0, 0,
+	    acl_get_bucket },
+	{ "PutBucketAcl", "PUT", B, "acl", "s3:PutBucketAcl", NULL, PERMISSION_WRITE_ACP, 0,
+	    XML_MAX, acl_put_bucket },
+
+	{ "GetBucketOwnershipControls", "GET", B, "ownershipControls",
+	    "s3:GetBucketOwnershipControls", NULL, NONE, 0, 0, setting_get },
+	{ "PutBucketOwnershipControls", "PUT", B, "ownershipControls",
+	    "s3:PutBucketOwnershipControls", NULL, NONE, 0, XML_MAX, setting_put },
+	{ "DeleteBucketOwnershipControls", "DELETE", B, "ownershipControls",
+	    "s3:PutBucketOwnershipControls", NULL, NONE, 0, 0, setting_delete },
+
+	{ "GetBucketPolicy", "GET", B, "policy", "s3:GetBucketPolicy", NULL, NONE, 0, 0,
+	    setting_get },
+	{ "PutBucketPolicy", "PUT", B, "policy", "s3:PutBucketPolicy", NULL, NONE, 0, XML_MAX,
+	    setting_put },
+	{ "DeleteBucketPolicy", "DELETE", B, "policy", "s3:DeleteBucketPolicy", NULL, NONE, 0, 0,
+	    setting_delete },
+	{ "GetBucketPolicyStatus", "GET", B, "policyStatus", "s3:GetBucketPolicyStatus", NULL, NONE,
+	    0, 0, bucket_policy_status },
+
+	{ "GetPublicAccessBlock", "GET", B, "publicAccessBlock", "s3:GetBucketPublicAccessBlock",
+	    NULL, NONE, 0, 0, setting_get },
+	{ "PutPublicAccessBlock", "PUT", B, "publicAccessBlock", "s3:PutBucketPublicAccessBlock",
+	    NULL, NONE, 0, XML_MAX, setting_put },
+	{ "DeletePublicAccessBlock", "DELETE", B, "publicAccessBlock",
+	    "s3:PutBucketPublicAccessBlock", NULL, NONE, 0, 0, setting_delete },
+
 	{ "GetBucketVersioning", "GET", B, "versioning", "s3:GetBucketVersioning", NULL, NONE, 0, 0,
 	    bucket_get_versioning },
 	{ "PutBucketVersioning", "PUT", B, "versioning", "s3:PutBucketVersioning", NULL, NONE, 0,
@@ -60,8 +90,13 @@ const struct s3_operation s3_operations[] = {
 	    0, object_get },
 	{ "DeleteObject", "DELETE", O, NULL, "s3:DeleteObject", "s3:DeleteObjectVersion", WRITE, 0,
 	    0, object_delete },
-	{ "DeleteObjects", "POST", B, "delete", "s3:DeleteObject", NULL, WRITE, 0, XML_MAX,
-	    object_delete_many },
+	{ "DeleteObjects", "POST", B, "delete", "s3:DeleteObject", NULL, WRITE, S3_EACH_KEY,
+	    XML_MAX, object_delete_many },
+
+	{ "GetObjectAcl", "GET", O, "acl", "s3:GetObjectAcl", "s3:GetObjectVersionAcl",
+	    PERMISSION_READ_ACP, S3_OBJECT_ACL, 0, acl_get_object },
+	{ "PutObjectAcl", "PUT", O, "acl", "s3:PutObjectAcl", "s3:PutObjectVersionAcl",
+	    PERMISSION_WRITE_ACP, S3_OBJECT_ACL, XML_MAX, acl_put_object },
 
 	/* uploads */
 	{ "CreateMultipartUpload", "POST", O, "uploads", "s3:PutObject", NULL, WRITE, 0, 0,

@@ -4,8 +4,12 @@
 
 #include <string.h>
 
+#include "acl.h"
 #include "bucket.h"
+#include "bucket_policy.h"
+#include "ownership.h"
 #include "payment.h"
+#include "public_access.h"
 #include "request.h"
 #include "schema.h"
 #include "tags.h"

@@ -13,6 +13,8 @@ struct walrus_conf {
 	uint32_t loops;
 	uint32_t bucket_limit; /* per account */
 	uint64_t image_bytes_max;
+	char *object_ownership;   /* of new buckets */
+	bool block_public_access; /* likewise */
 };
 struct walrus {
 	struct daemon *daemon;

@@ -4,13 +4,6 @@
 
 #include "auth/policy_internal.h"
 
-void
-policy_free(struct policy *p)
-{
-	if (p)
-		arena_free(p->arena); /* it is in there itself */
-}
-
 static bool
 principal_is(const struct policy_principal *p, const struct policy_caller *c)
 {

@@ -2,6 +2,7 @@
 /* Policies in the language of IAM (docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html):
  * read once, checked against what a service knows, then asked about requests. A policy is immutable: any
  * thread may evaluate it. */
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -50,11 +51,10 @@ enum policy_kind {
 	POLICY_OF_IDENTITY, /* is about who has it */
 };
 struct policy;
-/* ERR_MALFORMED_POLICY, in Amazon's words. `service` NULL: what was checked when it was stored. */
+/* Into the arena. ERR_MALFORMED_POLICY, in Amazon's words. `service` NULL: what was checked when it was
+ * stored. */
 int policy_parse(struct str text, enum policy_kind kind, const struct policy_service *service,
-    struct policy **ret, struct err *e);
-void policy_free(struct policy *p);
-DEFINE_CLEANUP(struct policy *, policy_free)
+    struct arena *arena, const struct policy **ret, struct err *e);
 /* What Amazon calls public: something is allowed to everyone, and no condition limits it to fixed accounts,
  * addresses or networks. */
 bool policy_is_public(const struct policy *p);

@@ -1,7 +1,6 @@
 #pragma once
 /* A policy, taken apart. Private to policy. */
 #include "auth/policy.h"
-#include "base/arena.h"
 #include "base/strbuf.h"
 
 /* A string of a policy with its wildcards and variables told apart from what is meant literally: they become
@@ -56,7 +55,6 @@ struct statement {
 	unsigned condition_count;
 };
 struct policy {
-	struct arena *arena;
 	struct statement *statements;
 	unsigned count;
 };

@@ -600,10 +600,9 @@ load(struct reader *r, struct str text, json_t **ret)
 
 int
 policy_parse(struct str text, enum policy_kind kind, const struct policy_service *service,
-    struct policy **ret, struct err *e)
+    struct arena *arena, const struct policy **ret, struct err *e)
 {
 	struct err ignored;
-	_cleanup_arena_ struct arena *arena = arena_new(0);
 	_cleanup_(json_freep) json_t *document = NULL;
 	struct reader r = {
 		.kind = kind, .service = service, .arena = arena, .e = e ? e : &ignored
@@ -615,7 +614,6 @@ policy_parse(struct str text, enum policy_kind kind, const struct policy_service
 		n = read_document(&r, document, p);
 	if (n < 0)
 		return n;
-	p->arena = TAKE(arena);
 	*ret = p;
 	return 0;
 }

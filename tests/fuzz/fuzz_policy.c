@@ -18,7 +18,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct policy_caller caller = { "111122223333", "ann",
 		"arn:aws:iam::111122223333:user/ann", "c0ffee", NULL };
 	struct str rest = { (const char *)data, size }, line = { "", 0 }, values[2];
-	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	const struct policy *p = NULL;
 	struct policy_request rq = { &caller, "s3:GetObject", { "", 0 }, lookup, values };
 	struct err e = { 0 };
 
@@ -27,7 +28,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)str_split(&rest, '\n', &line);
 	values[0] = rq.resource = line;
 	values[1] = STR("10");
-	if (policy_parse(rest.p ? rest : STR(""), POLICY_OF_RESOURCE, NULL, &p, &e) < 0) {
+	if (policy_parse(rest.p ? rest : STR(""), POLICY_OF_RESOURCE, NULL, arena, &p, &e) < 0) {
 		assert(e.code == ERR_MALFORMED_POLICY && e.text[0]);
 		return 0;
 	}

@@ -163,10 +163,11 @@ static void
 test_documents(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(documents); i++) {
-		_cleanup_(policy_freep) struct policy *p = NULL;
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		const struct policy *p = NULL;
 		struct err e = { 0 };
-		int r =
-		    policy_parse(str_of(documents[i].text), POLICY_OF_RESOURCE, &service, &p, &e);
+		int r = policy_parse(
+		    str_of(documents[i].text), POLICY_OF_RESOURCE, &service, arena, &p, &e);
 
 		if (!documents[i].message && r < 0)
 			fail_msg("%s: %s", documents[i].text, e.text);
@@ -182,7 +183,8 @@ static void
 test_size(void **state)
 {
 	for (unsigned over = 0; over < 2; over++) {
-		_cleanup_(policy_freep) struct policy *p = NULL;
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		const struct policy *p = NULL;
 		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 		struct err e = { 0 };
 		size_t fixed = strlen("{\"Id\":\"\",\"Statement\":{" GET "}}");
@@ -192,7 +194,7 @@ test_size(void **state)
 		for (size_t i = 0; i < POLICY_SIZE_MAX - fixed + over; i++)
 			strbuf_addc(&text, 'x');
 		strbuf_adds(&text, "\",\"Statement\":{" GET "}}");
-		r = policy_parse(strbuf_str(&text), POLICY_OF_RESOURCE, &service, &p, &e);
+		r = policy_parse(strbuf_str(&text), POLICY_OF_RESOURCE, &service, arena, &p, &e);
 		assert_int_equal(r, over ? ERR_MALFORMED_POLICY : 0);
 	}
 }
@@ -200,30 +202,33 @@ test_size(void **state)
 static void
 test_depth(void **state)
 {
-	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	const struct policy *p = NULL;
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct err e = { 0 };
 
 	strbuf_adds(&text, "{\"Id\":");
 	for (unsigned i = 0; i < 60000; i++)
 		strbuf_addc(&text, '[');
-	assert_int_equal(policy_parse(strbuf_str(&text), POLICY_OF_RESOURCE, &service, &p, &e),
+	assert_int_equal(
+	    policy_parse(strbuf_str(&text), POLICY_OF_RESOURCE, &service, arena, &p, &e),
 	    ERR_MALFORMED_POLICY);
 }
 
 static void
 test_identity_policies(void **state)
 {
-	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	const struct policy *p = NULL;
 	struct err e = { 0 };
 	struct policy_caller ann = { .account_id = "1", .user_name = "ann" };
 	struct policy_request rq = { &ann, "s3:GetObject", STR("arn:aws:s3:::any"), NULL, NULL };
 
-	assert_int_equal(
-	    policy_parse(STR(ONE(GET)), POLICY_OF_IDENTITY, NULL, &p, &e), ERR_MALFORMED_POLICY);
+	assert_int_equal(policy_parse(STR(ONE(GET)), POLICY_OF_IDENTITY, NULL, arena, &p, &e),
+	    ERR_MALFORMED_POLICY);
 	assert_int_equal(
 	    policy_parse(STR(ONE("\"Effect\":\"Allow\",\"Action\":\"s3:Get*\",\"Resource\":\"*\"")),
-		POLICY_OF_IDENTITY, NULL, &p, &e),
+		POLICY_OF_IDENTITY, NULL, arena, &p, &e),
 	    0);
 	assert_int_equal(policy_evaluate(p, &rq), POLICY_ALLOW);
 	rq.action = "s3:PutObject";
@@ -411,7 +416,8 @@ test_conditions(void **state)
 	struct policy_request rq = { &ann, "s3:GetObject", STR("r"), lookup, NULL };
 
 	for (size_t i = 0; i < ARRAY_SIZE(conditions); i++) {
-		_cleanup_(policy_freep) struct policy *p = NULL;
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		const struct policy *p = NULL;
 		_cleanup_free_ char *text =
 		    xasprintf("{\"Version\":\"2012-10-17\",\"Statement\":{\"Effect\":\"Allow\","
 			      "\"Principal\":\"*\",\"Action\":\"*\",\"Resource\":\"*\","
@@ -419,7 +425,7 @@ test_conditions(void **state)
 			conditions[i].operator, conditions[i].key, conditions[i].values);
 		struct err e = { 0 };
 
-		if (policy_parse(str_of(text), POLICY_OF_RESOURCE, NULL, &p, &e) < 0)
+		if (policy_parse(str_of(text), POLICY_OF_RESOURCE, NULL, arena, &p, &e) < 0)
 			fail_msg("%s: %s", text, e.text);
 		if ((policy_evaluate(p, &rq) == POLICY_ALLOW) != conditions[i].holds)
 			fail_msg("%s", text);
@@ -484,10 +490,11 @@ static const struct {
 static void
 test_requests(void **state)
 {
-	_cleanup_(policy_freep) struct policy *p = NULL;
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	const struct policy *p = NULL;
 	struct err e = { 0 };
 
-	if (policy_parse(STR(policy_text), POLICY_OF_RESOURCE, NULL, &p, &e) < 0)
+	if (policy_parse(STR(policy_text), POLICY_OF_RESOURCE, NULL, arena, &p, &e) < 0)
 		fail_msg("%s", e.text);
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++) {
 		struct policy_request rq = { requests[i].who, requests[i].action,
@@ -527,10 +534,12 @@ static void
 test_public(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(publics); i++) {
-		_cleanup_(policy_freep) struct policy *p = NULL;
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		const struct policy *p = NULL;
 		struct err e = { 0 };
 
-		if (policy_parse(str_of(publics[i].text), POLICY_OF_RESOURCE, NULL, &p, &e) < 0)
+		if (policy_parse(str_of(publics[i].text), POLICY_OF_RESOURCE, NULL, arena, &p, &e) <
+		    0)
 			fail_msg("%s: %s", publics[i].text, e.text);
 		if (policy_is_public(p) != publics[i].is_public)
 			fail_msg("%s", publics[i].text);
