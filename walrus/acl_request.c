@@ -317,6 +317,14 @@ set_acl(struct store_tx *tx, void *arg, struct err *e)
 {
 	const struct object_acl *a = arg;
 	const struct bucket *bucket = a->rq->bucket;
+	const struct change_origin origin = { .rq = a->rq };
+	const struct object_change change = { .what = "changed",
+		.event = "ObjectAcl:Put",
+		.key = a->object.key,
+		.version_id = a->object.version_id,
+		.etag = a->object.etag,
+		.size_bytes = a->object.size_bytes,
+		.origin = &origin };
 	int64_t changed = 0;
 	int r = bucket_check(tx, bucket, e);
 
@@ -325,7 +333,7 @@ set_acl(struct store_tx *tx, void *arg, struct err *e)
 		    a->object.position, a->acl);
 	if (r == 0 && changed == 0)
 		return err_set(e, ERR_CONFLICT, "the object was replaced meanwhile");
-	return r < 0 ? r : object_event(tx, bucket, a->object.key, "acl", e);
+	return r < 0 ? r : object_event(tx, bucket, &change, e);
 }
 
 int

@@ -9,6 +9,7 @@
 #include "base/vec.h"
 #include "run/lock.h"
 #include "schema.h"
+#include "version.h"
 
 #define TRIES_MAX 20
 
@@ -43,7 +44,7 @@ attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_
 		.storage_class = arena_strdup(arena, store_text(rows, 4)),
 		.lock_mode = arena_strdup(arena, store_text(rows, 5)),
 		.lock_until_us = store_int(rows, 6),
-		.is_held = store_int(rows, 7),
+		.hold = (enum legal_hold)store_int(rows, 7),
 		.encryption = arena_strdup(arena, store_text(rows, 8)) };
 }
 
@@ -70,13 +71,30 @@ static int
 query_object(
     struct store_tx *tx, const struct object_name *n, struct store_rows **ret, struct err *e)
 {
+	int64_t position;
+
 	if (n->content_id)
 		return store_query(
 		    tx, Q_OBJECT_BY_CONTENT, ret, e, n->bucket_id, n->key, n->content_id);
-	if (n->version_id)
+	if (n->version_id && version_id_position(n->version_id, &position))
 		return store_query(
-		    tx, Q_OBJECT_BY_VERSION, ret, e, n->bucket_id, n->key, n->version_id);
+		    tx, Q_OBJECT_BY_VERSION, ret, e, n->bucket_id, n->key, position, n->version_id);
 	return store_query(tx, Q_OBJECT_CURRENT, ret, e, n->bucket_id, n->key);
+}
+
+/* The null version is the newest, or one of few that are not: those have an index. */
+static int
+find_null(struct store_tx *tx, const struct object_name *name, struct arena *arena,
+    struct object *ret, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_OBJECT_NULL_BEHIND, &rows, e, name->bucket_id, name->key);
+
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r > 0)
+		object_from_row(rows, arena, ret);
+	return r;
 }
 
 int
@@ -88,13 +106,20 @@ object_find(struct store_tx *tx, const struct object_name *name, struct arena *a
 
 	if (r == 0)
 		r = store_next(rows, e);
+	if (r > 0)
+		object_from_row(rows, arena, ret);
+	if (r > 0 && name->version_id && !strings_equal(ret->version_id, name->version_id)) {
+		store_rows_free(TAKE(rows));
+		r = strings_equal(name->version_id, VERSION_NULL)
+			? find_null(tx, name, arena, ret, e)
+			: 0;
+	}
 	if (r < 0)
 		return r;
 	if (r == 0 && name->version_id)
 		return err_set(e, ERR_VERSION_NOT_FOUND, "The specified version does not exist.");
 	if (r == 0)
 		return err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
-	object_from_row(rows, arena, ret);
 	return 0;
 }
 

@@ -9,20 +9,21 @@
 #define VERSION_NULL "null" /* of objects written while the bucket was not versioned */
 void content_id_new(char out[CONTENT_ID_SIZE]);
 
+enum legal_hold { HOLD_NEVER, HOLD_ON, HOLD_OFF /* again */ };
 /* What a client says about an object beside its bytes; an upload keeps it until it is one. Each
  * text as its module reads and writes it (migrations.def); NULL: none. */
 struct object_attributes {
 	char *headers; /* "name: value\n" each */
 	char *acl, *tags, *checksum, *storage_class, *lock_mode, *encryption;
 	int64_t lock_until_us;
-	bool is_held;
+	enum legal_hold hold;
 };
 #define ATTRIBUTE_COUNT 9 /* columns, in the order of ATTRIBUTE_COLUMNS */
 void attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_attributes *ret);
 /* As arguments of a statement. */
 #define ATTRIBUTE_VALUES(a)                                                                        \
 	(a)->headers, (a)->acl, (a)->tags, (a)->checksum, (a)->storage_class, (a)->lock_mode,      \
-	    (a)->lock_until_us, (int64_t)(a)->is_held, (a)->encryption
+	    (a)->lock_until_us, (int64_t)(a)->hold, (a)->encryption
 
 struct object { /* one version; strings from an arena */
 	struct object_attributes attributes;

@@ -1,165 +1,139 @@
-/* Listing walks the rows of a bucket in the order of their keys. When it meets a key that belongs
- * to a common prefix it writes the prefix down and seeks behind everything that shares it, so that
- * the cost follows what is answered and not what the bucket holds.
- *
- * A continuation token is the place to go on from, a string of bytes, as base64. */
+/* ListObjects and ListObjectsV2: parameters in, a walk, XML out. A continuation token is the place
+ * to go on from, with a sum that says that we made it. */
 #include "list.h"
 
-#include "schema.h"
+#include "base/strbuf.h"
+#include "crc32c.h"
 
 #define KEYS_MAX 1000
+#define TOKEN_MAX 2048 /* a key, four bytes of sum, as base64 */
+#define SUM_SIZE 4
 
-struct listing {
-	struct request *rq;
-	bool is_v2, is_encoded, with_owner;
-	struct str prefix, delimiter;
-	struct str start;  /* where the walk begins */
-	const char *after; /* as the client gave it: marker or start-after */
-	uint32_t max_keys;
+/* -- tokens -- */
 
-	uint32_t count;
-	bool is_truncated;
-	struct str next; /* where it would go on */
-	struct str last; /* key or prefix written last */
-	VEC(struct object) objects;
-	VEC(struct str) prefixes;
-};
-
-struct str
-list_successor(struct str prefix, struct arena *arena)
+static uint32_t
+token_sum(struct str place)
 {
-	char *copy = arena_memdup(arena, prefix.p, prefix.n);
-	size_t n = prefix.n;
-
-	while (n > 0 && (unsigned char)copy[n - 1] == 0xff)
-		n--;
-	if (n == 0)
-		return (struct str){ NULL, 0 };
-	copy[n - 1]++;
-	return (struct str){ copy, n };
+	return crc32c(crc32c(0, "list", 4), place.p, place.n);
 }
 
-/* The next string in byte order. */
-static struct str
-just_after(struct str key, struct arena *arena)
+static char *
+token_make(struct str place)
 {
-	char *copy = arena_alloc(arena, key.n + 1);
+	_cleanup_strbuf_ struct strbuf bytes = STRBUF_INIT;
+	uint32_t sum = token_sum(place);
 
-	memcpy(copy, key.p, key.n);
-	return (struct str){ copy, key.n + 1 };
-}
-
-static bool
-has_prefix(struct str key, struct str prefix)
-{
-	return key.n >= prefix.n && memcmp(key.p, prefix.p, prefix.n) == 0;
-}
-
-/* Up to and including the first delimiter behind the prefix; n 0 when there is none. */
-static struct str
-common_prefix(const struct listing *l, struct str key)
-{
-	const char *found;
-
-	if (l->delimiter.n == 0 || !has_prefix(key, l->prefix) || key.n == l->prefix.n)
-		return (struct str){ NULL, 0 };
-	found = memmem(key.p + l->prefix.n, key.n - l->prefix.n, l->delimiter.p, l->delimiter.n);
-	return found ? (struct str){ key.p, (size_t)(found - key.p) + l->delimiter.n }
-		     : (struct str){ NULL, 0 };
+	strbuf_addstr(&bytes, (struct str){ (const char *)&sum, SUM_SIZE });
+	strbuf_addstr(&bytes, place);
+	return base64_encode(strbuf_c(&bytes), bytes.n);
 }
 
 static int
-compare(struct str a, struct str b)
-{
-	int c = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-
-	return c ? c : (a.n > b.n) - (a.n < b.n);
-}
-
-/* -- the walk -- */
-
-/* One key: 1 go on with the next row, 0 seek to l->next, 2 the end. */
-static int
-take_key(struct listing *l, const struct object *o)
-{
-	struct str common = common_prefix(l, o->key);
-
-	if (!has_prefix(o->key, l->prefix))
-		return 2;
-	if (l->count == l->max_keys) {
-		l->is_truncated = true;
-		return 2;
-	}
-	l->count++;
-	if (common.n == 0) {
-		vec_add(&l->objects, *o);
-		l->last = o->key;
-		l->next = just_after(o->key, l->rq->arena);
-		return 1;
-	}
-	vec_add(&l->prefixes, common);
-	l->last = common;
-	l->next = list_successor(common, l->rq->arena);
-	return l->next.p ? 0 : 2;
-}
-
-static int
-walk_from(struct store_tx *tx, struct listing *l, int *ret_step, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int64_t limit = (int64_t)(l->max_keys - l->count) + 1;
-	struct object o;
-	int r = store_query(tx, Q_OBJECT_LIST, &rows, e, l->rq->bucket->id, l->next, limit);
-
-	*ret_step = 2;
-	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		object_from_row(rows, l->rq->arena, &o);
-		*ret_step = take_key(l, &o);
-		if (*ret_step != 1)
-			return 0;
-	}
-	*ret_step = 2;
-	return r;
-}
-
-static int
-walk(struct store_tx *tx, void *arg, struct err *e)
-{
-	struct listing *l = arg;
-	int step = 0, r = 0;
-
-	l->objects.count = l->prefixes.count = l->count = 0;
-	l->is_truncated = false;
-	l->next = l->start;
-	while (r == 0 && step == 0)
-		r = walk_from(tx, l, &step, e);
-	return r;
-}
-
-/* -- parameters -- */
-
-/* What lies before `after` is not shown, and neither is a common prefix that it names. */
-static struct str
-start_after(const struct listing *l, struct str after)
-{
-	struct arena *arena = l->rq->arena;
-	struct str common = common_prefix(l, after);
-
-	if (common.n && common.n == after.n)
-		return list_successor(after, arena);
-	return just_after(after, arena);
-}
-
-static int
-read_token(struct listing *l, const char *token, struct err *e)
+token_read(const char *token, struct arena *arena, struct str *ret, struct err *e)
 {
 	_cleanup_free_ void *bytes = NULL;
 	size_t n;
+	uint32_t sum;
 
-	if (strlen(token) > 4096 || !base64_decode(str_of(token), &bytes, &n) || n == 0)
+	if (strlen(token) > TOKEN_MAX || !base64_decode(str_of(token), &bytes, &n) || n <= SUM_SIZE)
 		return err_set(
 		    e, ERR_INVALID_ARGUMENT, "The continuation token provided is incorrect");
-	l->start = (struct str){ arena_memdup(l->rq->arena, bytes, n), n };
+	memcpy(&sum, bytes, SUM_SIZE);
+	*ret = (struct str){ arena_memdup(arena, (char *)bytes + SUM_SIZE, n - SUM_SIZE),
+		n - SUM_SIZE };
+	if (sum != token_sum(*ret))
+		return err_set(
+		    e, ERR_INVALID_ARGUMENT, "The continuation token provided is incorrect");
+	return 0;
+}
+
+/* -- what the lists share -- */
+
+static int
+read_max_keys(struct request *rq, uint32_t *ret, struct err *e)
+{
+	const char *text = request_parameter(rq, "max-keys");
+	int64_t n;
+
+	if (text && str_to_i64(str_of(text), &n) && n < 0)
+		return err_set(e, ERR_INVALID_ARGUMENT,
+		    "Argument maxKeys must be an integer between 0 and 2147483647");
+	return request_number(rq, "max-keys", KEYS_MAX, KEYS_MAX, ret, e);
+}
+
+int
+list_options_read(
+    struct request *rq, struct list_options *ret, struct list_walk *ret_walk, struct err *e)
+{
+	int r = request_encoding(rq, &ret->is_encoded, e);
+
+	if (r == 0)
+		r = read_max_keys(rq, &ret->max_keys, e);
+	if (r < 0)
+		return r;
+	ret->prefix = str_of(request_parameter(rq, "prefix"));
+	ret->delimiter = str_of(request_parameter(rq, "delimiter"));
+	*ret_walk = (struct list_walk){ .bucket_id = rq->bucket->id,
+		.arena = rq->arena,
+		.prefix = ret->prefix,
+		.delimiter = ret->delimiter,
+		.max = ret->max_keys,
+		.start = ret->prefix };
+	return 0;
+}
+
+void
+list_write_options(const struct list_options *o, const struct list_walk *walk, struct xml_writer *w)
+{
+	xml_elementf(w, "MaxKeys", "%u", o->max_keys);
+	if (o->delimiter.n)
+		xml_key(w, "Delimiter", o->delimiter, o->is_encoded);
+	if (o->is_encoded)
+		xml_element(w, "EncodingType", "url");
+	xml_element(w, "IsTruncated", walk->is_truncated ? "true" : "false");
+}
+
+void
+list_write_prefixes(
+    const struct list_options *o, const struct list_walk *walk, struct xml_writer *w)
+{
+	VEC_FOREACH (&walk->prefixes, p) {
+		xml_open(w, "CommonPrefixes");
+		xml_key(w, "Prefix", *p, o->is_encoded);
+		xml_close(w, "CommonPrefixes");
+	}
+}
+
+void
+list_write_content(struct xml_writer *w, const struct object *o)
+{
+	const char *class = o->attributes.storage_class;
+
+	xml_elementf(w, "ETag", "\"%s\"", o->etag);
+	xml_elementf(w, "Size", "%llu", (unsigned long long)o->size_bytes);
+	xml_element(w, "StorageClass", class ? class : "STANDARD");
+}
+
+/* -- objects -- */
+
+struct listing {
+	struct request *rq;
+	struct list_options options;
+	struct list_walk walk;
+	bool is_v2, with_owner;
+	const char *after; /* as the client gave it: marker or start-after */
+};
+
+static int
+read_attributes(struct request *rq, struct err *e)
+{
+	struct str names = request_header(rq, "x-amz-optional-object-attributes"), name;
+
+	/* No object is being restored from an archive, so none has a RestoreStatus. */
+	while (names.p && str_split(&names, ',', &name))
+		if (!str_is(str_trim(name), "RestoreStatus"))
+			return err_set(
+			    e, ERR_INVALID_ARGUMENT, "Invalid attribute name specified.");
 	return 0;
 }
 
@@ -169,68 +143,63 @@ read_parameters(struct listing *l, struct err *e)
 	struct request *rq = l->rq;
 	const char *type = request_parameter(rq, "list-type");
 	const char *token, *owner;
-	int r = request_encoding(rq, &l->is_encoded, e);
+	int r = list_options_read(rq, &l->options, &l->walk, e);
 
 	if (r == 0)
-		r = request_number(rq, "max-keys", KEYS_MAX, KEYS_MAX, &l->max_keys, e);
+		r = read_attributes(rq, e);
 	if (r < 0)
 		return r;
 	if (type && strcmp(type, "1") != 0 && strcmp(type, "2") != 0)
 		return err_set(e, ERR_INVALID_ARGUMENT, "Invalid List Type specified in Request");
 	l->is_v2 = type && type[0] == '2';
-	l->prefix = str_of(request_parameter(rq, "prefix"));
-	l->delimiter = str_of(request_parameter(rq, "delimiter"));
 	l->after = request_parameter(rq, l->is_v2 ? "start-after" : "marker");
 	owner = request_parameter(rq, "fetch-owner");
 	l->with_owner = !l->is_v2 || (owner && strcasecmp(owner, "true") == 0);
-	l->start = l->prefix;
-	if (l->after && *l->after) {
-		struct str start = start_after(l, str_of(l->after));
-
-		if (!start.p)
-			l->max_keys = 0;
-		else if (compare(start, l->start) > 0)
-			l->start = start;
-	}
 	token = l->is_v2 ? request_parameter(rq, "continuation-token") : NULL;
-	return token ? read_token(l, token, e) : 0;
-}
+	if (token) {
+		struct str place;
 
-/* -- the answer -- */
+		r = token_read(token, rq->arena, &place, e);
+		if (r == 0)
+			(void)list_start_at(&l->walk, place);
+	} else if (l->after && *l->after) {
+		(void)list_start_after(&l->walk, str_of(l->after));
+	}
+	return r;
+}
 
 static void
 write_object(struct listing *l, struct xml_writer *w, const struct object *o)
 {
 	xml_open(w, "Contents");
-	xml_key(w, "Key", o->key, l->is_encoded);
+	xml_key(w, "Key", o->key, l->options.is_encoded);
 	xml_time(w, "LastModified", o->modified_us);
-	xml_elementf(w, "ETag", "\"%s\"", o->etag);
-	xml_elementf(w, "Size", "%llu", (unsigned long long)o->size_bytes);
+	list_write_content(w, o);
 	if (l->with_owner)
 		xml_owner(l->rq, w, "Owner", o->account_id);
-	xml_element(w, "StorageClass", "STANDARD");
 	xml_close(w, "Contents");
 }
 
 static void
 write_place(struct listing *l, struct xml_writer *w)
 {
-	const char *token = request_parameter(l->rq, "continuation-token");
+	const struct list_walk *walk = &l->walk;
+	bool is_encoded = l->options.is_encoded;
 
 	if (!l->is_v2) {
-		xml_key(w, "Marker", str_of(l->after), l->is_encoded);
-		if (l->is_truncated && l->delimiter.n)
-			xml_key(w, "NextMarker", l->last, l->is_encoded);
+		xml_key(w, "Marker", str_of(l->after), is_encoded);
+		if (walk->is_truncated && walk->delimiter.n)
+			xml_key(w, "NextMarker", walk->last, is_encoded);
 		return;
 	}
-	xml_elementf(w, "KeyCount", "%u", l->count);
+	xml_elementf(w, "KeyCount", "%u", walk->count);
 	if (l->after)
-		xml_key(w, "StartAfter", str_of(l->after), l->is_encoded);
-	xml_element(w, "ContinuationToken", token);
-	if (l->is_truncated) {
-		_cleanup_free_ char *next = base64_encode(l->next.p, l->next.n);
+		xml_key(w, "StartAfter", str_of(l->after), is_encoded);
+	xml_element(w, "ContinuationToken", request_parameter(l->rq, "continuation-token"));
+	if (walk->is_truncated) {
+		_cleanup_free_ char *token = token_make(walk->next);
 
-		xml_element(w, "NextContinuationToken", next);
+		xml_element(w, "NextContinuationToken", token);
 	}
 }
 
@@ -240,21 +209,12 @@ write_listing(struct listing *l)
 	struct xml_writer *w = reply_xml(l->rq, "ListBucketResult");
 
 	xml_element(w, "Name", l->rq->bucket->name);
-	xml_key(w, "Prefix", l->prefix, l->is_encoded);
+	xml_key(w, "Prefix", l->options.prefix, l->options.is_encoded);
 	write_place(l, w);
-	xml_elementf(w, "MaxKeys", "%u", l->max_keys);
-	if (l->delimiter.n)
-		xml_key(w, "Delimiter", l->delimiter, l->is_encoded);
-	if (l->is_encoded)
-		xml_element(w, "EncodingType", "url");
-	xml_element(w, "IsTruncated", l->is_truncated ? "true" : "false");
-	VEC_FOREACH (&l->objects, o)
+	list_write_options(&l->options, &l->walk, w);
+	VEC_FOREACH (&l->walk.objects, o)
 		write_object(l, w, o);
-	VEC_FOREACH (&l->prefixes, p) {
-		xml_open(w, "CommonPrefixes");
-		xml_key(w, "Prefix", *p, l->is_encoded);
-		xml_close(w, "CommonPrefixes");
-	}
+	list_write_prefixes(&l->options, &l->walk, w);
 	reply_xml_end(l->rq, "ListBucketResult");
 }
 
@@ -264,11 +224,10 @@ list_objects(struct request *rq, struct err *e)
 	struct listing l = { .rq = rq };
 	int r = read_parameters(&l, e);
 
-	if (r == 0 && l.max_keys > 0)
-		r = store_read(rq->walrus->store, walk, &l, e);
+	if (r == 0)
+		r = store_read(rq->walrus->store, list_walk, &l.walk, e);
 	if (r == 0)
 		write_listing(&l);
-	vec_done(&l.objects);
-	vec_done(&l.prefixes);
+	list_walk_done(&l.walk);
 	return r;
 }

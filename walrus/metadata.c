@@ -2,6 +2,7 @@
 #include "metadata.h"
 
 #include "acl_request.h"
+#include "lock.h"
 
 #define USER_METADATA_MAX 2048
 #define DEFAULT_TYPE "binary/octet-stream"
@@ -118,6 +119,8 @@ metadata_read(struct request *rq, struct object_attributes *ret, struct err *e)
 		r = acl_of_object(rq, &ret->acl, e);
 	if (r == 0)
 		r = read_storage_class(rq, &ret->storage_class, e);
+	if (r == 0)
+		r = lock_read(rq, ret, e);
 	return r;
 }
 
@@ -167,4 +170,5 @@ metadata_reply(struct request *rq, const struct object *o)
 		reply_header(rq, "Content-Type", DEFAULT_TYPE);
 	if (o->attributes.storage_class)
 		reply_header(rq, "x-amz-storage-class", o->attributes.storage_class);
+	lock_reply(rq, o);
 }

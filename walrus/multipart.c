@@ -8,6 +8,7 @@
 #include "auth/digest.h"
 #include "access.h"
 #include "bucket.h"
+#include "lock.h"
 #include "metadata.h"
 #include "object.h"
 #include "schema.h"
@@ -126,6 +127,7 @@ multipart_part_begin(struct request *rq, struct err *e)
 {
 	struct part_put *p;
 	const char *number = request_parameter(rq, "partNumber");
+	int r;
 
 	p = arena_alloc(rq->arena, sizeof(*p));
 	if (!number || !str_to_u32(str_of(number), &p->number) || p->number < 1 ||
@@ -134,7 +136,8 @@ multipart_part_begin(struct request *rq, struct err *e)
 		    "Part number must be an integer between 1 and 10000, inclusive");
 	p->writer = blob_writer_new(rq->walrus->blobs);
 	rq->data = p;
-	return store_read(rq->walrus->store, check_upload, rq, e);
+	r = store_read(rq->walrus->store, check_upload, rq, e);
+	return r < 0 ? r : lock_check_digest(rq, &p->upload.attributes, "Put Part", e);
 }
 
 int

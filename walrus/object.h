@@ -43,10 +43,12 @@ int object_replace(
     struct store_tx *tx, const struct bucket *bucket, struct object_put *put, struct err *e);
 
 /* In a closure: removes a version, or the current object: by a delete marker where the bucket is
- * versioned. Nothing there is fine. ERR_BUCKET_NOT_FOUND, ERR_PRECONDITION_FAILED. */
+ * versioned. Nothing there is fine. ERR_BUCKET_NOT_FOUND, ERR_PRECONDITION_FAILED, ERR_KEY_NOT_FOUND where
+ * a condition wants one, ERR_ACCESS_DENIED of a locked version. After these nothing has changed. */
 struct object_removal {
 	struct str key;
 	const char *of_version; /* NULL: whichever is current */
+	bool bypasses_governance; /* and may: lock.h */
 	struct write_condition condition;
 	struct change_origin origin;
 	/* out */

@@ -6,7 +6,9 @@
 
 #include "access.h"
 #include "condition.h"
+#include "lock.h"
 #include "schema.h"
+#include "version.h"
 
 #define DELETE_MANY_MAX 1000
 
@@ -34,7 +36,7 @@ remove_version(struct store_tx *tx, const struct bucket *bucket, const struct ob
     struct arena *arena, struct err *e)
 {
 	struct object_name name = { bucket->id, o->key, o->version_id, NULL };
-	int r = store_exec(tx, Q_OBJECT_DELETE_VERSION, NULL, e, bucket->id, o->key, o->version_id);
+	int r = store_exec(tx, Q_OBJECT_DELETE_VERSION, NULL, e, bucket->id, o->key, o->position);
 
 	if (r == 0)
 		r = content_discard(tx, o->content_id, e);
@@ -78,6 +80,15 @@ tell(struct store_tx *tx, const struct bucket *bucket, const struct object_remov
 	return object_event(tx, bucket, &change, e);
 }
 
+static int
+check_lock(const struct object_removal *removal, const struct object *o, struct err *e)
+{
+	bool is_free = removal->bypasses_governance ? lock_allows_bypass(o, lock_now_us())
+						    : lock_allows_removal(o, lock_now_us());
+
+	return is_free ? 0 : lock_denied(e);
+}
+
 int
 object_remove(
     struct store_tx *tx, const struct bucket *bucket, struct object_removal *removal, struct err *e)
@@ -102,31 +113,51 @@ object_remove(
 		return r;
 	if (!removal->of_version && now.versioning != VERSIONING_NEVER)
 		return add_marker(tx, bucket, removal, e);
-	if (found < 0)
-		return 0; /* gone is what was asked for */
-	removal->was_marker = o.is_marker;
 	if (removal->of_version)
 		(void)snprintf(
-		    removal->version_id, sizeof(removal->version_id), "%s", o.version_id);
+		    removal->version_id, sizeof(removal->version_id), "%s", removal->of_version);
+	if (found < 0) {
+		err_clear(e);
+		return 0; /* gone is what was asked for */
+	}
+	r = check_lock(removal, &o, e);
+	if (r < 0)
+		return r;
+	removal->was_marker = o.is_marker;
 	r = remove_version(tx, &now, &o, arena, e);
 	return r < 0 ? r : tell(tx, bucket, removal, e);
+}
+
+/* -- one -- */
+
+/* What the headers say of all that one request removes. */
+static int
+check_headers(struct request *rq, struct err *e)
+{
+	static const char *const of_directories[] = { "x-amz-if-match-last-modified-time",
+		"x-amz-if-match-size" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(of_directories); i++)
+		if (request_header(rq, of_directories[i]).p)
+			return err_set(e, ERR_NOT_IMPLEMENTED,
+			    "A header you provided implies functionality that is not implemented");
+	return request_header(rq, "x-amz-mfa").p ? version_refuse_mfa(e) : 0;
 }
 
 struct deletion {
 	const struct bucket *bucket;
 	struct object_removal *removals;
 	size_t count;
+	/* of many, one per removal: what is wrong beforehand, and what came out */
+	struct err *errors, *refused;
 };
 
 static int
-remove_all(struct store_tx *tx, void *arg, struct err *e)
+remove_one(struct store_tx *tx, void *arg, struct err *e)
 {
 	const struct deletion *d = arg;
-	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < d->count; i++)
-		r = object_remove(tx, d->bucket, &d->removals[i], e);
-	return r;
+	return object_remove(tx, d->bucket, d->removals, e);
 }
 
 int
@@ -135,11 +166,15 @@ object_delete(struct request *rq, struct err *e)
 	struct object_removal removal = {
 		.key = rq->target.key, .of_version = object_name_of(rq).version_id, .origin = { rq }
 	};
-	struct deletion d = { rq->bucket, &removal, 1 };
+	struct deletion d = { .bucket = rq->bucket, .removals = &removal, .count = 1 };
 	int r = write_condition_read(rq, &removal.condition, e);
 
 	if (r == 0)
-		r = store_write(rq->walrus->store, remove_all, &d, e);
+		r = check_headers(rq, e);
+	if (r == 0)
+		r = lock_read_bypass(rq, removal.key, &removal.bypasses_governance, e);
+	if (r == 0)
+		r = store_write(rq->walrus->store, remove_one, &d, e);
 	if (r < 0)
 		return r;
 	reconciler_poke(rq->walrus->garbage);
@@ -153,31 +188,74 @@ object_delete(struct request *rq, struct err *e)
 
 /* -- many -- */
 
-static int
-malformed_xml(struct err *e)
+/* Refusals that are one key's, and leave the others alone. */
+static bool
+is_of_one_key(int code)
 {
-	return err_set(e, ERR_MALFORMED_XML,
-	    "The XML you provided was not well-formed or did not validate against our published "
-	    "schema");
+	return code == ERR_ACCESS_DENIED || code == ERR_PRECONDITION_FAILED ||
+	       code == ERR_KEY_NOT_FOUND || code == ERR_INVALID_ARGUMENT;
 }
 
-/* An Object element: its key, and perhaps a version. */
+static int
+remove_many(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct deletion *d = arg;
+
+	for (size_t i = 0; i < d->count; i++) {
+		int r = d->errors[i].code ? 0 : object_remove(tx, d->bucket, &d->removals[i], e);
+
+		if (r < 0 && !is_of_one_key(r))
+			return r;
+		d->refused[i] = d->errors[i];
+		if (r < 0)
+			d->refused[i] = *e;
+	}
+	return 0;
+}
+
+static char *
+text_of(struct request *rq, xmlNode *parent, const char *name, size_t limit)
+{
+	xmlNode *node = xml_find(parent, name);
+
+	return node ? xml_text_of(node, limit, rq->arena) : NULL;
+}
+
+/* An Object element: its key, and perhaps a version and the tag it must have. */
 static int
 read_removal(struct request *rq, xmlNode *node, struct object_removal *ret, struct err *e)
 {
-	xmlNode *key = xml_find(node, "Key"), *version = xml_find(node, "VersionId");
-	char *text = key ? xml_text_of(key, S3_KEY_MAX, rq->arena) : NULL;
+	char *key = text_of(rq, node, "Key", S3_KEY_MAX), *etag, *version;
 
-	if (!text || !*text)
-		return malformed_xml(e);
-	*ret = (struct object_removal){ .key = str_of(text), .origin = { rq } };
-	if (!version)
-		return 0;
-	text = xml_text_of(version, 1024, rq->arena);
-	if (!text)
-		return malformed_xml(e);
-	ret->of_version = *text ? text : NULL;
+	if (!key || !*key)
+		return setting_malformed(e);
+	if (xml_find(node, "LastModifiedTime") || xml_find(node, "Size"))
+		return err_set(e, ERR_NOT_IMPLEMENTED,
+		    "A condition you provided implies functionality that is not implemented");
+	version = text_of(rq, node, "VersionId", 1024);
+	etag = text_of(rq, node, "ETag", 1024);
+	if ((!version && xml_find(node, "VersionId")) || (!etag && xml_find(node, "ETag")))
+		return setting_malformed(e);
+	*ret = (struct object_removal){ .key = str_of(key),
+		.origin = { rq },
+		.of_version = version && *version ? version : NULL };
+	if (etag && *etag)
+		ret->condition.if_match = str_of(etag);
 	return 0;
+}
+
+/* Whether the caller may, and what else can be known of a key before it is looked up. */
+static int
+check_removal(struct request *rq, struct object_removal *removal, struct err *e)
+{
+	const char *action = removal->of_version ? "s3:DeleteObjectVersion" : "s3:DeleteObject";
+	int r = 0;
+
+	if (removal->of_version && !version_id_is_valid(str_of(removal->of_version)))
+		r = version_id_invalid(e);
+	if (r == 0)
+		r = access_action(rq, action, PERMISSION_WRITE, rq->bucket, removal->key, NULL, e);
+	return r < 0 ? r : lock_read_bypass(rq, removal->key, &removal->bypasses_governance, e);
 }
 
 static int
@@ -194,27 +272,47 @@ read_removals(struct request *rq, xmlNode *root, struct deletion *d, bool *ret_q
 			continue;
 		}
 		if (!xml_is(node, NULL, "Object") || d->count == DELETE_MANY_MAX)
-			return malformed_xml(e);
+			return setting_malformed(e);
 		r = read_removal(rq, node, &d->removals[d->count++], e);
 	}
-	return r < 0 ? r : d->count ? 0 : malformed_xml(e);
+	return r < 0 ? r : d->count ? 0 : setting_malformed(e);
 }
 
 static void
-write_deleted(struct xml_writer *w, const struct deletion *d)
+write_deleted(struct xml_writer *w, const struct object_removal *removal)
 {
-	for (size_t i = 0; i < d->count; i++) {
-		const struct object_removal *removal = &d->removals[i];
-
-		xml_open(w, "Deleted");
-		xml_key(w, "Key", removal->key, false);
-		xml_element(w, "VersionId", removal->of_version);
-		if (removal->made_marker || removal->was_marker) {
-			xml_element(w, "DeleteMarker", "true");
-			xml_element(w, "DeleteMarkerVersionId", removal->version_id);
-		}
-		xml_close(w, "Deleted");
+	xml_open(w, "Deleted");
+	xml_key(w, "Key", removal->key, false);
+	xml_element(w, "VersionId", removal->of_version);
+	if (removal->made_marker || removal->was_marker) {
+		xml_element(w, "DeleteMarker", "true");
+		xml_element(w, "DeleteMarkerVersionId", removal->version_id);
 	}
+	xml_close(w, "Deleted");
+}
+
+static void
+write_refused(struct xml_writer *w, const struct object_removal *removal, const struct err *why)
+{
+	xml_open(w, "Error");
+	xml_key(w, "Key", removal->key, false);
+	xml_element(w, "VersionId", removal->of_version);
+	xml_element(w, "Code", fault_code(why->code));
+	xml_element(w, "Message", why->text);
+	xml_close(w, "Error");
+}
+
+static void
+write_result(struct request *rq, const struct deletion *d, bool is_quiet)
+{
+	struct xml_writer *w = reply_xml(rq, "DeleteResult");
+
+	for (size_t i = 0; i < d->count; i++)
+		if (d->refused[i].code)
+			write_refused(w, &d->removals[i], &d->refused[i]);
+		else if (!is_quiet)
+			write_deleted(w, &d->removals[i]);
+	reply_xml_end(rq, "DeleteResult");
 }
 
 int
@@ -222,20 +320,25 @@ object_delete_many(struct request *rq, struct err *e)
 {
 	_cleanup_(xml_doc_freep) xmlDoc *doc = NULL;
 	struct deletion d = { .bucket = rq->bucket };
-	bool is_quiet = false;
-	struct xml_writer *w;
+	bool is_quiet = false, bypasses;
 	int r = request_parse_xml(rq, "Delete", &doc, e);
 
 	if (r == 0)
 		r = read_removals(rq, xmlDocGetRootElement(doc), &d, &is_quiet, e);
 	if (r == 0)
-		r = store_write(rq->walrus->store, remove_all, &d, e);
+		r = check_headers(rq, e);
+	if (r == 0 && !lock_is_enabled(rq->bucket))
+		r = lock_read_bypass(rq, rq->target.key, &bypasses, e);
+	if (r < 0)
+		return r;
+	d.errors = arena_alloc(rq->arena, d.count * sizeof(*d.errors));
+	d.refused = arena_alloc(rq->arena, d.count * sizeof(*d.refused));
+	for (size_t i = 0; i < d.count; i++)
+		(void)check_removal(rq, &d.removals[i], &d.errors[i]); /* said in the answer */
+	r = store_write(rq->walrus->store, remove_many, &d, e);
 	if (r < 0)
 		return r;
 	reconciler_poke(rq->walrus->garbage);
-	w = reply_xml(rq, "DeleteResult");
-	if (!is_quiet)
-		write_deleted(w, &d);
-	reply_xml_end(rq, "DeleteResult");
+	write_result(rq, &d, is_quiet);
 	return 0;
 }

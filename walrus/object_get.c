@@ -51,7 +51,7 @@ object_name_of(const struct request *rq)
 void
 object_reply_version(struct request *rq, const char *version_id)
 {
-	if (rq->bucket->versioning != VERSIONING_NEVER)
+	if (rq->bucket->versioning != VERSIONING_NEVER || strcmp(version_id, VERSION_NULL) != 0)
 		reply_header(rq, "x-amz-version-id", version_id);
 }
 
@@ -60,11 +60,20 @@ object_reply_version(struct request *rq, const char *version_id)
 static int
 refuse_marker(struct request *rq, const struct object *o, bool by_id, struct err *e)
 {
+	char *modified = arena_alloc(rq->arena, TIME_TEXT_SIZE);
+	int r;
+
 	reply_header(rq, "x-amz-delete-marker", "true");
 	object_reply_version(rq, o->version_id);
+	if (!by_id) {
+		(void)err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
+		r = access_missing(rq, e);
+		rq->keeps_headers = r == ERR_KEY_NOT_FOUND;
+		return r;
+	}
 	rq->keeps_headers = true;
-	if (!by_id)
-		return err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
+	time_format_http(o->modified_us, modified);
+	reply_header(rq, "Last-Modified", modified);
 	reply_header(rq, "Allow", "DELETE");
 	return err_set(e, ERR_METHOD_NOT_ALLOWED,
 	    "The specified method is not allowed against this resource.");

@@ -7,10 +7,12 @@
 
 #include "access.h"
 #include "bucket.h"
+#include "lock.h"
 #include "metadata.h"
 #include "object.h"
 #include "schema.h"
 #include "store/outbox.h"
+#include "version.h"
 
 struct put {
 	struct blob_writer *writer;
@@ -28,7 +30,9 @@ object_put_begin(struct request *rq, struct err *e)
 	rq->data = p;
 	p->writer = blob_writer_new(rq->walrus->blobs);
 	r = write_condition_read(rq, &p->row.condition, e);
-	return r < 0 ? r : metadata_read(rq, &p->row.attributes, e);
+	if (r == 0)
+		r = metadata_read(rq, &p->row.attributes, e);
+	return r < 0 ? r : lock_check_digest(rq, &p->row.attributes, "Put Object", e);
 }
 
 int
@@ -110,8 +114,10 @@ drop_null_version(struct store_tx *tx, const struct bucket *bucket, struct str k
 		err_clear(e);
 		return 0;
 	}
+	if (r == 0 && !lock_allows_removal(&o, lock_now_us()))
+		return lock_denied(e);
 	if (r == 0)
-		r = store_exec(tx, Q_OBJECT_DELETE_VERSION, NULL, e, bucket->id, key, VERSION_NULL);
+		r = store_exec(tx, Q_OBJECT_DELETE_VERSION, NULL, e, bucket->id, key, o.position);
 	return r < 0 ? r : content_discard(tx, o.content_id, e);
 }
 
@@ -135,7 +141,7 @@ make_room(struct store_tx *tx, const struct bucket *bucket, struct object_put *p
 	if (bucket->versioning != VERSIONING_ENABLED)
 		r = drop_null_version(tx, bucket, put->key, arena, e);
 	if (r == 0 && bucket->versioning != VERSIONING_NEVER)
-		r = store_exec(tx, Q_OBJECT_RETIRE_CURRENT, NULL, e, bucket->id, put->key);
+		r = store_exec(tx, Q_OBJECT_RETIRE, NULL, e, bucket->id, put->key, newest.position);
 	return r;
 }
 
@@ -144,7 +150,7 @@ object_replace(
     struct store_tx *tx, const struct bucket *bucket, struct object_put *put, struct err *e)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
-	const struct object_attributes *a = &put->attributes;
+	struct object_attributes a = put->attributes;
 	struct bucket now;
 	int64_t position = 0;
 	int r = bucket_find(tx, bucket->name, arena, &now, e);
@@ -153,16 +159,18 @@ object_replace(
 		r = err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
 	if (r == 0)
 		r = make_room(tx, &now, put, arena, &position, e);
+	if (r == 0 && now.versioning == VERSIONING_ENABLED && !put->is_marker)
+		r = lock_apply_default(tx, now.id, &a, e);
 	if (r < 0)
 		return r;
 	if (now.versioning == VERSIONING_ENABLED)
-		content_id_new(put->version_id);
+		version_id_new(position, put->version_id);
 	else
 		memcpy(put->version_id, VERSION_NULL, sizeof(VERSION_NULL));
 	put->modified_us = store_now_us(tx) / 1000 * 1000;
 	r = store_exec(tx, Q_OBJECT_INSERT, NULL, e, bucket->id, put->key, position,
 	    put->version_id, (int64_t)put->is_marker, put->content_id, (int64_t)put->size_bytes,
-	    put->etag, put->sha256, put->modified_us, put->account_id, ATTRIBUTE_VALUES(a));
+	    put->etag, put->sha256, put->modified_us, put->account_id, ATTRIBUTE_VALUES(&a));
 	return r < 0 ? r : tell(tx, bucket, put, e);
 }
 

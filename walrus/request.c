@@ -13,6 +13,7 @@
 #include "bucket.h"
 #include "error.h"
 #include "store/outbox.h"
+#include "version.h"
 
 #define PARAMETERS_MAX 64
 #define ARENA_MAX (64 * 1024 * 1024)
@@ -315,6 +316,8 @@ request_begin(struct request *rq, struct err *e)
 	r = authenticate(rq, &signature, e);
 	if (r == 0)
 		r = route(rq, e);
+	if (r == 0)
+		r = version_id_check(rq, e);
 	if (r < 0)
 		return r;
 	if (rq->operation->level != TARGET_SERVICE && !(rq->operation->flags & S3_ANY_BUCKET))

@@ -5,6 +5,7 @@
 #include "bucket.h"
 #include "bucket_policy.h"
 #include "list.h"
+#include "lock.h"
 #include "multipart.h"
 #include "object.h"
 #include "request.h"
@@ -64,6 +65,11 @@ const struct s3_operation s3_operations[] = {
 	{ "PutBucketVersioning", "PUT", B, "versioning", "s3:PutBucketVersioning", NULL, NONE, 0,
 	    XML_MAX, bucket_put_versioning },
 
+	{ "GetObjectLockConfiguration", "GET", B, "object-lock",
+	    "s3:GetBucketObjectLockConfiguration", NULL, NONE, 0, 0, setting_get },
+	{ "PutObjectLockConfiguration", "PUT", B, "object-lock",
+	    "s3:PutBucketObjectLockConfiguration", NULL, NONE, 0, XML_MAX, lock_put_configuration },
+
 	{ "GetBucketRequestPayment", "GET", B, "requestPayment", "s3:GetBucketRequestPayment", NULL,
 	    NONE, 0, 0, setting_get },
 	{ "PutBucketRequestPayment", "PUT", B, "requestPayment", "s3:PutBucketRequestPayment", NULL,
@@ -77,6 +83,8 @@ const struct s3_operation s3_operations[] = {
 
 	/* lists */
 	{ "ListObjects", "GET", B, NULL, "s3:ListBucket", NULL, READ, 0, 0, list_objects },
+	{ "ListObjectVersions", "GET", B, "versions", "s3:ListBucketVersions", NULL, READ, 0, 0,
+	    list_versions },
 	{ "ListMultipartUploads", "GET", B, "uploads", "s3:ListBucketMultipartUploads", NULL, READ,
 	    0, 0, multipart_list_uploads },
 
@@ -97,6 +105,16 @@ const struct s3_operation s3_operations[] = {
 	    PERMISSION_READ_ACP, S3_OBJECT_ACL, 0, acl_get_object },
 	{ "PutObjectAcl", "PUT", O, "acl", "s3:PutObjectAcl", "s3:PutObjectVersionAcl",
 	    PERMISSION_WRITE_ACP, S3_OBJECT_ACL, XML_MAX, acl_put_object },
+
+	/* locks of objects */
+	{ "GetObjectRetention", "GET", O, "retention", "s3:GetObjectRetention", NULL, NONE, 0, 0,
+	    lock_get_retention },
+	{ "PutObjectRetention", "PUT", O, "retention", "s3:PutObjectRetention", NULL, NONE, 0,
+	    XML_MAX, lock_put_retention },
+	{ "GetObjectLegalHold", "GET", O, "legal-hold", "s3:GetObjectLegalHold", NULL, NONE, 0, 0,
+	    lock_get_legal_hold },
+	{ "PutObjectLegalHold", "PUT", O, "legal-hold", "s3:PutObjectLegalHold", NULL, NONE, 0,
+	    XML_MAX, lock_put_legal_hold },
 
 	/* uploads */
 	{ "CreateMultipartUpload", "POST", O, "uploads", "s3:PutObject", NULL, WRITE, 0, 0,

@@ -8,6 +8,7 @@
 #include "bucket.h"
 #include "bucket_policy.h"
 #include "ownership.h"
+#include "lock.h"
 #include "payment.h"
 #include "public_access.h"
 #include "request.h"

@@ -4,7 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "list.h"
+#include "list_walk.h"
 #include "target.h"
 
 static const struct {
