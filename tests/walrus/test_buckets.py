@@ -80,7 +80,8 @@ def test_shape_of_an_error(world, bucket):
     ("GET", "/B", {"acl": ""}, {}, 501, "NotImplemented"),
     ("PUT", "/B", {"uploadId": "x", "partNumber": "0"}, {}, 400, "InvalidArgument"),
     ("PUT", "/B", {"uploadId": "x", "partNumber": "1"}, {}, 404, "NoSuchUpload"),
-    ("GET", "/B", {"versionId": "v1"}, {}, 404, "NoSuchVersion"),
+    ("GET", "/B", {"versionId": "0" * 32}, {}, 404, "NoSuchVersion"),
+    ("GET", "/B", {"versionId": "v1"}, {}, 400, "InvalidArgument"),
     ("PUT", "/B", {}, {"x-amz-copy-source": "/a/b"}, 501, "NotImplemented"),
 ])
 def test_refused(world, bucket, method, path, query, headers, status, name):
