@@ -32,6 +32,8 @@ expect_checksum(struct request *rq, struct err *e)
 	enum checksum_algorithm algorithm = CHECKSUM_MAX, one;
 	unsigned count = 0;
 
+	if (rq->operation->flags & S3_OBJECT_CHECKSUM)
+		return 0;
 	for (unsigned i = 0; i < rq->head->header_count; i++) {
 		const struct http_header *h = &rq->head->headers[i];
 
@@ -49,6 +51,11 @@ expect_checksum(struct request *rq, struct err *e)
 		return err_set(e, ERR_INVALID_REQUEST,
 		    "Expecting a single x-amz-checksum- header. Multiple checksum Types are not "
 		    "allowed.");
+	if (count == 0 && rq->has_body && !rq->wanted_md5 &&
+	    request_header(rq, "x-amz-sdk-checksum-algorithm").p)
+		return err_set(e, ERR_INVALID_REQUEST,
+		    "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* "
+		    "or x-amz-trailer headers were found.");
 	if (count == 0)
 		return 0;
 	rq->has_checksum = true;
@@ -171,7 +178,7 @@ static int
 check_checksum(struct request *rq, struct err *e)
 {
 	const char *name = checksum_header(rq->checksum.algorithm);
-	uint8_t seen[CHECKSUM_SIZE_MAX];
+	uint8_t *seen = rq->checksum_bytes;
 	size_t size = checksum_end(&rq->checksum, seen), n;
 	_cleanup_free_ void *wanted = NULL;
 

@@ -26,6 +26,12 @@ checksum_header(enum checksum_algorithm a)
 	return algorithms[a].header;
 }
 
+size_t
+checksum_size(enum checksum_algorithm a)
+{
+	return algorithms[a].size;
+}
+
 bool
 checksum_from_header(struct str name, enum checksum_algorithm *ret)
 {

@@ -20,6 +20,7 @@ struct checksum {
 	EVP_MD_CTX *digest;
 };
 const char *checksum_header(enum checksum_algorithm a); /* "x-amz-checksum-crc32" */
+size_t checksum_size(enum checksum_algorithm a);        /* in bytes */
 bool checksum_from_header(struct str name, enum checksum_algorithm *ret); /* any case */
 void checksum_begin(struct checksum *c, enum checksum_algorithm a);
 void checksum_add(struct checksum *c, struct str bytes);

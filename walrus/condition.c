@@ -22,13 +22,11 @@ condition_names_etag(struct str list, const char *etag)
 	return false;
 }
 
-int
-condition_of_read(const struct request *rq, const struct object *o)
+/* RFC 9110 13.2.2. */
+static int
+evaluate(struct str match, struct str none_match, struct str unmodified, struct str modified,
+    const struct object *o)
 {
-	struct str match = request_header(rq, "if-match");
-	struct str none_match = request_header(rq, "if-none-match");
-	struct str unmodified = request_header(rq, "if-unmodified-since");
-	struct str modified = request_header(rq, "if-modified-since");
 	int64_t since, at = o->modified_us / 1000000 * 1000000;
 
 	if (match.p) {
@@ -40,6 +38,22 @@ condition_of_read(const struct request *rq, const struct object *o)
 	if (none_match.p)
 		return condition_names_etag(none_match, o->etag) ? 304 : 0;
 	return modified.p && time_parse_http(modified, &since) && at <= since ? 304 : 0;
+}
+
+int
+condition_of_read(const struct request *rq, const struct object *o)
+{
+	return evaluate(request_header(rq, "if-match"), request_header(rq, "if-none-match"),
+	    request_header(rq, "if-unmodified-since"), request_header(rq, "if-modified-since"), o);
+}
+
+bool
+condition_of_source(const struct request *rq, const struct object *o)
+{
+	return evaluate(request_header(rq, "x-amz-copy-source-if-match"),
+		   request_header(rq, "x-amz-copy-source-if-none-match"),
+		   request_header(rq, "x-amz-copy-source-if-unmodified-since"),
+		   request_header(rq, "x-amz-copy-source-if-modified-since"), o) == 0;
 }
 
 bool

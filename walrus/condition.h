@@ -5,6 +5,8 @@
 
 /* Of a read: 0 to go on, 304 or 412 otherwise. */
 int condition_of_read(const struct request *rq, const struct object *o);
+/* The same of the source of a copy, by x-amz-copy-source-if-*: whether all hold. */
+bool condition_of_source(const struct request *rq, const struct object *o);
 /* RFC 9110 13.1.5: a range is only meant for the object that the client knows. */
 bool condition_wants_range(const struct request *rq, const struct object *o);
 /* "*", or a list of tags. */

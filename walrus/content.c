@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/map.h"
 #include "base/vec.h"
+#include "encryption.h"
 #include "run/lock.h"
 #include "schema.h"
 #include "version.h"
@@ -223,6 +224,8 @@ struct content_reader {
 	struct blob_reader *open;
 	struct strbuf inlined; /* bytes of all extents that have no file */
 	char pinned[CONTENT_ID_SIZE];
+	const char *encryption; /* of the object */
+	struct cipher *cipher;  /* NULL: not needed, or not yet */
 };
 
 struct lookup {
@@ -339,6 +342,7 @@ content_open(struct walrus *w, const struct object_name *name, struct arena *are
 		reader->arena = arena;
 		r = try_open(&l, e);
 		if (r == 0) {
+			reader->encryption = ret_object->attributes.encryption;
 			*ret = TAKE(reader);
 			return 0;
 		}
@@ -359,6 +363,7 @@ content_reader_free(struct content_reader *r)
 		reconciler_poke(r->walrus->garbage);
 	}
 	blob_reader_free(r->open);
+	cipher_free(r->cipher);
 	strbuf_done(&r->inlined);
 	vec_done(&r->extents);
 	free(r);
@@ -381,16 +386,76 @@ extent_at(const struct content_reader *r, uint64_t offset)
 }
 
 int
+content_reader_unlock(struct content_reader *r, const uint8_t *customer_key, struct err *e)
+{
+	uint8_t key[DATA_KEY_SIZE];
+	int n;
+
+	if (!r->encryption)
+		return 0;
+	n = encryption_key(r->walrus->keyring, r->encryption, customer_key, key, e);
+	if (n < 0)
+		return n;
+	cipher_free(r->cipher);
+	r->cipher = cipher_new(key);
+	explicit_bzero(key, sizeof(key));
+	return 0;
+}
+
+/* In the buffer that was read. */
+static int
+decrypt(struct content_reader *r, const struct extent *x, uint64_t offset, char *bytes, size_t n,
+    struct err *e)
+{
+	int result = r->cipher ? 0 : content_reader_unlock(r, NULL, e);
+
+	if (result == 0 && !r->cipher)
+		result = err_set(e, ERR_CORRUPT, "an encrypted extent has no key");
+	if (result == 0)
+		result = cipher_seek(r->cipher, x->iv, offset, e);
+	if (result == 0)
+		cipher_apply(r->cipher, bytes, n);
+	return result;
+}
+
+int
 content_reader_read(struct content_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
     struct str *ret_bytes, struct err *e)
 {
 	size_t at = extent_at(r, offset);
+	const struct extent *x = &r->extents.items[at];
+	_cleanup_free_ char *buffer = NULL;
+	struct str bytes;
 	int n = at == r->at && r->open ? 0 : open_extent(r, at, e);
 
+	if (n == 0)
+		n = blob_reader_read(r->open, offset - x->start, want, &buffer, &bytes, e);
+	if (n == 0 && x->iv)
+		n = decrypt(r, x, offset - x->start, buffer + (bytes.p - buffer), bytes.n, e);
 	if (n < 0)
 		return n;
-	return blob_reader_read(
-	    r->open, offset - r->extents.items[at].start, want, ret_buffer, ret_bytes, e);
+	*ret_buffer = TAKE(buffer);
+	*ret_bytes = bytes;
+	return 0;
+}
+
+int
+content_reader_each(struct content_reader *r, uint64_t offset, uint64_t count,
+    int (*fn)(void *arg, struct str bytes, struct err *e), void *arg, struct err *e)
+{
+	int n = 0;
+
+	while (n == 0 && count > 0) {
+		_cleanup_free_ char *buffer = NULL;
+		struct str bytes = { NULL, 0 };
+
+		n = content_reader_read(r, offset, count, &buffer, &bytes, e);
+		if (n == 0)
+			n = fn(arg, bytes, e);
+		offset += bytes.n;
+		count -= bytes.n;
+	}
+	return n;
 }
 
 const struct extent *

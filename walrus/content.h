@@ -70,10 +70,16 @@ int content_open(struct walrus *w, const struct object_name *name, struct arena 
     struct object *ret_object, struct content_reader **ret, struct err *e);
 void content_reader_free(struct content_reader *r);
 DEFINE_CLEANUP(struct content_reader *, content_reader_free)
-/* As blob_reader_read. */
+/* Whether it can be read, by the client's key where walrus has none: as encryption_key. Reading does it by
+ * itself for what needs none (NULL). */
+int content_reader_unlock(struct content_reader *r, const uint8_t *customer_key, struct err *e);
+/* As blob_reader_read; decrypted. ERR_ENCRYPTED_BY_CUSTOMER. */
 int content_reader_read(struct content_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
     struct str *ret_bytes, struct err *e);
 const struct extent *content_reader_extents(const struct content_reader *r, size_t *ret_count);
+/* All bytes from `offset` on, `count` of them, in order, each checked: to fn. */
+int content_reader_each(struct content_reader *r, uint64_t offset, uint64_t count,
+    int (*fn)(void *arg, struct str bytes, struct err *e), void *arg, struct err *e);
 
 /* In a closure: the bytes of `content_id` from `start_bytes` on are this blob's; iv as encryption.h
  * has it, or NULL. An empty blob adds nothing. */

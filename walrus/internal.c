@@ -9,17 +9,34 @@
 #include "bucket.h"
 #include "content.h"
 #include "image.h"
+#include "schema.h"
 
 #include "rpc/walrus.handlers.h"
 
 #define READ_MAX (4 * 1024 * 1024)
 #define LOOK_AGAIN_MS 20
 
+struct due {
+	const struct object_name *name;
+	const struct object *object;
+};
+
+/* A copy that was made before its source had one has to ask for its own. */
+static int
+ask_digest(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct due *d = arg;
+
+	return store_exec(tx, Q_DIGEST_DUE_ADD, NULL, e, d->object->content_id, d->name->bucket_id,
+	    d->name->key, store_now_us(tx));
+}
+
 /* The digest of an upload that was completed just now is still being computed. */
 static int
 wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct object_name *name,
     struct object *o, struct content_reader **io_reader, struct err *e)
 {
+	struct due due = { name, o };
 	uint32_t pause_ms = LOOK_AGAIN_MS;
 	int r = 0;
 
@@ -29,6 +46,9 @@ wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct object_na
 		if (left < 2 * pause_ms)
 			return err_set(
 			    e, ERR_TIMEOUT, "the digest of the object is still being computed");
+		r = store_write(w->store, ask_digest, &due, e);
+		if (r < 0)
+			return r;
 		reconciler_poke(w->digests);
 		(void)usleep(pause_ms * 1000);
 		if (pause_ms < 500)
@@ -71,6 +91,10 @@ open_for(struct rpc_request *rq, const char *account_id, const char *bucket_name
 	r = content_open(w, &name, rq->arena, ret, ret_reader, e);
 	if (r == 0)
 		r = access_as(w, account_id, false, "s3:GetObject", bucket, ret, e);
+	if (r == 0 && ret->is_marker)
+		r = err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
+	if (r == 0)
+		r = content_reader_unlock(*ret_reader, NULL, e);
 	return r < 0 ? r : wait_for_digest(rq, w, &name, ret, ret_reader, e);
 }
 

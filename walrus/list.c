@@ -4,6 +4,9 @@
 
 #include "base/strbuf.h"
 #include "crc32c.h"
+#include "checksum_value.h"
+#include "metadata.h"
+#include "schema.h"
 
 #define KEYS_MAX 1000
 #define TOKEN_MAX 2048 /* a key, four bytes of sum, as base64 */

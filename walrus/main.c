@@ -11,6 +11,7 @@
 #include "identity.h"
 #include "image.h"
 #include "internal.h"
+#include "keyring.h"
 #include "schema.h"
 #include "sweep.h"
 #include "walrus.h"
@@ -149,6 +150,7 @@ stop(struct daemon *d, void *arg)
 	buckets_free(w->buckets);
 	contents_free(w->contents);
 	blobs_free(w->blobs);
+	keyring_free(w->keyring);
 	if (s->tls)
 		tls_unref(s->tls);
 	store_close(w->store);
@@ -161,6 +163,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	const struct walrus_conf *conf = daemon_configuration(d);
 	_cleanup_free_ char *url = xasprintf("sqlite:%s/walrus.db", conf->daemon.state_dir);
 	_cleanup_free_ char *blobs = xasprintf("%s/blobs", conf->daemon.state_dir);
+	_cleanup_free_ char *keys_file = xasprintf("%s/encryption.keys", conf->daemon.state_dir);
 	struct state *s = xcalloc(1, sizeof(*s));
 	struct walrus *w = &s->walrus;
 	int r;
@@ -175,6 +178,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	r = store_open(url, &walrus_schema, w->log, &w->store, e);
 	if (r == 0)
 		r = blobs_open(blobs, &w->blobs, e);
+	if (r == 0)
+		r = keyring_open(keys_file, &w->keyring, e);
 	if (r == 0)
 		r = rpc_new(d, conf->daemon.state_dir, &w->rpc, e);
 	if (r == 0)

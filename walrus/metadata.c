@@ -1,8 +1,10 @@
 /* Headers of a PUT become attributes, and attributes headers of a reply. */
 #include "metadata.h"
 
+#include "access.h"
 #include "acl_request.h"
 #include "lock.h"
+#include "tags.h"
 
 #define USER_METADATA_MAX 2048
 #define DEFAULT_TYPE "binary/octet-stream"
@@ -108,6 +110,29 @@ read_storage_class(struct request *rq, char **ret, struct err *e)
 	    e, ERR_INVALID_STORAGE_CLASS, "The storage class you specified is not valid");
 }
 
+/* x-amz-tagging: whoever may write may not yet tag. */
+static int
+read_tags(struct request *rq, char **ret, struct err *e)
+{
+	struct str header = request_header(rq, "x-amz-tagging");
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct tags tags;
+	int r;
+
+	*ret = NULL;
+	if (header.n == 0)
+		return 0;
+	r = tags_parse(header, TAGS_OF_OBJECT_MAX, rq->arena, &tags, e);
+	if (r == 0)
+		r = access_action(rq, "s3:PutObjectTagging", PERMISSION_NONE, rq->bucket,
+		    rq->target.key, NULL, e);
+	if (r < 0 || tags.count == 0)
+		return r;
+	tags_format(&tags, &text);
+	*ret = arena_str(rq->arena, strbuf_str(&text));
+	return 0;
+}
+
 int
 metadata_read(struct request *rq, struct object_attributes *ret, struct err *e)
 {
@@ -121,7 +146,34 @@ metadata_read(struct request *rq, struct object_attributes *ret, struct err *e)
 		r = read_storage_class(rq, &ret->storage_class, e);
 	if (r == 0)
 		r = lock_read(rq, ret, e);
+	if (r == 0)
+		r = read_tags(rq, &ret->tags, e);
 	return r;
+}
+
+const char *
+metadata_storage_class(const struct object_attributes *a)
+{
+	return a->storage_class ? a->storage_class : storage_classes[0];
+}
+
+#define REDIRECT "x-amz-website-redirect-location"
+
+char *
+metadata_copy(struct request *rq, const char *headers)
+{
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	struct str rest = str_of(headers), line, redirect = request_header(rq, REDIRECT);
+
+	while (str_split(&rest, '\n', &line)) {
+		if (line.n == 0 || str_starts(line, REDIRECT ":"))
+			continue;
+		strbuf_addstr(&text, line);
+		strbuf_addc(&text, '\n');
+	}
+	if (redirect.n)
+		strbuf_addf(&text, REDIRECT ": %.*s\n", (int)redirect.n, redirect.p);
+	return text.n ? arena_str(rq->arena, strbuf_str(&text)) : NULL;
 }
 
 static const struct {
@@ -142,6 +194,27 @@ override_of(struct request *rq, struct str name)
 		if (str_is(name, overrides[i].header))
 			return request_parameter(rq, overrides[i].parameter);
 	return NULL;
+}
+
+static unsigned
+tags_count(const char *text)
+{
+	unsigned count = 1;
+
+	for (; *text; text++)
+		count += *text == '&';
+	return count;
+}
+
+int
+metadata_check_overrides(const struct request *rq, struct err *e)
+{
+	for (size_t i = 0; rq->is_anonymous && i < ARRAY_SIZE(overrides); i++)
+		if (request_parameter(rq, overrides[i].parameter))
+			return err_set(e, ERR_INVALID_REQUEST,
+			    "Request specific response headers cannot be used for anonymous GET "
+			    "requests.");
+	return 0;
 }
 
 void
@@ -171,4 +244,6 @@ metadata_reply(struct request *rq, const struct object *o)
 	if (o->attributes.storage_class)
 		reply_header(rq, "x-amz-storage-class", o->attributes.storage_class);
 	lock_reply(rq, o);
+	if (o->attributes.tags)
+		reply_headerf(rq, "x-amz-tagging-count", "%u", tags_count(o->attributes.tags));
 }

@@ -8,5 +8,11 @@
  * tags, locks and encryption read. Strings from the request's arena. ERR_METADATA_TOO_LARGE,
  * ERR_INVALID_ARGUMENT, ERR_INVALID_STORAGE_CLASS and what those modules say. */
 int metadata_read(struct request *rq, struct object_attributes *ret, struct err *e);
+/* A stored set of headers without x-amz-website-redirect-location, and that of the request instead: that
+ * one is not copied. */
+char *metadata_copy(struct request *rq, const char *headers);
+const char *metadata_storage_class(const struct object_attributes *a); /* never NULL */
+/* ERR_INVALID_REQUEST: response-* of somebody who is anonymous. */
+int metadata_check_overrides(const struct request *rq, struct err *e);
 /* The headers of a GET or HEAD; the query's response-* have precedence. */
 void metadata_reply(struct request *rq, const struct object *o);

@@ -1,6 +1,6 @@
 #pragma once
 /* Operations on objects, and the changes of their rows that other modules make as well. Files by
- * aspect: object_put.c, object_get.c, object_delete.c. */
+ * aspect: object_put.c, object_get.c, object_copy.c, object_attributes.c, object_tags.c, object_delete.c. */
 #include "condition.h"
 #include "content.h"
 #include "request.h"
@@ -12,6 +12,11 @@ struct object_name object_name_of(const struct request *rq);
  * ERR_KEY_NOT_FOUND, with the headers that say so. */
 int object_open(
     struct request *rq, struct object *ret, struct content_reader **ret_reader, struct err *e);
+/* In a closure, of an operation that changes the row that the request names: that row, which is no delete
+ * marker. As object_open, and ERR_METHOD_NOT_ALLOWED. */
+int object_find_named(struct store_tx *tx, struct request *rq, struct object *ret, struct err *e);
+/* As how many parts it was uploaded; 0: it was put whole. */
+uint32_t object_part_count(const struct object *o);
 /* x-amz-version-id, where the bucket has versions at all. */
 void object_reply_version(struct request *rq, const char *version_id);
 
@@ -76,5 +81,10 @@ int object_put_data(struct request *rq, struct str bytes, struct err *e);
 int object_put_run(struct request *rq, struct err *e);
 void object_put_done(struct request *rq);
 int object_get(struct request *rq, struct err *e); /* HEAD too */
+int object_copy(struct request *rq, struct err *e);
+int object_attributes(struct request *rq, struct err *e);
+int object_get_tags(struct request *rq, struct err *e);
+int object_put_tags(struct request *rq, struct err *e);
+int object_delete_tags(struct request *rq, struct err *e);
 int object_delete(struct request *rq, struct err *e);
 int object_delete_many(struct request *rq, struct err *e);

@@ -196,6 +196,16 @@ is_of_one_key(int code)
 	       code == ERR_KEY_NOT_FOUND || code == ERR_INVALID_ARGUMENT;
 }
 
+/* What is to go must have arrived as it was meant. */
+static int
+check_integrity(const struct request *rq, struct err *e)
+{
+	if (rq->wanted_md5 || rq->has_checksum || rq->wanted_sha256)
+		return 0;
+	return err_set(e, ERR_INVALID_REQUEST,
+	    "Missing required header for this request: Content-MD5 OR x-amz-checksum-*");
+}
+
 static int
 remove_many(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -321,8 +331,10 @@ object_delete_many(struct request *rq, struct err *e)
 	_cleanup_(xml_doc_freep) xmlDoc *doc = NULL;
 	struct deletion d = { .bucket = rq->bucket };
 	bool is_quiet = false, bypasses;
-	int r = request_parse_xml(rq, "Delete", &doc, e);
+	int r = check_integrity(rq, e);
 
+	if (r == 0)
+		r = request_parse_xml(rq, "Delete", &doc, e);
 	if (r == 0)
 		r = read_removals(rq, xmlDocGetRootElement(doc), &d, &is_quiet, e);
 	if (r == 0)

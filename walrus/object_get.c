@@ -2,7 +2,9 @@
 #include "base/clock.h"
 
 #include "access.h"
+#include "checksum_value.h"
 #include "condition.h"
+#include "encryption_request.h"
 #include "metadata.h"
 #include "object.h"
 
@@ -38,6 +40,81 @@ choose_range(struct request *rq, const struct object *o, struct err *e)
 	    (unsigned long long)range.last, (unsigned long long)o->size_bytes);
 	return 0;
 }
+
+/* -- one part -- */
+
+uint32_t
+object_part_count(const struct object *o)
+{
+	const char *dash = strchr(o->etag, '-');
+	uint32_t count = 0;
+
+	if (dash)
+		(void)str_to_u32(str_of(dash + 1), &count);
+	return count;
+}
+
+static int
+no_such_part(struct err *e)
+{
+	return err_set(e, ERR_INVALID_PART_NUMBER, "The requested partnumber is not satisfiable");
+}
+
+/* ?partNumber: that part as a range. What was put whole is its part 1. */
+static int
+choose_part(struct request *rq, const struct object *o, struct content_reader *reader,
+    const char **ret_checksum, struct err *e)
+{
+	const char *text = request_parameter(rq, "partNumber");
+	size_t count, i = 0;
+	const struct extent *extents = content_reader_extents(reader, &count);
+	uint32_t number, parts = object_part_count(o);
+	uint64_t start = 0, end = o->size_bytes;
+
+	if (!str_to_u32(str_of(text), &number) || number < 1 || number > 10000)
+		return err_set(e, ERR_INVALID_ARGUMENT,
+		    "Part number must be an integer between 1 and 10000, inclusive");
+	if (request_header(rq, "range").p)
+		return err_set(e, ERR_INVALID_REQUEST,
+		    "Cannot specify both Range header and partNumber query parameter");
+	if (parts == 0 && number != 1)
+		return no_such_part(e);
+	if (parts > 0) {
+		while (i < count && extents[i].part_number != number)
+			i++;
+		if (i == count)
+			return no_such_part(e);
+		start = extents[i].start;
+		end = extents[i].end;
+		*ret_checksum = extents[i].checksum;
+		reply_headerf(rq, "x-amz-mp-parts-count", "%u", parts);
+	}
+	rq->content_offset = start;
+	rq->content_left = end - start;
+	if (end == start)
+		return 0;
+	rq->status = 206;
+	reply_headerf(rq, "Content-Range", "bytes %llu-%llu/%llu", (unsigned long long)start,
+	    (unsigned long long)end - 1, (unsigned long long)o->size_bytes);
+	return 0;
+}
+
+/* Which bytes, and the checksum of exactly those, if it is known. */
+static int
+choose_bytes(struct request *rq, const struct object *o, struct content_reader *reader,
+    struct err *e)
+{
+	const char *checksum = o->attributes.checksum;
+	struct str mode = request_header(rq, "x-amz-checksum-mode");
+	bool is_part = request_parameter(rq, "partNumber") != NULL;
+	int r = is_part ? choose_part(rq, o, reader, &checksum, e) : choose_range(rq, o, e);
+
+	if (r == 0 && str_is_nocase(mode, "ENABLED") && (is_part || rq->status != 206))
+		checksum_reply(rq, checksum);
+	return r;
+}
+
+/* -- which object -- */
 
 struct object_name
 object_name_of(const struct request *rq)
@@ -80,6 +157,19 @@ refuse_marker(struct request *rq, const struct object *o, bool by_id, struct err
 }
 
 int
+object_find_named(struct store_tx *tx, struct request *rq, struct object *ret, struct err *e)
+{
+	struct object_name name = object_name_of(rq);
+	int r = object_find(tx, &name, rq->arena, ret, e);
+
+	if (r == ERR_KEY_NOT_FOUND || r == ERR_VERSION_NOT_FOUND)
+		return access_missing(rq, e);
+	if (r == 0)
+		r = access_object(rq, ret, e);
+	return r == 0 && ret->is_marker ? refuse_marker(rq, ret, true, e) : r;
+}
+
+int
 object_open(
     struct request *rq, struct object *ret, struct content_reader **ret_reader, struct err *e)
 {
@@ -104,8 +194,12 @@ object_get(struct request *rq, struct err *e)
 {
 	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
 	struct object o;
-	int r = object_open(rq, &o, &reader, e), refused;
+	int r = metadata_check_overrides(rq, e), refused;
 
+	if (r == 0)
+		r = object_open(rq, &o, &reader, e);
+	if (r == 0)
+		r = encryption_unlock(rq, &o, reader, e);
 	if (r < 0)
 		return r;
 	refused = condition_of_read(rq, &o);
@@ -118,7 +212,7 @@ object_get(struct request *rq, struct err *e)
 		rq->status = refused;
 		return 0;
 	}
-	r = choose_range(rq, &o, e);
+	r = choose_bytes(rq, &o, reader, e);
 	if (r < 0)
 		return r;
 	reply_header(rq, "Accept-Ranges", "bytes");

@@ -7,6 +7,8 @@
 
 #include "access.h"
 #include "bucket.h"
+#include "checksum_value.h"
+#include "encryption_request.h"
 #include "lock.h"
 #include "metadata.h"
 #include "object.h"
@@ -16,7 +18,10 @@
 
 struct put {
 	struct blob_writer *writer;
+	struct cipher *cipher; /* NULL: stored as it comes */
 	struct blob blob;
+	bool has_checksum; /* of ours, as the client sends none */
+	struct checksum checksum;
 	char content_id[CONTENT_ID_SIZE], etag[33], sha256[65];
 	struct object_put row;
 };
@@ -32,7 +37,14 @@ object_put_begin(struct request *rq, struct err *e)
 	r = write_condition_read(rq, &p->row.condition, e);
 	if (r == 0)
 		r = metadata_read(rq, &p->row.attributes, e);
-	return r < 0 ? r : lock_check_digest(rq, &p->row.attributes, "Put Object", e);
+	if (r == 0)
+		r = lock_check_digest(rq, &p->row.attributes, "Put Object", e);
+	if (r == 0)
+		r = encryption_begin(rq, &p->row.attributes.encryption, &p->cipher, e);
+	p->has_checksum = !rq->has_checksum;
+	if (p->has_checksum)
+		checksum_begin(&p->checksum, CHECKSUM_DEFAULT);
+	return r;
 }
 
 int
@@ -40,7 +52,9 @@ object_put_data(struct request *rq, struct str bytes, struct err *e)
 {
 	struct put *p = rq->data;
 
-	return blob_writer_add(p->writer, bytes, e);
+	if (p->has_checksum)
+		checksum_add(&p->checksum, bytes);
+	return cipher_write(p->cipher, p->writer, bytes, e);
 }
 
 void
@@ -48,8 +62,10 @@ object_put_done(struct request *rq)
 {
 	struct put *p = rq->data;
 
-	if (p)
-		blob_writer_free(TAKE(p->writer));
+	if (!p)
+		return;
+	blob_writer_free(TAKE(p->writer));
+	cipher_free(TAKE(p->cipher));
 }
 
 int
@@ -181,9 +197,21 @@ commit_put(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct request *rq = arg;
 	struct put *p = rq->data;
-	int r = content_add(tx, p->content_id, 0, &p->blob, NULL, e);
+	int r = content_add(tx, p->content_id, 0, &p->blob, cipher_iv(p->cipher), e);
 
 	return r < 0 ? r : object_replace(tx, rq->bucket, &p->row, e);
+}
+
+static char *
+checksum_of(struct request *rq, struct put *p)
+{
+	struct checksum_value v;
+
+	if (p->has_checksum)
+		checksum_value_end(&p->checksum, &v);
+	else
+		checksum_of_body(rq, &v);
+	return checksum_value_format(&v, rq->arena);
 }
 
 int
@@ -195,13 +223,17 @@ object_put_run(struct request *rq, struct err *e)
 	if (r < 0)
 		return r;
 	content_id_new(p->content_id);
-	hex_encode(rq->md5, sizeof(rq->md5), p->etag);
+	if (encryption_kind(p->row.attributes.encryption) == ENCRYPTION_CUSTOMER)
+		content_id_new(p->etag); /* says nothing of what only the client may read */
+	else
+		hex_encode(rq->md5, sizeof(rq->md5), p->etag);
 	hex_encode(rq->sha256, sizeof(rq->sha256), p->sha256);
 	p->row.key = rq->target.key;
 	p->row.content_id = p->content_id;
 	p->row.etag = p->etag;
 	p->row.sha256 = p->sha256;
 	p->row.account_id = access_owner(rq);
+	p->row.attributes.checksum = checksum_of(rq, p);
 	p->row.origin.rq = rq;
 	p->row.size_bytes = p->blob.size_bytes;
 	r = store_write(rq->walrus->store, commit_put, rq, e);
@@ -210,6 +242,8 @@ object_put_run(struct request *rq, struct err *e)
 	blob_writer_keep(p->writer);
 	reconciler_poke(rq->walrus->garbage);
 	reply_headerf(rq, "ETag", "\"%s\"", p->etag);
+	checksum_reply(rq, p->row.attributes.checksum);
+	encryption_reply(rq, p->row.attributes.encryption);
 	object_reply_version(rq, p->row.version_id);
 	return 0;
 }

@@ -50,6 +50,7 @@ struct request {
 	bool has_checksum;           /* the client sends one: in a header, or in the trailer */
 	struct str wanted_checksum;  /* base64; p NULL: to come in the trailer */
 	struct checksum checksum;
+	uint8_t checksum_bytes[CHECKSUM_SIZE_MAX]; /* once it is whole */
 	struct strbuf body;          /* of operations that do not stream */
 	void *data;                  /* the operation's own */
 
@@ -73,6 +74,7 @@ enum {
 	S3_OBJECT_ACL = 8, /* of an object that exists: its own ACL grants, once it is found */
 	S3_COPY = 16,      /* the one of two that has x-amz-copy-source */
 	S3_EACH_KEY = 32,  /* names keys in its body, and asks access_action for each */
+	S3_OBJECT_CHECKSUM = 64, /* x-amz-checksum-* are not of the body, but of what becomes of it */
 };
 struct s3_operation {
 	const char *name; /* "PutObject" */

@@ -117,6 +117,8 @@ commit_change(struct store_tx *tx, void *arg, struct err *e)
 	struct change *c = arg;
 	struct request *rq = c->rq;
 	_cleanup_arena_ struct arena *arena = arena_new(0);
+	const struct change_origin origin = { .rq = rq };
+	struct object_change change = { .what = "changed", .event = "", .origin = &origin };
 	struct object_attributes *a;
 	struct object o;
 	int r = bucket_check(tx, rq->bucket, e);
@@ -138,7 +140,9 @@ commit_change(struct store_tx *tx, void *arg, struct err *e)
 	memcpy(c->version_id, o.version_id, strlen(o.version_id) + 1);
 	r = store_exec(tx, Q_OBJECT_SET_LOCK, NULL, e, rq->bucket->id, o.key, o.position,
 	    a->lock_mode, a->lock_until_us, (int64_t)a->hold);
-	return r < 0 ? r : object_event(tx, rq->bucket, o.key, "locked", e);
+	change.key = o.key;
+	change.version_id = o.version_id;
+	return r < 0 ? r : object_event(tx, rq->bucket, &change, e);
 }
 
 static int

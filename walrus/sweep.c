@@ -200,7 +200,7 @@ compute(struct content_reader *reader, uint64_t size, char out[65], struct err *
 	return r;
 }
 
-/* An object that is gone or damaged gets none, and is not tried again: reading it says why. */
+/* An object that is gone, damaged or for its owner's key alone gets none, and is not tried again: reading it says why. */
 static int
 digest_one(struct walrus *w, struct due *d, struct err *e)
 {
@@ -214,7 +214,7 @@ digest_one(struct walrus *w, struct due *d, struct err *e)
 	if (r == ERR_CORRUPT)
 		log_error(
 		    w->log, "object.damaged", "content=%s error=\"%s\"", d->content_id, e->text);
-	if (r == ERR_KEY_NOT_FOUND || r == ERR_CORRUPT)
+	if (r == ERR_KEY_NOT_FOUND || r == ERR_CORRUPT || r == ERR_ENCRYPTED_BY_CUSTOMER)
 		r = 0;
 	return r < 0 ? r : store_write(w->store, write_digest, d, e);
 }

@@ -25,6 +25,7 @@ struct walrus {
 	struct sigv4 *sigv4;
 	struct identity *identity;
 	struct blobs *blobs;
+	struct keyring *keyring; /* of encrypted objects */
 	struct buckets *buckets;
 	struct contents *contents;
 	struct images *images;

@@ -65,7 +65,10 @@ def test_parts_become_an_object(world, s3, bucket):
     for first, last in [(edge - 1, edge), (0, len(whole) - 1), (len(whole) - 3, len(whole) - 1), (edge, edge)]:
         assert s3.get_object(Bucket=bucket, Key="m", Range=f"bytes={first}-{last}")["Body"].read() == \
             whole[first:last + 1]
-    assert code(complete, s3, bucket, "m", upload, chosen) == ("NoSuchUpload", 404)
+    again = complete(s3, bucket, "m", upload, chosen)
+    assert again["ETag"] == done["ETag"] and again["Key"] == "m"
+    assert code(complete, s3, bucket, "m", upload, chosen[1:]) == ("NoSuchUpload", 404)
+    assert code(s3.abort_multipart_upload, Bucket=bucket, Key="m", UploadId=upload) == ("NoSuchUpload", 404)
     s3.delete_object(Bucket=bucket, Key="m")
     world.assert_no_orphans()
     assert world.rows("SELECT COUNT(*) FROM part") == [(0,)]
