@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "cors.h"
 #include "request.h"
 
 /* -- what other layers say in their own words, in S3's -- */
@@ -126,6 +127,12 @@ md5_of(const struct request *rq)
 	return request_header(rq, "content-md5");
 }
 
+static struct str
+preflight_method_of(const struct request *rq)
+{
+	return request_header(rq, "access-control-request-method");
+}
+
 static const struct {
 	int code;
 	const char *name;
@@ -145,6 +152,8 @@ static const struct {
 	{ ERR_INVALID_PART_ORDER, "UploadId", upload_of },
 	{ ERR_METHOD_NOT_ALLOWED, "Method", method_of },
 	{ ERR_METHOD_NOT_ALLOWED, "ResourceType", type_of },
+	{ ERR_CORS_FORBIDDEN, "Method", preflight_method_of },
+	{ ERR_CORS_FORBIDDEN, "ResourceType", type_of },
 	{ ERR_INVALID_URI, "URI", target_of },
 	{ ERR_INVALID_RANGE, "RangeRequested", range_of },
 	{ ERR_INVALID_DIGEST, "Content-MD5", md5_of },
@@ -239,6 +248,7 @@ error_reply(struct request *rq, const struct err *e)
 	log_it(rq, code, e);
 	if (code == ERR_METHOD_NOT_ALLOWED && !rq->keeps_headers)
 		reply_allow(rq);
+	cors_reply(rq);
 	/* Also of a HEAD, whose reply has no body: it is what GET would have said. */
 	if (rq->status != 304)
 		reply_header(rq, "Content-Type", "application/xml");

@@ -1,1 +1,1 @@
-walrus_pkgs = openssl libxml archive
+walrus_pkgs = openssl libxml archive jansson

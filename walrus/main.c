@@ -12,6 +12,8 @@
 #include "image.h"
 #include "internal.h"
 #include "keyring.h"
+#include "lifecycle.h"
+#include "notification.h"
 #include "schema.h"
 #include "sweep.h"
 #include "walrus.h"
@@ -19,6 +21,7 @@
 #define INTERNAL_BODY_MAX (256 * 1024)
 #define SWEEP_INTERVAL_MS (60 * 1000)
 #define ORPHANS_INTERVAL_MS (24 * 3600 * 1000)
+#define LIFECYCLE_INTERVAL_MS (24 * 3600 * 1000)
 #define TRIM_INTERVAL_MS (30 * 1000)
 #define OUTBOX_KEEP 100000
 
@@ -41,6 +44,14 @@ static const struct conf_key keys[] = {
 	    "a new bucket starts with all public access blocked", NULL, 0, 0 },
 	{ "image_size_max", CONF_SIZE, offsetof(struct walrus_conf, image_bytes_max), "100G",
 	    "bytes that an image may have which is unpacked or copied here", NULL, 1 << 20, 0 },
+	{ "lifecycle_day", CONF_DURATION, offsetof(struct walrus_conf, lifecycle_day_ms), "1d",
+	    "length of a day of lifecycle rules; less than a day is for trying them out", NULL,
+	    1000, 86400000 },
+	{ "notification_endpoints", CONF_LIST, offsetof(struct walrus_conf, notification_endpoints),
+	    "", "NAME=URL words: where notifications to a topic, queue or function NAME are sent",
+	    NULL, 0, 0 },
+	{ "notification_age", CONF_DURATION, offsetof(struct walrus_conf, notification_age_ms),
+	    "4h", "age at which a notification that can't be delivered is dropped", NULL, 1000, 0 },
 	CONF_END,
 };
 
@@ -120,6 +131,11 @@ start_reconcilers(struct daemon *d, struct state *s)
 	    reconciler_new(loop, workers, "walrus", "digests", SWEEP_INTERVAL_MS, digest_due, w);
 	w->orphans = reconciler_new(
 	    loop, workers, "walrus", "orphans", ORPHANS_INTERVAL_MS, sweep_orphans, w);
+	w->lifecycle = reconciler_new(
+	    loop, workers, "walrus", "lifecycle", LIFECYCLE_INTERVAL_MS, lifecycle_run, w);
+	w->notifications = reconciler_new(
+	    loop, workers, "walrus", "notifications", SWEEP_INTERVAL_MS, notification_run, w);
+	store_on_events(w->store, notification_committed, w);
 	s->trim = reconciler_new(loop, workers, "walrus", "trim", TRIM_INTERVAL_MS, trim, w);
 	s->renewal = member_renewal_new(d, w->rpc, "walrus", w->conf->daemon.state_dir, renewed, s);
 }
@@ -141,6 +157,8 @@ stop(struct daemon *d, void *arg)
 	bundles_free(w->bundles);
 	reconciler_free(s->renewal);
 	reconciler_free(s->trim);
+	reconciler_free(w->notifications);
+	reconciler_free(w->lifecycle);
 	reconciler_free(w->orphans);
 	reconciler_free(w->digests);
 	reconciler_free(w->garbage);

@@ -4,6 +4,7 @@
 
 #include "access.h"
 #include "bucket.h"
+#include "lifecycle.h"
 #include "lock.h"
 #include "checksum_value.h"
 #include "encryption_request.h"

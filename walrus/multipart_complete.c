@@ -9,6 +9,7 @@
 #include "bucket.h"
 #include "checksum_value.h"
 #include "encryption_request.h"
+#include "lifecycle.h"
 #include "object.h"
 #include "schema.h"
 #include "upload.h"
@@ -348,9 +349,12 @@ static void
 write_completed(struct completion *c)
 {
 	struct request *rq = c->rq;
+	struct lifecycle_subject subject = { rq->target.key, c->put.attributes.tags,
+		c->put.size_bytes, c->put.modified_us };
 	struct xml_writer *w;
 
 	object_reply_version(rq, c->put.version_id);
+	lifecycle_reply(rq, &subject);
 	encryption_reply(rq, c->put.attributes.encryption);
 	w = reply_xml(rq, "CompleteMultipartUploadResult");
 	xml_open(w, "Location");

@@ -5,6 +5,7 @@
 #include "checksum_value.h"
 #include "condition.h"
 #include "encryption_request.h"
+#include "lifecycle.h"
 #include "metadata.h"
 #include "object.h"
 
@@ -189,6 +190,16 @@ object_open(
 	return 0;
 }
 
+static void
+reply_expiration(struct request *rq, const struct object *o)
+{
+	struct lifecycle_subject subject = { o->key, o->attributes.tags, o->size_bytes,
+		o->modified_us };
+
+	if (o->is_current)
+		lifecycle_reply(rq, &subject);
+}
+
 int
 object_get(struct request *rq, struct err *e)
 {
@@ -208,6 +219,7 @@ object_get(struct request *rq, struct err *e)
 		    "At least one of the pre-conditions you specified did not hold");
 	reply_validators(rq, &o);
 	object_reply_version(rq, o.version_id);
+	reply_expiration(rq, &o);
 	if (refused) {
 		rq->status = refused;
 		return 0;

@@ -9,8 +9,10 @@
 #include "bucket.h"
 #include "checksum_value.h"
 #include "encryption_request.h"
+#include "lifecycle.h"
 #include "lock.h"
 #include "metadata.h"
+#include "notification.h"
 #include "object.h"
 #include "schema.h"
 #include "store/outbox.h"
@@ -74,8 +76,9 @@ object_event(struct store_tx *tx, const struct bucket *bucket, const struct obje
 {
 	_cleanup_free_ char *id =
 	    xasprintf("%s/%.*s", bucket->name, (int)change->key.n, change->key.p);
+	int r = outbox_add(tx, "object", id, bucket->account_id, change->what, e);
 
-	return outbox_add(tx, "object", id, bucket->account_id, change->what, e);
+	return r < 0 ? r : notification_add(tx, bucket, change, e);
 }
 
 static int
@@ -218,6 +221,7 @@ int
 object_put_run(struct request *rq, struct err *e)
 {
 	struct put *p = rq->data;
+	struct lifecycle_subject subject;
 	int r = blob_writer_finish(p->writer, &p->blob, e);
 
 	if (r < 0)
@@ -245,5 +249,8 @@ object_put_run(struct request *rq, struct err *e)
 	checksum_reply(rq, p->row.attributes.checksum);
 	encryption_reply(rq, p->row.attributes.encryption);
 	object_reply_version(rq, p->row.version_id);
+	subject = (struct lifecycle_subject){ rq->target.key, p->row.attributes.tags,
+		p->row.size_bytes, p->row.modified_us };
+	lifecycle_reply(rq, &subject);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include "access.h"
 #include "body.h"
 #include "bucket.h"
+#include "cors.h"
 #include "error.h"
 #include "store/outbox.h"
 #include "version.h"
@@ -313,6 +314,8 @@ request_begin(struct request *rq, struct err *e)
 		return r;
 	if (form_parse(rq->head->query, PARAMETERS_MAX, rq->arena, &rq->query, e) < 0)
 		return err_set(e, ERR_INVALID_URI, "Couldn't parse the specified URI.");
+	if (rq->target.bucket && str_is(rq->head->method, "OPTIONS"))
+		return cors_preflight(rq, e);
 	r = authenticate(rq, &signature, e);
 	if (r == 0)
 		r = route(rq, e);
@@ -342,7 +345,11 @@ request_end(struct request *rq, struct err *e)
 {
 	int r = body_check(rq, e);
 
-	return r < 0 ? r : rq->operation->run(rq, e);
+	if (r == 0)
+		r = rq->operation->run(rq, e);
+	if (r == 0)
+		cors_reply(rq);
+	return r;
 }
 
 /* -- replies -- */

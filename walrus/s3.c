@@ -4,9 +4,11 @@
 #include "acl_request.h"
 #include "bucket.h"
 #include "bucket_policy.h"
+#include "lifecycle.h"
 #include "list.h"
 #include "lock.h"
 #include "multipart.h"
+#include "notification.h"
 #include "object.h"
 #include "request.h"
 #include "setting.h"
@@ -76,6 +78,26 @@ const struct s3_operation s3_operations[] = {
 	{ "DeleteBucketEncryption", "DELETE", B, "encryption", "s3:PutEncryptionConfiguration", NULL,
 	    NONE, 0, 0, setting_delete },
 
+	{ "GetBucketAccelerateConfiguration", "GET", B, "accelerate",
+	    "s3:GetAccelerateConfiguration", NULL, NONE, 0, 0, setting_get },
+	{ "PutBucketAccelerateConfiguration", "PUT", B, "accelerate",
+	    "s3:PutAccelerateConfiguration", NULL, NONE, 0, XML_MAX, setting_put },
+	{ "GetBucketCors", "GET", B, "cors", "s3:GetBucketCORS", NULL, NONE, 0, 0, setting_get },
+	{ "PutBucketCors", "PUT", B, "cors", "s3:PutBucketCORS", NULL, NONE, 0, XML_MAX,
+	    setting_put },
+	{ "DeleteBucketCors", "DELETE", B, "cors", "s3:PutBucketCORS", NULL, NONE, 0, 0,
+	    setting_delete },
+
+	{ "GetBucketLifecycleConfiguration", "GET", B, "lifecycle", "s3:GetLifecycleConfiguration",
+	    NULL, NONE, 0, 0, setting_get },
+	{ "PutBucketLifecycleConfiguration", "PUT", B, "lifecycle", "s3:PutLifecycleConfiguration",
+	    NULL, NONE, 0, XML_MAX, lifecycle_put },
+	{ "DeleteBucketLifecycle", "DELETE", B, "lifecycle", "s3:PutLifecycleConfiguration", NULL,
+	    NONE, 0, 0, setting_delete },
+	{ "GetBucketNotificationConfiguration", "GET", B, "notification",
+	    "s3:GetBucketNotification", NULL, NONE, 0, 0, setting_get },
+	{ "PutBucketNotificationConfiguration", "PUT", B, "notification",
+	    "s3:PutBucketNotification", NULL, NONE, 0, XML_MAX, notification_put },
 	{ "GetBucketRequestPayment", "GET", B, "requestPayment", "s3:GetBucketRequestPayment", NULL,
 	    NONE, 0, 0, setting_get },
 	{ "PutBucketRequestPayment", "PUT", B, "requestPayment", "s3:PutBucketRequestPayment", NULL,

@@ -4,12 +4,16 @@
 
 #include <string.h>
 
+#include "accelerate.h"
 #include "acl.h"
 #include "bucket.h"
 #include "bucket_policy.h"
+#include "cors.h"
 #include "encryption_request.h"
-#include "lock.h"
+#include "lifecycle.h"
+#include "notification.h"
 #include "ownership.h"
+#include "lock.h"
 #include "payment.h"
 #include "public_access.h"
 #include "request.h"
@@ -58,6 +62,38 @@ setting_set(struct store_tx *tx, int64_t bucket_id, enum setting s, const char *
 	return body ? store_exec(tx, Q_BUCKET_SETTING_PUT, NULL, e, bucket_id, kind, body,
 			  store_now_us(tx))
 		    : store_exec(tx, Q_BUCKET_SETTING_DELETE, NULL, e, bucket_id, kind);
+}
+
+struct next_bucket {
+	const char *kind, *after;
+	char *name; /* NULL: there is none */
+};
+
+static int
+read_next_bucket(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct next_bucket *n = arg;
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	int r = store_query(tx, Q_BUCKET_WITH_SETTING, &rows, e, n->kind, n->after);
+
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r > 0)
+		n->name = xstrdup(store_text(rows, 0));
+	return r < 0 ? r : 0;
+}
+
+int
+setting_next_bucket(
+    struct store *store, enum setting s, const char *after, char **ret_name, struct err *e)
+{
+	struct next_bucket n = { setting_kinds[s].name, after, NULL };
+	int r = store_read(store, read_next_bucket, &n, e);
+
+	if (r < 0)
+		return r;
+	*ret_name = n.name;
+	return n.name != NULL;
 }
 
 struct change {

@@ -40,6 +40,9 @@ int setting_set(struct store_tx *tx, int64_t bucket_id, enum setting s, const ch
 /* Durable, recorded and seen by every later request at return. */
 int setting_store(struct request *rq, enum setting s, const char *body, struct err *e);
 
+/* The first bucket by name behind `after` that has this setting: 1, 0 when there is none. Heap. */
+int setting_next_bucket(struct store *store, enum setting s, const char *after, char **ret_name, struct err *e);
+
 /* Operations, on the setting that the request's sub-resource names. */
 int setting_get(struct request *rq, struct err *e);
 int setting_put(struct request *rq, struct err *e);

@@ -15,6 +15,9 @@ struct walrus_conf {
 	uint64_t image_bytes_max;
 	char *object_ownership;   /* of new buckets */
 	bool block_public_access; /* likewise */
+	uint32_t lifecycle_day_ms;
+	char *notification_endpoints; /* words NAME=URL */
+	uint32_t notification_age_ms;
 };
 struct walrus {
 	struct daemon *daemon;
@@ -32,4 +35,5 @@ struct walrus {
 	struct bundles *bundles;
 	struct http_worker_options internal; /* calls of other daemons */
 	struct reconciler *garbage, *orphans, *digests;
+	struct reconciler *lifecycle, *notifications;
 };

@@ -96,11 +96,15 @@ class Daemon:
 
 class World:
     def __init__(self, directory):
-        ports = free_ports(4)
+        ports = free_ports(6)
         self.directory = str(directory)
         self.clc = Daemon(self.directory, "clc", ports[0], ports[1])
         self.walrus = Daemon(self.directory, "walrus", ports[2], ports[3],
-                             advertise=f"https://127.0.0.1:{ports[2]}", domains="s3.test")
+                             advertise=f"https://127.0.0.1:{ports[2]}", domains="s3.test",
+                             lifecycle_day="1s", notification_age="2s",
+                             notification_endpoints=f"events=http://127.0.0.1:{ports[4]}/hook "
+                             f"nobody=http://127.0.0.1:1/ second=http://127.0.0.1:{ports[4]}/second")
+        self.hook_port, self.website_port = ports[4], ports[5]
         self.endpoint = f"http://127.0.0.1:{ports[2]}"
         try:
             self.begin()
