@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from test_lifecycle import forget
 from test_objects import code
 from world import wait_for
 
@@ -137,6 +138,8 @@ def test_records(world, s3, bucket, endpoint):
     assert "size" not in records[2]["s3"]["object"] and "eTag" not in records[2]["s3"]["object"]
     order = [r["s3"]["object"]["sequencer"] for r in records]
     assert order == sorted(order) and len(set(order)) == 7
+    put(s3, bucket)
+    forget(world, s3, bucket, "a b/ü+", "other")
     wait_for(lambda: world.rows("SELECT COUNT(*) FROM notification") == [(0,)])
 
 
