@@ -8,6 +8,7 @@
 
 #include "cors.h"
 #include "request.h"
+#include "website.h"
 
 /* -- what other layers say in their own words, in S3's -- */
 
@@ -249,6 +250,10 @@ error_reply(struct request *rq, const struct err *e)
 	if (code == ERR_METHOD_NOT_ALLOWED && !rq->keeps_headers)
 		reply_allow(rq);
 	cors_reply(rq);
+	if (rq->is_website) {
+		website_fail(rq, code, message(code, e));
+		return;
+	}
 	/* Also of a HEAD, whose reply has no body: it is what GET would have said. */
 	if (rq->status != 304)
 		reply_header(rq, "Content-Type", "application/xml");

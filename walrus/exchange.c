@@ -23,6 +23,7 @@
 
 struct exchanges {
 	struct walrus *walrus;
+	bool is_website; /* requests are of pages, not of the API */
 	struct lock lock;
 	pthread_cond_t none;
 	unsigned count; /* under lock */
@@ -76,10 +77,11 @@ unref(struct exchange *x)
 }
 
 struct exchanges *
-exchanges_new(struct walrus *w)
+exchanges_new(struct walrus *w, bool is_website)
 {
 	struct exchanges *all = xcalloc(1, sizeof(*all));
 
+	all->is_website = is_website;
 	all->walrus = w;
 	lock_init(&all->lock, LOCK_CACHE);
 	(void)pthread_cond_init(&all->none, NULL);
@@ -463,9 +465,9 @@ on_expired(struct http_exchange *h)
 }
 
 static bool
-is_internal(const struct http_exchange *h)
+is_internal(const struct http_exchange *h, const struct exchanges *all)
 {
-	return str_starts(http_request(h)->path, "/services/internal");
+	return !all->is_website && str_starts(http_request(h)->path, "/services/internal");
 }
 
 static struct http_worker_options *
@@ -482,7 +484,7 @@ on_head(struct http_exchange *h, void *arg)
 	struct exchanges *all = arg;
 	struct exchange *x;
 
-	if (is_internal(h)) {
+	if (is_internal(h, arg)) {
 		http_worker_handler.head(h, internal_options(arg));
 		return;
 	}
@@ -492,6 +494,7 @@ on_head(struct http_exchange *h, void *arg)
 	lock_init(&x->lock, LOCK_STATE);
 	x->rq = request_new(all->walrus, h);
 	x->rq->port = local_port(h);
+	x->rq->is_website = all->is_website;
 	daemon_busy(all->walrus->daemon, 1);
 	lock_take(&all->lock);
 	all->count++;
@@ -507,7 +510,7 @@ on_body(struct http_exchange *h, struct http_body *piece, void *arg)
 	struct exchange *x = http_data(h);
 	bool is_woken;
 
-	if (is_internal(h)) {
+	if (is_internal(h, arg)) {
 		http_worker_handler.body(h, piece, internal_options(arg));
 		return;
 	}
@@ -529,7 +532,7 @@ on_end(struct http_exchange *h, const struct http_header *trailers, unsigned cou
 {
 	struct exchange *x = http_data(h);
 
-	if (is_internal(h)) {
+	if (is_internal(h, arg)) {
 		http_worker_handler.end(h, trailers, count, internal_options(arg));
 		return;
 	}
@@ -544,7 +547,7 @@ on_drained(struct http_exchange *h, void *arg)
 {
 	struct exchange *x = http_data(h);
 
-	if (!is_internal(h))
+	if (!is_internal(h, arg))
 		ask_more(x, h);
 }
 
@@ -554,7 +557,7 @@ on_gone(struct http_exchange *h, bool complete, void *arg)
 {
 	struct exchange *x = http_data(h);
 
-	if (is_internal(h)) {
+	if (is_internal(h, arg)) {
 		http_worker_handler.gone(h, complete, internal_options(arg));
 		return;
 	}

@@ -4,7 +4,7 @@
 #include "walrus.h"
 
 struct exchanges;
-struct exchanges *exchanges_new(struct walrus *w);
+struct exchanges *exchanges_new(struct walrus *w, bool is_website);
 /* Waits until none is left: after http_server_free. */
 void exchanges_free(struct exchanges *s);
 DEFINE_CLEANUP(struct exchanges *, exchanges_free)

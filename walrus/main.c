@@ -31,6 +31,15 @@ static const struct conf_key keys[] = {
 	    "URL at which clc and nodes reach this daemon; empty: made of 'listen'", NULL, 0, 0 },
 	{ "domains", CONF_LIST, offsetof(struct walrus_conf, domains), "",
 	    "names of this service: a host BUCKET.NAME means that bucket", NULL, 0, 0 },
+	{ "website_listen", CONF_LIST, offsetof(struct walrus_conf, website_listen), "",
+	    "addresses at which websites of buckets are served, usually [::]:8778; empty: none "
+	    "are",
+	    NULL, 0, 0 },
+	{ "website_domains", CONF_LIST, offsetof(struct walrus_conf, website_domains), "",
+	    "names of the websites' service: a host BUCKET.NAME means that bucket, any other the "
+	    "bucket "
+	    "of that name",
+	    NULL, 0, 0 },
 	{ "loops", CONF_U32, offsetof(struct walrus_conf, loops), "2",
 	    "threads that move bytes between network and workers", NULL, 1, 64 },
 	{ "bucket_limit", CONF_U32, offsetof(struct walrus_conf, bucket_limit), "1000",
@@ -58,8 +67,8 @@ static const struct conf_key keys[] = {
 struct state {
 	struct walrus walrus;
 	struct tls_context *tls;
-	struct exchanges *exchanges;
-	struct http_server *front;
+	struct exchanges *exchanges, *pages;
+	struct http_server *front, *website;
 	struct status_server *status;
 	struct reconciler *renewal, *trim;
 };
@@ -118,6 +127,27 @@ open_front(struct daemon *d, struct state *s, struct err *e)
 	return r < 0 ? r : http_server_new(daemon_loop(d), &options, fds, count, &s->front, e);
 }
 
+/* Pages by the same exchange; none where nothing listens. */
+static int
+open_website(struct daemon *d, struct state *s, struct err *e)
+{
+	struct walrus *w = &s->walrus;
+	struct http_server_options options = { .name = "website",
+		.handler = exchange_handler,
+		.arg = s->pages,
+		.tls_mode = HTTP_TLS_OPTIONAL,
+		.tls = s->tls,
+		.threads = w->conf->loops,
+		.server_header = "Mallee" };
+	_cleanup_free_ int *fds = NULL;
+	size_t count;
+	int r = daemon_sockets(d, "website", w->conf->website_listen, &fds, &count, e);
+
+	if (r < 0 || count == 0)
+		return r;
+	return http_server_new(daemon_loop(d), &options, fds, count, &s->website, e);
+}
+
 static void
 start_reconcilers(struct daemon *d, struct state *s)
 {
@@ -150,9 +180,11 @@ stop(struct daemon *d, void *arg)
 		rpc_cancel(w->rpc);
 	bundles_cancel(w->bundles);
 	status_server_free(s->status);
+	http_server_free(s->website);
 	http_server_free(s->front);
 	http_worker_wait(&w->internal);
 	images_free(w->images);
+	exchanges_free(s->pages);
 	exchanges_free(s->exchanges);
 	bundles_free(w->bundles);
 	reconciler_free(s->renewal);
@@ -213,9 +245,12 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	if (r < 0)
 		goto fail;
 	w->sigv4 = sigv4_new(identity_key, w->identity);
-	s->exchanges = exchanges_new(w);
+	s->exchanges = exchanges_new(w, false);
+	s->pages = exchanges_new(w, true);
 	start_reconcilers(d, s);
 	r = open_front(d, s, e);
+	if (r == 0)
+		r = open_website(d, s, e);
 	if (r == 0)
 		r = status_server_new(d, NULL, 0, w, &s->status, e);
 	if (r < 0)
@@ -243,6 +278,8 @@ drain(struct daemon *d, void *arg)
 	struct state *s = arg;
 
 	http_server_drain(s->front);
+	if (s->website)
+		http_server_drain(s->website);
 	rpc_drain(s->walrus.rpc);
 }
 

@@ -5,6 +5,7 @@
 #include "acl_request.h"
 #include "lock.h"
 #include "tags.h"
+#include "website.h"
 
 #define USER_METADATA_MAX 2048
 #define DEFAULT_TYPE "binary/octet-stream"
@@ -139,7 +140,9 @@ metadata_read(struct request *rq, struct object_attributes *ret, struct err *e)
 	int r;
 
 	*ret = (struct object_attributes){ 0 };
-	r = read_headers(rq, &ret->headers, e);
+	r = website_check_location(request_header(rq, "x-amz-website-redirect-location"), e);
+	if (r == 0)
+		r = read_headers(rq, &ret->headers, e);
 	if (r == 0)
 		r = acl_of_object(rq, &ret->acl, e);
 	if (r == 0)

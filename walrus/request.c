@@ -15,6 +15,7 @@
 #include "error.h"
 #include "store/outbox.h"
 #include "version.h"
+#include "website.h"
 
 #define PARAMETERS_MAX 64
 #define ARENA_MAX (64 * 1024 * 1024)
@@ -308,8 +309,11 @@ int
 request_begin(struct request *rq, struct err *e)
 {
 	struct sigv4_result signature = { 0 };
-	int r = target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->target, e);
+	int r;
 
+	if (rq->is_website)
+		return website_begin(rq, e);
+	r = target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->target, e);
 	if (r < 0)
 		return r;
 	if (form_parse(rq->head->query, PARAMETERS_MAX, rq->arena, &rq->query, e) < 0)

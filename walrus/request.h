@@ -36,6 +36,7 @@ struct request {
 	const struct s3_operation *operation;
 	struct auth_key caller;
 	bool is_anonymous;
+	bool is_website; /* came by the listener of websites */
 	struct bucket *bucket; /* one count; NULL: none was looked up */
 
 	/* the body, decoded */

@@ -108,6 +108,12 @@ const struct s3_operation s3_operations[] = {
 	    setting_put },
 	{ "DeleteBucketTagging", "DELETE", B, "tagging", "s3:PutBucketTagging", NULL, NONE, 0, 0,
 	    setting_delete },
+	{ "GetBucketWebsite", "GET", B, "website", "s3:GetBucketWebsite", NULL, NONE, 0, 0,
+	    setting_get },
+	{ "PutBucketWebsite", "PUT", B, "website", "s3:PutBucketWebsite", NULL, NONE, 0, XML_MAX,
+	    setting_put },
+	{ "DeleteBucketWebsite", "DELETE", B, "website", "s3:DeleteBucketWebsite", NULL, NONE, 0, 0,
+	    setting_delete },
 
 	/* lists */
 	{ "ListObjects", "GET", B, NULL, "s3:ListBucket", NULL, READ, 0, 0, list_objects },

@@ -19,6 +19,7 @@
 #include "request.h"
 #include "schema.h"
 #include "tags.h"
+#include "website.h"
 
 const struct setting_kind setting_kinds[SETTING_MAX + 1] = {
 #define SETTING(name, sub_resource, root, missing, missing_text, parse, write, check)              \

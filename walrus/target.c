@@ -19,9 +19,8 @@ target_without_mount(struct str path)
 	return path;
 }
 
-/* "pictures.s3.example:8777" with a domain "s3.example" is the bucket "pictures". */
-static struct str
-bucket_of_host(struct str host, const char *domains)
+struct str
+target_bucket_of_host(struct str host, const char *domains)
 {
 	struct str rest = str_of(domains), domain;
 	const char *colon = host.n ? memrchr(host.p, ':', host.n) : NULL;
@@ -57,7 +56,7 @@ target_parse(const struct http_head *head, const char *domains, struct arena *ar
     struct target *ret, struct err *e)
 {
 	struct str rest = target_without_mount(head->path),
-		   bucket = bucket_of_host(head->host, domains), key;
+		   bucket = target_bucket_of_host(head->host, domains), key;
 	struct target t = { .key = { "", 0 } };
 	int r;
 

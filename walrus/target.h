@@ -15,6 +15,8 @@ struct target {
 /* `domains`: names of the service, separated by spaces. ERR_INVALID_URI, ERR_KEY_TOO_LONG. */
 int target_parse(const struct http_head *head, const char *domains, struct arena *arena,
     struct target *ret, struct err *e);
+/* "pictures.s3.example:8777" with a domain "s3.example" is the bucket "pictures"; else p is NULL. */
+struct str target_bucket_of_host(struct str host, const char *domains);
 bool bucket_name_is_valid(const char *name);
 /* The path without the prefix below which Eucalyptus had its object storage, if it is there. */
 struct str target_without_mount(struct str path);

@@ -10,6 +10,7 @@ struct walrus_conf {
 	struct daemon_conf daemon;
 	char *advertise; /* URL at which clc and nodes reach this daemon */
 	char *domains;   /* names of this service: BUCKET.NAME is virtual-host style */
+	char *website_listen, *website_domains;
 	uint32_t loops;
 	uint32_t bucket_limit; /* per account */
 	uint64_t image_bytes_max;
