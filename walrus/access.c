@@ -276,7 +276,7 @@ access_owner(const struct request *rq)
 
 int
 access_as(struct walrus *w, const char *account_id, bool is_service, const char *action,
-    const struct bucket *bucket, const struct object *o, struct err *e)
+    const struct bucket *bucket, struct str key, const struct object *o, struct err *e)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct auth_key who = { .is_service = is_service };
@@ -286,7 +286,7 @@ access_as(struct walrus *w, const char *account_id, bool is_service, const char 
 		.action = action,
 		.permission = o ? PERMISSION_READ : PERMISSION_WRITE,
 		.bucket = bucket,
-		.key = o ? o->key : (struct str){ NULL, 0 },
+		.key = key,
 		.object = o };
 
 	(void)snprintf(who.account_id, sizeof(who.account_id), "%s", account_id);

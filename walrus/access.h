@@ -22,6 +22,7 @@ int access_action(struct request *rq, const char *action, enum permission permis
 /* Account that an object written by this request belongs to. */
 const char *access_owner(const struct request *rq);
 
-/* What another daemon does in the name of an account: reading parts of an image, writing a bundle. */
+/* What another daemon does in the name of an account: reading parts of an image (o: its row), writing a bundle
+ * (o NULL). is_service: by the account's service key, to which aws-exec-read grants as well. */
 int access_as(struct walrus *w, const char *account_id, bool is_service, const char *action,
-    const struct bucket *bucket, const struct object *o, struct err *e);
+    const struct bucket *bucket, struct str key, const struct object *o, struct err *e);

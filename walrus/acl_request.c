@@ -199,9 +199,11 @@ read_acl(struct request *rq, const struct acl_subject *subject, char **ret, stru
 		return r;
 	if (r > 0 && rq->body.n)
 		return err_set(e, ERR_UNEXPECTED_CONTENT, "This request does not support content");
-	if (r == 0 && rq->body.n == 0)
+	if (r == 0 && rq->body.n == 0) {
+		err_detail(&rq->details, "MissingHeaderName", STR("x-amz-acl"));
 		return err_set(
 		    e, ERR_MISSING_SECURITY_HEADER, "Your request was missing a required header");
+	}
 	r = r > 0 ? 0 : read_body(rq, subject->owner_id, acl, e);
 	if (r == 0)
 		r = check_acl(rq->bucket, acl, e);

@@ -408,9 +408,9 @@ open_target(struct job *j, struct err *e)
 		if (r == 0)
 			r = bucket_get(j->walrus, j->bucket_name, &j->bucket, e);
 	}
-	return r == 0
-		   ? access_as(j->walrus, j->writer_id, false, "s3:PutObject", j->bucket, NULL, e)
-		   : r;
+	return r == 0 ? access_as(j->walrus, j->writer_id, false, "s3:PutObject", j->bucket,
+			    str_of(j->prefix), NULL, e)
+		      : r;
 }
 
 struct removal {
@@ -628,7 +628,8 @@ walrus_handle_write_object(struct rpc_request *rq, const struct walrus_write_obj
 
 	o.bucket = bucket;
 	if (r == 0)
-		r = access_as(w, in->writer_id, false, "s3:PutObject", bucket, NULL, e);
+		r = access_as(
+		    w, in->writer_id, false, "s3:PutObject", bucket, str_of(in->key), NULL, e);
 	if (r == 0 && strlen(in->key) > S3_KEY_MAX)
 		r = err_set(e, ERR_KEY_TOO_LONG, "Your key is too long");
 	if (r == 0)

@@ -129,8 +129,8 @@ open_part(struct job *j, struct err *e)
 		r = content_open(w, &name, j->arena, &j->object, &j->reader, e);
 	}
 	if (r == 0)
-		r = access_as(
-		    w, j->in.reader_id, j->in.as_service, "s3:GetObject", bucket, &j->object, e);
+		r = access_as(w, j->in.reader_id, j->in.as_service, "s3:GetObject", bucket,
+		    name.key, &j->object, e);
 	if (r == ERR_BUCKET_NOT_FOUND || r == ERR_KEY_NOT_FOUND)
 		return missing(j, "does not exist any more", e);
 	if (r == ERR_ACCESS_DENIED)

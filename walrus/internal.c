@@ -90,7 +90,7 @@ open_for(struct rpc_request *rq, const char *account_id, const char *bucket_name
 	name.bucket_id = bucket->id;
 	r = content_open(w, &name, rq->arena, ret, ret_reader, e);
 	if (r == 0)
-		r = access_as(w, account_id, false, "s3:GetObject", bucket, ret, e);
+		r = access_as(w, account_id, false, "s3:GetObject", bucket, name.key, ret, e);
 	if (r == 0 && ret->is_marker)
 		r = err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
 	if (r == 0)
@@ -163,8 +163,8 @@ read_sizes(struct store_tx *tx, void *arg, struct err *e)
 
 		r = object_find(tx, &name, l->arena, &o, e);
 		if (r == 0)
-			r = access_as(
-			    l->walrus, l->in->account_id, false, "s3:GetObject", l->bucket, &o, e);
+			r = access_as(l->walrus, l->in->account_id, false, "s3:GetObject",
+			    l->bucket, name.key, &o, e);
 		if (r < 0)
 			return err_wrap(e, "object '%.200s'", l->in->keys.items[i]);
 		l->sizes[i].size_bytes = o.size_bytes;
