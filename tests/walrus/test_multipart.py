@@ -3,6 +3,9 @@ import filecmp
 import hashlib
 import os
 import random
+import sqlite3
+import threading
+import time
 
 import pytest
 from test_objects import MIB, code
@@ -137,3 +140,135 @@ def test_the_clc_learns_the_digest(world, s3, bucket, is_multipart):
     assert code(other.register_image, Name=name, ImageLocation=f"{bucket}/image", Architecture="x86_64",
                 RootDeviceName="/dev/sda")[0] == "InvalidManifest"
     assert os.path.exists(world.walrus.state)
+
+
+def elements(text, name):
+    return [piece.split(b"<")[0].decode() for piece in text.split(f"<{name}>".encode())[1:]]
+
+
+def test_lists_of_uploads_by_prefix(world, s3, bucket):
+    keys = ["a/1", "a/2", "a/b/3", "b", "c/4", "c/5", "ü x"]
+    made = sorted((key, s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]) for key in keys)
+    page = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/")
+    assert [p["Prefix"] for p in page["CommonPrefixes"]] == ["a/", "c/"] and page["Delimiter"] == "/"
+    assert [u["Key"] for u in page["Uploads"]] == ["b", "ü x"]
+    page = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/", Prefix="a/")
+    assert [u["Key"] for u in page["Uploads"]] == ["a/1", "a/2"] and page["CommonPrefixes"] == [{"Prefix": "a/b/"}]
+    seen, marker = [], {}
+    while True:
+        page = s3.list_multipart_uploads(Bucket=bucket, Delimiter="/", MaxUploads=1, **marker)
+        seen += [u["Key"] for u in page.get("Uploads", [])] + [p["Prefix"] for p in page.get("CommonPrefixes", [])]
+        if not page["IsTruncated"]:
+            break
+        marker = {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page.get("NextUploadIdMarker", "")}
+    assert seen == ["a/", "b", "c/", "ü x"]
+    page = s3.list_multipart_uploads(Bucket=bucket, Prefix="c/", KeyMarker="a")
+    assert [u["Key"] for u in page["Uploads"]] == ["c/4", "c/5"]
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket, Prefix="a/", KeyMarker="b")
+    text = world.request("GET", f"/{bucket}", {"uploads": "", "encoding-type": "url", "prefix": "ü"})[2]
+    assert elements(text, "Key") == ["%C3%BC%20x"] and elements(text, "EncodingType") == ["url"]
+    assert s3.list_multipart_uploads(Bucket=bucket, MaxUploads=0)["IsTruncated"] is False
+    for key, upload in made:
+        s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+
+
+def test_lists_say_who_and_what(world, s3, bucket):
+    upload, _ = make(s3, bucket, "m", [(3, b"x")])
+    owner = s3.list_buckets()["Owner"]["ID"]
+    text = world.request("GET", f"/{bucket}/m", {"uploadId": upload})[2]
+    assert elements(text, "ID") == [owner, owner] and elements(text, "NextPartNumberMarker") == ["3"]
+    assert elements(text, "ETag") == [f'&quot;{hashlib.md5(b"x").hexdigest()}&quot;'] or \
+        elements(text, "ETag") == [f'"{hashlib.md5(b"x").hexdigest()}"']
+    assert elements(text, "MaxParts") == ["1000"] and elements(text, "IsTruncated") == ["false"]
+    listed = s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]
+    assert listed["Initiator"]["ID"] == listed["Owner"]["ID"] == owner
+    s3.abort_multipart_upload(Bucket=bucket, Key="m", UploadId=upload)
+
+
+def test_where_it_is(world, s3, bucket):
+    upload, parts = make(s3, bucket, "a b/ü", [(1, b"x")])
+    done = complete(s3, bucket, "a b/ü", upload, parts)
+    assert done["Location"] == f"{world.endpoint}/{bucket}/a%20b/%C3%BC"
+
+
+def test_part_numbers(s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
+    for number in (0, 10001, -1):
+        assert code(s3.upload_part, Bucket=bucket, Key="m", UploadId=upload, PartNumber=number, Body=b"") == \
+            ("InvalidArgument", 400)
+    etag = s3.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=10000, Body=b"")["ETag"]
+    assert code(complete, s3, bucket, "m", upload, [{"PartNumber": 10001, "ETag": etag}]) == ("InvalidArgument", 400)
+    complete(s3, bucket, "m", upload, [{"PartNumber": 10000, "ETag": etag}])
+    assert s3.head_object(Bucket=bucket, Key="m")["ContentLength"] == 0
+
+
+def test_only_one_completion_makes_the_object(world, bucket):
+    """Several at once: each is told of the one object, and there is one version of it."""
+    s3 = world.s3()
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    upload, parts = make(s3, bucket, "m", [(1, b"x" * PART), (2, b"y")])
+    clients, versions = [world.s3() for _ in range(4)], []
+    threads = [threading.Thread(target=lambda c=c: versions.append(complete(c, bucket, "m", upload, parts)["VersionId"]))
+               for c in clients]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert len(versions) == 4 and len(set(versions)) == 1
+    assert world.rows("SELECT COUNT(*) FROM object WHERE object_key = ?", b"m") == [(1,)]
+    s3.delete_object(Bucket=bucket, Key="m", VersionId=versions[0])
+    world.assert_no_orphans()
+
+
+def test_conditions_of_completion(world, s3, bucket):
+    s3.put_object(Bucket=bucket, Key="m", Body=b"old")
+    upload, parts = make(s3, bucket, "m", [(1, b"new")])
+    body = (f"<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{parts[0]['ETag']}</ETag></Part>"
+            "</CompleteMultipartUpload>").encode()
+    for headers, status in (({"if-none-match": "*"}, 412), ({"if-match": '"x"'}, 412), ({"if-match": "*"}, 200)):
+        assert world.request("POST", f"/{bucket}/m", {"uploadId": upload}, headers, body)[0] == status
+    assert s3.get_object(Bucket=bucket, Key="m")["Body"].read() == b"new"
+
+
+def test_ten_thousand_parts(world, s3, bucket):
+    """Rows as large parts would leave them, their bytes apart: what completion does with so many."""
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
+    etag = s3.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=10000, Body=b"end")["ETag"].strip('"')
+    first = s3.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=bytes(PART))["ETag"].strip('"')
+    with sqlite3.connect(f"{world.walrus.state}/walrus.db", timeout=10) as db:
+        db.executemany("INSERT INTO part (upload_id, part_number, size_bytes, etag, modified_us, crc32c, data, checksum)"
+                       " VALUES (?, ?, ?, ?, 0, 0, x'', 'CRC64NVME FULL_OBJECT AAAAAAAAAAA=')",
+                       [(upload, n, PART, etag) for n in range(2, 10000)])
+    page = s3.list_parts(Bucket=bucket, Key="m", UploadId=upload, PartNumberMarker=9500)
+    assert len(page["Parts"]) == 500 and not page["IsTruncated"]
+    assert s3.list_parts(Bucket=bucket, Key="m", UploadId=upload)["NextPartNumberMarker"] == 1000
+    body = "".join(f"<Part><PartNumber>{n}</PartNumber><ETag>{etag if n > 1 else first}</ETag></Part>"
+                   for n in range(1, 10001))
+    before = time.monotonic()
+    status, _, text = world.request("POST", f"/{bucket}/m", {"uploadId": upload}, {},
+                                    f"<CompleteMultipartUpload>{body}</CompleteMultipartUpload>".encode())
+    assert status == 200, text
+    assert time.monotonic() - before < 5
+    size = 9999 * PART + 3
+    head = s3.head_object(Bucket=bucket, Key="m")
+    assert head["ContentLength"] == size and head["ETag"].endswith('-10000"')
+    assert s3.get_object(Bucket=bucket, Key="m", Range=f"bytes={size - 3}-")["Body"].read() == b"end"
+    assert s3.head_object(Bucket=bucket, Key="m", PartNumber=10000)["ContentLength"] == 3
+    page = s3.get_object_attributes(Bucket=bucket, Key="m", ObjectAttributes=["ObjectParts"], MaxParts=10,
+                                    PartNumberMarker=9995)["ObjectParts"]
+    assert page["TotalPartsCount"] == 10000 and len(page["Parts"]) == 5
+
+
+def test_five_tebibytes_are_the_most(world, s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
+    etag = s3.upload_part(Bucket=bucket, Key="m", UploadId=upload, PartNumber=1, Body=bytes(PART))["ETag"].strip('"')
+    with sqlite3.connect(f"{world.walrus.state}/walrus.db", timeout=10) as db:
+        db.executemany("INSERT INTO part (upload_id, part_number, size_bytes, etag, modified_us, crc32c, data)"
+                       " VALUES (?, ?, ?, ?, 0, 0, x'')", [(upload, n, 5 << 30, etag) for n in range(2, 1025)]
+                       + [(upload, 1025, (5 << 30) - PART, etag), (upload, 1026, 1, etag)])
+    parts = [{"PartNumber": n, "ETag": etag} for n in range(1, 1027)]
+    assert code(complete, s3, bucket, "m", upload, parts) == ("EntityTooLarge", 400)
+    complete(s3, bucket, "m", upload, parts[:-1])
+    assert s3.head_object(Bucket=bucket, Key="m")["ContentLength"] == 5 << 40
+    copy = {"Bucket": bucket, "Key": "copy", "CopySource": {"Bucket": bucket, "Key": "m"}}
+    assert code(s3.copy_object, **copy) == ("InvalidRequest", 400)
