@@ -7,6 +7,7 @@
 #include "checksum_value.h"
 #include "metadata.h"
 #include "schema.h"
+#include "error.h"
 
 #define KEYS_MAX 1000
 #define TOKEN_MAX 2048 /* a key, four bytes of sum, as base64 */
@@ -31,23 +32,19 @@ token_make(struct str place)
 	return base64_encode(strbuf_c(&bytes), bytes.n);
 }
 
-static int
-token_read(const char *token, struct arena *arena, struct str *ret, struct err *e)
+static bool
+token_read(const char *token, struct arena *arena, struct str *ret)
 {
 	_cleanup_free_ void *bytes = NULL;
 	size_t n;
 	uint32_t sum;
 
 	if (strlen(token) > TOKEN_MAX || !base64_decode(str_of(token), &bytes, &n) || n <= SUM_SIZE)
-		return err_set(
-		    e, ERR_INVALID_ARGUMENT, "The continuation token provided is incorrect");
+		return false;
 	memcpy(&sum, bytes, SUM_SIZE);
 	*ret = (struct str){ arena_memdup(arena, (char *)bytes + SUM_SIZE, n - SUM_SIZE),
 		n - SUM_SIZE };
-	if (sum != token_sum(*ret))
-		return err_set(
-		    e, ERR_INVALID_ARGUMENT, "The continuation token provided is incorrect");
-	return 0;
+	return sum == token_sum(*ret);
 }
 
 /* -- what the lists share -- */
@@ -59,7 +56,7 @@ read_max_keys(struct request *rq, uint32_t *ret, struct err *e)
 	int64_t n;
 
 	if (text && str_to_i64(str_of(text), &n) && n < 0)
-		return err_set(e, ERR_INVALID_ARGUMENT,
+		return error_argument(rq, "maxKeys", str_of(text), e,
 		    "Argument maxKeys must be an integer between 0 and 2147483647");
 	return request_number(rq, "max-keys", KEYS_MAX, KEYS_MAX, ret, e);
 }
@@ -135,8 +132,8 @@ read_attributes(struct request *rq, struct err *e)
 	/* No object is being restored from an archive, so none has a RestoreStatus. */
 	while (names.p && str_split(&names, ',', &name))
 		if (!str_is(str_trim(name), "RestoreStatus"))
-			return err_set(
-			    e, ERR_INVALID_ARGUMENT, "Invalid attribute name specified.");
+			return error_argument(rq, "x-amz-optional-object-attributes", name, e,
+			    "Invalid attribute name specified.");
 	return 0;
 }
 
@@ -153,7 +150,8 @@ read_parameters(struct listing *l, struct err *e)
 	if (r < 0)
 		return r;
 	if (type && strcmp(type, "1") != 0 && strcmp(type, "2") != 0)
-		return err_set(e, ERR_INVALID_ARGUMENT, "Invalid List Type specified in Request");
+		return error_argument(
+		    rq, "list-type", str_of(type), e, "Invalid List Type specified in Request");
 	l->is_v2 = type && type[0] == '2';
 	l->after = request_parameter(rq, l->is_v2 ? "start-after" : "marker");
 	owner = request_parameter(rq, "fetch-owner");
@@ -162,9 +160,10 @@ read_parameters(struct listing *l, struct err *e)
 	if (token) {
 		struct str place;
 
-		r = token_read(token, rq->arena, &place, e);
-		if (r == 0)
-			(void)list_start_at(&l->walk, place);
+		if (!token_read(token, rq->arena, &place))
+			return error_argument(rq, "continuation-token", str_of(token), e,
+			    "The continuation token provided is incorrect");
+		(void)list_start_at(&l->walk, place);
 	} else if (l->after && *l->after) {
 		(void)list_start_after(&l->walk, str_of(l->after));
 	}

@@ -1,5 +1,6 @@
-/* ListObjectVersions. It goes on behind a version: our ids say where that was, though it may be gone;
- * only the place of a null version has to be looked up. */
+/* ListObjectVersions. It goes on behind a version: our ids say where that was, though it may be
+ * gone; only the place of a null version has to be looked up. */
+#include "error.h"
 #include "list.h"
 #include "version.h"
 
@@ -21,10 +22,11 @@ read_markers(struct listing *l, struct err *e)
 	if (l->version_marker && !*l->version_marker)
 		l->version_marker = NULL;
 	if (l->version_marker && !(l->key_marker && *l->key_marker))
-		return err_set(e, ERR_INVALID_ARGUMENT,
+		return error_argument(l->rq, "version-id-marker", str_of(l->version_marker), e,
 		    "A version-id marker cannot be specified without a key marker.");
 	if (l->version_marker && !version_id_is_valid(str_of(l->version_marker)))
-		return version_id_invalid(e);
+		return error_argument(
+		    l->rq, "version-id-marker", str_of(l->version_marker), e, VERSION_ID_INVALID);
 	if (!l->key_marker || !*l->key_marker)
 		return 0;
 	l->within_key = list_start_after(&l->walk, str_of(l->key_marker)) && l->version_marker;

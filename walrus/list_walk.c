@@ -1,7 +1,7 @@
-/* A walk reads rows in the order of their keys, of a key the newest version first. When it meets a key
- * that belongs to a common prefix it writes the prefix down and seeks behind everything that shares it;
- * of a key whose old versions are not wanted it sees a few and then seeks behind them all. So the cost
- * follows what is answered, not what the bucket holds. */
+/* A walk reads rows in the order of their keys, of a key the newest version first. When it meets a
+ * key that belongs to a common prefix it writes the prefix down and seeks behind everything that
+ * shares it; of a key whose old versions are not wanted it sees a few and then seeks behind them
+ * all. So the cost follows what is answered, not what the bucket holds. */
 #include "list_walk.h"
 
 #include "schema.h"
@@ -166,11 +166,12 @@ take_row(struct list_walk *w, struct cursor *c, struct store_rows *rows)
 }
 
 static int
-walk_from(struct store_tx *tx, struct list_walk *w, struct cursor *c, enum step *ret_step, struct err *e)
+walk_from(
+    struct store_tx *tx, struct list_walk *w, struct cursor *c, enum step *ret_step, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query(tx, Q_OBJECT_LIST, &rows, e, w->bucket_id, c->key, c->position,
-	    (int64_t)ROWS_MAX);
+	int r = store_query(
+	    tx, Q_OBJECT_LIST, &rows, e, w->bucket_id, c->key, c->position, (int64_t)ROWS_MAX);
 
 	*ret_step = STEP_END;
 	for (unsigned n = 1; r >= 0 && (r = store_next(rows, e)) > 0; n++) {

@@ -1,5 +1,5 @@
-/* The rules of locks, what new versions get, and the bucket's setting. Retention is written into the
- * row of a version when it is made: a default that changes later means later versions. */
+/* The rules of locks, what new versions get, and the bucket's setting. Retention is written into
+ * the row of a version when it is made: a default that changes later means later versions. */
 #include "lock.h"
 
 #include <stdatomic.h>
@@ -7,6 +7,7 @@
 
 #include "access.h"
 #include "base/clock.h"
+#include "error.h"
 #include "schema.h"
 
 #define DAYS_MAX 36500
@@ -99,8 +100,7 @@ lock_denied(struct err *e)
 /* -- the setting -- */
 
 static int
-read_period(xmlNode *node, const char *name, uint32_t max, uint32_t *ret, struct arena *arena,
-    struct err *e)
+read_period(xmlNode *node, uint32_t max, uint32_t *ret, struct arena *arena, struct err *e)
 {
 	char *text = xml_text_of(node, 32, arena);
 	int64_t n;
@@ -135,8 +135,8 @@ read_default(xmlNode *rule, struct lock_configuration *c, struct arena *arena, s
 	c->mode = mode ? known_mode(str_of(xml_text_of(mode, 32, arena))) : NULL;
 	if (!c->mode || !days == !years)
 		return setting_malformed(e);
-	return days ? read_period(days, "Days", DAYS_MAX, &c->days, arena, e)
-		    : read_period(years, "Years", YEARS_MAX, &c->years, arena, e);
+	return days ? read_period(days, DAYS_MAX, &c->days, arena, e)
+		    : read_period(years, YEARS_MAX, &c->years, arena, e);
 }
 
 int
@@ -193,8 +193,8 @@ read_setting(struct store_tx *tx, int64_t bucket_id, struct arena *arena,
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	const void *value = NULL;
-	int r = store_query(tx, Q_BUCKET_SETTING, &rows, e, bucket_id,
-	    setting_kinds[SETTING_OBJECT_LOCK].name);
+	int r = store_query(
+	    tx, Q_BUCKET_SETTING, &rows, e, bucket_id, setting_kinds[SETTING_OBJECT_LOCK].name);
 
 	if (r == 0)
 		r = store_next(rows, e);
@@ -216,7 +216,8 @@ lock_is_enabled_now(struct store_tx *tx, int64_t bucket_id, bool *ret, struct er
 }
 
 static int
-store_setting(struct store_tx *tx, int64_t bucket_id, const struct lock_configuration *c, struct err *e)
+store_setting(
+    struct store_tx *tx, int64_t bucket_id, const struct lock_configuration *c, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct xml_writer w;
@@ -242,7 +243,8 @@ struct configuration_change {
 	const struct lock_configuration *wanted;
 };
 
-/* Whoever suspends versioning looks for this setting in the same way: one of the two comes first. */
+/* Whoever suspends versioning looks for this setting in the same way: one of the two comes first.
+ */
 static int
 commit_configuration(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -257,7 +259,8 @@ commit_configuration(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	if (now.versioning != VERSIONING_ENABLED)
 		return err_set(e, ERR_INVALID_BUCKET_STATE,
-		    "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration");
+		    "Versioning must be 'Enabled' on the bucket to apply a Object Lock "
+		    "configuration");
 	r = store_setting(tx, now.id, c->wanted, e);
 	return r < 0 ? r : request_record(tx, c->rq, "bucket", now.name, e);
 }
@@ -279,35 +282,44 @@ lock_put_configuration(struct request *rq, struct err *e)
 
 /* -- new versions -- */
 
+#define MODE "x-amz-object-lock-mode"
+#define UNTIL "x-amz-object-lock-retain-until-date"
+#define HOLD "x-amz-object-lock-legal-hold"
+#define BYPASS "x-amz-bypass-governance-retention"
+
 static int
-read_retention(struct str mode, struct str until, struct object_attributes *ret, struct err *e)
+read_retention(struct request *rq, struct object_attributes *ret, struct err *e)
 {
+	struct str mode = request_header(rq, MODE), until = request_header(rq, UNTIL);
+	struct str none = { "", 0 };
+
 	if (!mode.p && !until.p)
 		return 0;
 	if (!mode.p || !until.p)
-		return err_set(e, ERR_INVALID_ARGUMENT,
-		    "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be "
-		    "supplied");
+		return error_argument(rq, mode.p ? UNTIL : MODE, none, e,
+		    UNTIL " and " MODE " must both be supplied");
 	if (!known_mode(mode))
-		return err_set(e, ERR_INVALID_ARGUMENT, "Unknown wormMode directive.");
+		return error_argument(rq, MODE, mode, e, "Unknown wormMode directive.");
 	if (!time_parse_iso(until, &ret->lock_until_us))
-		return err_set(e, ERR_INVALID_ARGUMENT,
+		return error_argument(rq, UNTIL, until, e,
 		    "The retain until date must be provided in ISO 8601 format");
 	if (ret->lock_until_us <= clock_now_us())
-		return err_set(
-		    e, ERR_INVALID_ARGUMENT, "The retain until date must be in the future!");
+		return error_argument(
+		    rq, UNTIL, until, e, "The retain until date must be in the future!");
 	ret->lock_mode = (char *)known_mode(mode);
 	return 0;
 }
 
 static int
-read_hold(struct str hold, struct object_attributes *ret, struct err *e)
+read_hold(struct request *rq, struct object_attributes *ret, struct err *e)
 {
+	struct str hold = request_header(rq, HOLD);
+
 	if (!hold.p)
 		return 0;
 	if (!str_is(hold, "ON") && !str_is(hold, "OFF"))
-		return err_set(
-		    e, ERR_INVALID_ARGUMENT, "Legal Hold must be either of 'ON' or 'OFF'");
+		return error_argument(
+		    rq, HOLD, hold, e, "Legal Hold must be either of 'ON' or 'OFF'");
 	ret->hold = str_is(hold, "ON") ? HOLD_ON : HOLD_OFF;
 	return 0;
 }
@@ -315,24 +327,23 @@ read_hold(struct str hold, struct object_attributes *ret, struct err *e)
 int
 lock_read(struct request *rq, struct object_attributes *ret, struct err *e)
 {
-	struct str hold = request_header(rq, "x-amz-object-lock-legal-hold");
-	int r = read_retention(request_header(rq, "x-amz-object-lock-mode"),
-	    request_header(rq, "x-amz-object-lock-retain-until-date"), ret, e);
+	int r = read_retention(rq, ret, e);
 
 	if (r == 0)
-		r = read_hold(hold, ret, e);
-	if (r < 0 || (!ret->lock_mode && !hold.p))
+		r = read_hold(rq, ret, e);
+	if (r < 0 || (!ret->lock_mode && ret->hold == HOLD_NEVER))
 		return r;
 	if (!lock_is_enabled(rq->bucket))
 		return err_set(
 		    e, ERR_INVALID_REQUEST, "Bucket is missing Object Lock Configuration");
 	if (rq->is_anonymous)
-		return err_set(e, ERR_INVALID_ARGUMENT,
-		    "Put Object requests with Object Lock parameters require AWS Signature Version 4");
+		return error_argument(rq, "Authorization", (struct str){ "", 0 }, e,
+		    "Put Object requests with Object Lock parameters require AWS Signature Version "
+		    "4");
 	if (ret->lock_mode)
 		r = access_action(rq, "s3:PutObjectRetention", PERMISSION_NONE, rq->bucket,
 		    rq->target.key, NULL, e);
-	if (r == 0 && hold.p)
+	if (r == 0 && ret->hold != HOLD_NEVER)
 		r = access_action(rq, "s3:PutObjectLegalHold", PERMISSION_NONE, rq->bucket,
 		    rq->target.key, NULL, e);
 	return r;
@@ -348,7 +359,8 @@ lock_check_digest(
 	if (!will_lock || rq->has_checksum || rq->wanted_md5)
 		return 0;
 	return err_set(e, ERR_INVALID_REQUEST,
-	    "Content-MD5 OR x-amz-checksum- HTTP header is required for %s requests with Object Lock "
+	    "Content-MD5 OR x-amz-checksum- HTTP header is required for %s requests with Object "
+	    "Lock "
 	    "parameters",
 	    what);
 }
@@ -365,8 +377,8 @@ lock_apply_default(
 		return r;
 	a->lock_mode = (char *)c->mode;
 	a->lock_until_us =
-	    (latest_now_us() + US_OF_A_DAY * (c->days + (int64_t)c->years * DAYS_OF_A_YEAR)) / 1000 *
-	    1000;
+	    (latest_now_us() + US_OF_A_DAY * (c->days + (int64_t)c->years * DAYS_OF_A_YEAR)) /
+	    1000 * 1000;
 	return 0;
 }
 
@@ -387,28 +399,27 @@ lock_reply(struct request *rq, const struct object *o)
 		char *until = arena_alloc(rq->arena, TIME_TEXT_SIZE);
 
 		time_format_iso(a->lock_until_us, until);
-		reply_header(rq, "x-amz-object-lock-mode", a->lock_mode);
-		reply_header(rq, "x-amz-object-lock-retain-until-date", until);
+		reply_header(rq, MODE, a->lock_mode);
+		reply_header(rq, UNTIL, until);
 	}
 	if (a->hold != HOLD_NEVER && may(rq, "s3:GetObjectLegalHold", o))
-		reply_header(rq, "x-amz-object-lock-legal-hold", a->hold == HOLD_ON ? "ON" : "OFF");
+		reply_header(rq, HOLD, a->hold == HOLD_ON ? "ON" : "OFF");
 }
 
 int
 lock_read_bypass(struct request *rq, struct str key, bool *ret, struct err *e)
 {
-	struct str header = request_header(rq, "x-amz-bypass-governance-retention");
+	struct str header = request_header(rq, BYPASS);
 
 	*ret = false;
 	if (!header.p)
 		return 0;
 	if (!lock_is_enabled(rq->bucket))
-		return err_set(e, ERR_INVALID_ARGUMENT,
-		    "x-amz-bypass-governance-retention is only applicable to Object Lock enabled "
-		    "buckets.");
+		return error_argument(rq, BYPASS, header, e,
+		    BYPASS " is only applicable to Object Lock enabled buckets.");
 	if (!str_is_nocase(header, "true"))
 		return 0;
 	*ret = true;
-	return access_action(rq, "s3:BypassGovernanceRetention", PERMISSION_NONE, rq->bucket, key,
-	    NULL, e);
+	return access_action(
+	    rq, "s3:BypassGovernanceRetention", PERMISSION_NONE, rq->bucket, key, NULL, e);
 }

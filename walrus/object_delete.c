@@ -6,6 +6,7 @@
 
 #include "access.h"
 #include "condition.h"
+#include "error.h"
 #include "lock.h"
 #include "schema.h"
 #include "version.h"
@@ -139,8 +140,7 @@ check_headers(struct request *rq, struct err *e)
 
 	for (size_t i = 0; i < ARRAY_SIZE(of_directories); i++)
 		if (request_header(rq, of_directories[i]).p)
-			return err_set(e, ERR_NOT_IMPLEMENTED,
-			    "A header you provided implies functionality that is not implemented");
+			return error_header(rq, of_directories[i], e);
 	return request_header(rq, "x-amz-mfa").p ? version_refuse_mfa(e) : 0;
 }
 
@@ -262,7 +262,7 @@ check_removal(struct request *rq, struct object_removal *removal, struct err *e)
 	int r = 0;
 
 	if (removal->of_version && !version_id_is_valid(str_of(removal->of_version)))
-		r = version_id_invalid(e);
+		r = err_set(e, ERR_INVALID_ARGUMENT, VERSION_ID_INVALID);
 	if (r == 0)
 		r = access_action(rq, action, PERMISSION_WRITE, rq->bucket, removal->key, NULL, e);
 	return r < 0 ? r : lock_read_bypass(rq, removal->key, &removal->bypasses_governance, e);

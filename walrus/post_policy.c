@@ -117,7 +117,8 @@ check_value(struct checking *c, bool is_prefix, const char *name, const char *wa
 		value = STR("");
 	if (is_prefix ? starts_with(name, value, text) : str_eq(value, text))
 		return 0;
-	(void)snprintf(what, sizeof(what), "Policy Condition failed: [\"%s\", \"$%.80s\", \"%.250s\"]",
+	(void)snprintf(what, sizeof(what),
+	    "Policy Condition failed: [\"%s\", \"$%.80s\", \"%.250s\"]",
 	    is_prefix ? "starts-with" : "eq", name, wanted);
 	return refused(c->e, what);
 }
@@ -159,7 +160,8 @@ read_range(struct checking *c, const json_t *condition)
 		const char *text = scalar(json_array_get(condition, i + 1), number);
 
 		if (!text || !str_to_u64(str_of(text), &limits[i]))
-			return invalid(c->e, "Invalid content-length-range: two numbers are needed.");
+			return invalid(
+			    c->e, "Invalid content-length-range: two numbers are needed.");
 	}
 	if (limits[0] > c->policy->bytes_min)
 		c->policy->bytes_min = limits[0];

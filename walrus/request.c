@@ -418,6 +418,28 @@ xml_owner(struct request *rq, struct xml_writer *w, const char *name, const char
 	xml_close(w, name);
 }
 
+/* What XML 1.0 has no place for goes out as a reference all the same, as from Amazon: lenient parsers
+ * give the key back. Who wants to be sure asks for encoding-type=url. */
+static void
+write_key(struct xml_writer *w, struct str key)
+{
+	size_t run = 0;
+
+	for (size_t i = 0; i < key.n; i++) {
+		unsigned char c = (unsigned char)key.p[i];
+		char reference[8];
+		int n;
+
+		if (c >= 0x20 || c == '\t' || c == '\n' || c == '\r')
+			continue;
+		xml_text(w, (struct str){ key.p + run, i - run });
+		n = snprintf(reference, sizeof(reference), "&#x%X;", c);
+		xml_raw(w, (struct str){ reference, (size_t)n });
+		run = i + 1;
+	}
+	xml_text(w, (struct str){ key.p + run, key.n - run });
+}
+
 void
 xml_key(struct xml_writer *w, const char *name, struct str key, bool is_encoded)
 {
@@ -428,7 +450,7 @@ xml_key(struct xml_writer *w, const char *name, struct str key, bool is_encoded)
 		url_encode(&text, key, true);
 		xml_text(w, strbuf_str(&text));
 	} else {
-		xml_text(w, key);
+		write_key(w, key);
 	}
 	xml_close(w, name);
 }

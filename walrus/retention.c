@@ -1,7 +1,8 @@
-/* Retention and legal hold of versions that are there: read, and changed in one transaction with the
- * look at what they are. */
+/* Retention and legal hold of versions that are there: read, and changed in one transaction with
+ * the look at what they are. */
 #include "access.h"
 #include "base/clock.h"
+#include "error.h"
 #include "lock.h"
 #include "object.h"
 #include "schema.h"
@@ -17,7 +18,8 @@ check_bucket(const struct request *rq, struct err *e)
 
 /* A delete marker is never locked. */
 static int
-find(struct store_tx *tx, struct request *rq, struct arena *arena, struct object *ret, struct err *e)
+find(
+    struct store_tx *tx, struct request *rq, struct arena *arena, struct object *ret, struct err *e)
 {
 	struct object_name name = object_name_of(rq);
 	int r = object_find(tx, &name, arena, ret, e);
@@ -61,8 +63,8 @@ get(struct request *rq, struct object *ret, struct err *e)
 static int
 not_configured(struct err *e)
 {
-	return err_set(e, ERR_LOCK_NOT_FOUND,
-	    "The specified object does not have a ObjectLock configuration");
+	return err_set(
+	    e, ERR_LOCK_NOT_FOUND, "The specified object does not have a ObjectLock configuration");
 }
 
 int
@@ -164,19 +166,22 @@ read_retention(struct request *rq, struct change *c, struct err *e)
 	_cleanup_(xml_doc_freep) xmlDoc *doc = NULL;
 	int r = request_parse_xml(rq, "Retention", &doc, e);
 	xmlNode *root = r == 0 ? xmlDocGetRootElement(doc) : NULL, *mode, *until;
+	const char *date;
 
 	if (r < 0 || !xml_first(root))
 		return r;
 	mode = xml_find(root, "Mode");
 	until = xml_find(root, "RetainUntilDate");
 	c->mode = mode ? xml_text_of(mode, 32, rq->arena) : NULL;
-	if (!until || (!strings_equal(c->mode, LOCK_GOVERNANCE) && !strings_equal(c->mode, LOCK_COMPLIANCE)))
+	if (!until ||
+	    (!strings_equal(c->mode, LOCK_GOVERNANCE) && !strings_equal(c->mode, LOCK_COMPLIANCE)))
 		return setting_malformed(e);
-	if (!time_parse_iso(str_trim(str_of(xml_text_of(until, 64, rq->arena))), &c->until_us))
+	date = xml_text_of(until, 64, rq->arena);
+	if (!time_parse_iso(str_trim(str_of(date)), &c->until_us))
 		return setting_malformed(e);
 	if (c->until_us <= clock_now_us())
-		return err_set(
-		    e, ERR_INVALID_ARGUMENT, "The retain until date must be in the future!");
+		return error_argument(rq, "RetainUntilDate", str_of(date), e,
+		    "The retain until date must be in the future!");
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/id.h"
+#include "error.h"
 #include "request.h"
 
 #define POSITION_DIGITS 16
@@ -29,7 +30,8 @@ version_id_position(const char *id, int64_t *ret)
 	    strspn(id, "0123456789abcdef") != VERSION_ID_SIZE - 1)
 		return false;
 	for (unsigned i = 0; i < POSITION_DIGITS; i++)
-		position = position << 4 | (uint64_t)(id[i] <= '9' ? id[i] - '0' : id[i] - 'a' + 10);
+		position =
+		    position << 4 | (uint64_t)(id[i] <= '9' ? id[i] - '0' : id[i] - 'a' + 10);
 	if (position > INT64_MAX)
 		return false;
 	*ret = (int64_t)position;
@@ -54,31 +56,27 @@ version_id_is_valid(struct str id)
 }
 
 int
-version_id_invalid(struct err *e)
-{
-	return err_set(e, ERR_INVALID_ARGUMENT, "Invalid version id specified");
-}
-
-int
 version_refuse_mfa(struct err *e)
 {
-	return err_set(e, ERR_ACCESS_DENIED,
-	    "The serial number and/or token code you provided is not valid.");
+	return err_set(
+	    e, ERR_ACCESS_DENIED, "The serial number and/or token code you provided is not valid.");
 }
 
 /* A PUT of an object makes a version, it does not name one. */
 int
-version_id_check(const struct request *rq, struct err *e)
+version_id_check(struct request *rq, struct err *e)
 {
 	const char *id = request_parameter(rq, "versionId");
 
 	if (!id || rq->operation->level != TARGET_OBJECT)
 		return 0;
 	if (!rq->operation->parameter && str_is(rq->head->method, "PUT"))
-		return err_set(e, ERR_INVALID_ARGUMENT,
-		    "This operation does not accept a version-id.");
+		return error_argument(
+		    rq, "versionId", str_of(id), e, "This operation does not accept a version-id.");
 	if (!*id)
-		return err_set(
-		    e, ERR_INVALID_ARGUMENT, "Version id cannot be the empty string");
-	return version_id_is_valid(str_of(id)) ? 0 : version_id_invalid(e);
+		return error_argument(
+		    rq, "versionId", str_of(id), e, "Version id cannot be the empty string");
+	return version_id_is_valid(str_of(id))
+		   ? 0
+		   : error_argument(rq, "versionId", str_of(id), e, VERSION_ID_INVALID);
 }
