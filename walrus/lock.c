@@ -17,6 +17,8 @@
 
 /* -- rules -- */
 
+int64_t (*lock_clock_us)(void) = clock_now_us;
+
 /* Sleep of the machine counts, other than with clock_monotonic_us. */
 static int64_t
 uptime_us(void)
@@ -32,7 +34,7 @@ static int64_t
 first_difference(void)
 {
 	static _Atomic int64_t difference; /* 0: not asked yet */
-	int64_t known = atomic_load(&difference), now = clock_now_us() - uptime_us();
+	int64_t known = atomic_load(&difference), now = lock_clock_us() - uptime_us();
 
 	if (known == 0 && atomic_compare_exchange_strong(&difference, &known, now))
 		known = now;
@@ -42,7 +44,7 @@ first_difference(void)
 int64_t
 lock_now_us(void)
 {
-	int64_t passed = first_difference() + uptime_us(), clock = clock_now_us();
+	int64_t passed = first_difference() + uptime_us(), clock = lock_clock_us();
 
 	return clock < passed ? clock : passed;
 }
@@ -51,7 +53,7 @@ lock_now_us(void)
 static int64_t
 latest_now_us(void)
 {
-	int64_t passed = first_difference() + uptime_us(), clock = clock_now_us();
+	int64_t passed = first_difference() + uptime_us(), clock = lock_clock_us();
 
 	return clock > passed ? clock : passed;
 }

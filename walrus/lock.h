@@ -13,6 +13,7 @@
 /* The time by which locks end: what the clock says, but never more than has passed since this process
  * first asked. So a clock that is set forward frees nothing, one that is set back only keeps longer. */
 int64_t lock_now_us(void);
+extern int64_t (*lock_clock_us)(void); /* clock_now_us; tests set another */
 /* Whether the version may be removed, at lock_now_us(), by somebody without special rights. Of a delete
  * marker always. */
 bool lock_allows_removal(const struct object *o, int64_t now_us);
