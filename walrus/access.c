@@ -15,7 +15,8 @@ struct question {
 	struct walrus *walrus;
 	const struct request *rq;
 	struct arena *arena;
-	const struct auth_key *who; /* NULL: nobody */
+	const struct auth_key *who;  /* NULL: nobody */
+	const struct bucket *logged; /* NULL, or log delivery asks: of this bucket's */
 	const char *action;
 	enum permission permission;
 	const struct bucket *bucket;
@@ -43,6 +44,8 @@ caller_of(const struct question *q)
 	const struct auth_key *who = q->who;
 	struct identity_owner owner;
 
+	if (q->logged)
+		return (struct policy_caller){ .service = "logging.s3.amazonaws.com" };
 	if (!who)
 		return (struct policy_caller){ NULL, NULL, NULL, NULL, NULL };
 	identity_owner(q->walrus->identity, who->account_id, &owner);
@@ -70,6 +73,7 @@ policy_says(const struct question *q)
 	context->bucket = q->bucket;
 	context->object = q->object;
 	context->who = q->who;
+	context->logged = q->logged;
 	context->caller = &caller;
 	context->arena = q->arena;
 	request = (struct policy_request){ &caller, q->action,
@@ -113,6 +117,7 @@ acl_grants(const struct question *q)
 {
 	const struct acl *acl = q->bucket->settings[SETTING_ACL];
 	const struct acl_caller who = { .account_id = q->who ? q->who->account_id : NULL,
+		.is_log_delivery = q->logged != NULL,
 		.is_exec = q->who && q->who->is_service };
 	struct acl *own;
 
@@ -270,6 +275,24 @@ access_owner(const struct request *rq)
 		return bucket_owner;
 	}
 	return rq->caller.account_id;
+}
+
+/* -- walrus itself -- */
+
+int
+access_log_delivery(struct walrus *w, const struct bucket *source, const struct bucket *target,
+    struct str key, struct err *e)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	struct question q = { .walrus = w,
+		.arena = arena,
+		.logged = source,
+		.action = "s3:PutObject",
+		.permission = PERMISSION_WRITE,
+		.bucket = target,
+		.key = key };
+
+	return decide(&q, e);
 }
 
 /* -- other daemons -- */

@@ -22,6 +22,10 @@ int access_action(struct request *rq, const char *action, enum permission permis
 /* Account that an object written by this request belongs to. */
 const char *access_owner(const struct request *rq);
 
+/* Whether log delivery (the group, or logging.s3.amazonaws.com) may write an object of the log of `source`. */
+int access_log_delivery(struct walrus *w, const struct bucket *source, const struct bucket *target,
+    struct str key, struct err *e);
+
 /* What another daemon does in the name of an account: reading parts of an image (o: its row), writing a bundle
  * (o NULL). is_service: by the account's service key, to which aws-exec-read grants as well. */
 int access_as(struct walrus *w, const char *account_id, bool is_service, const char *action,

@@ -55,6 +55,20 @@ principal_account(const struct access_context *c, struct str rest)
 	return text(c->caller->account_id);
 }
 
+/* For which bucket a service acts. */
+static struct str
+source_account(const struct access_context *c, struct str rest)
+{
+	return text(c->logged ? c->logged->account_id : NULL);
+}
+
+static struct str
+source_arn(const struct access_context *c, struct str rest)
+{
+	return c->logged ? str_of(arena_printf(c->arena, "arn:aws:s3:::%s", c->logged->name))
+			 : nothing;
+}
+
 static struct str
 principal_type(const struct access_context *c, struct str rest)
 {
@@ -289,6 +303,8 @@ static const struct {
 	{ "aws:RequestTag/", request_tag },
 	{ "aws:ResourceAccount", resource_account },
 	{ "aws:SecureTransport", secure_transport },
+	{ "aws:SourceAccount", source_account },
+	{ "aws:SourceArn", source_arn },
 	{ "aws:SourceIp", source_ip },
 	{ "aws:UserAgent", user_agent },
 	{ "aws:userid", user_id },

@@ -10,6 +10,7 @@ struct access_context {
 	const struct bucket *bucket;
 	const struct object *object; /* NULL: none is known */
 	const struct auth_key *who;  /* NULL: nobody */
+	const struct bucket *logged; /* NULL, or the bucket whose log is delivered */
 	const struct policy_caller *caller;
 	struct arena *arena;
 	struct str values[64]; /* of the last key that was asked for */

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "cors.h"
+#include "logging.h"
 #include "request.h"
 #include "website.h"
 
@@ -103,9 +104,9 @@ method_of(const struct request *rq)
 static struct str
 type_of(const struct request *rq)
 {
-	static const char *const types[] = { [TARGET_SERVICE] = "SERVICE",
-		[TARGET_BUCKET] = "BUCKET",
-		[TARGET_OBJECT] = "OBJECT" };
+	static const char *const types[] = {
+		[TARGET_SERVICE] = "SERVICE", [TARGET_BUCKET] = "BUCKET", [TARGET_OBJECT] = "OBJECT"
+	};
 
 	return str_of(types[rq->target.level]);
 }
@@ -249,6 +250,8 @@ error_reply(struct request *rq, const struct err *e)
 	log_it(rq, code, e);
 	if (code == ERR_METHOD_NOT_ALLOWED && !rq->keeps_headers)
 		reply_allow(rq);
+	rq->facts.error_code = fault_code(code);
+	logging_find_bucket(rq);
 	cors_reply(rq);
 	if (rq->is_website) {
 		website_fail(rq, code, message(code, e));
@@ -264,8 +267,8 @@ error_reply(struct request *rq, const struct err *e)
 /* -- for those who refuse -- */
 
 int
-error_argument(struct request *rq, const char *name, struct str value, struct err *e,
-    const char *format, ...)
+error_argument(
+    struct request *rq, const char *name, struct str value, struct err *e, const char *format, ...)
 {
 	char text[sizeof(e->text)];
 	va_list args;

@@ -14,6 +14,8 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
+#include "logging.h"
 #include "request.h"
 #include "run/lock.h"
 
@@ -67,6 +69,7 @@ unref(struct exchange *x)
 
 	if (atomic_fetch_sub(&x->references, 1) > 1)
 		return;
+	logging_note(x->rq);
 	request_free(x->rq);
 	lock_done(&x->lock);
 	free(x);
@@ -182,6 +185,7 @@ send_block(struct exchange *x, struct http_exchange *h, struct block *b)
 		return;
 	}
 	x->to_send -= b->bytes.n;
+	x->rq->facts.sent += b->bytes.n;
 	http_reply_add_owned(h, b->bytes.p, b->bytes.n, blob_buffer_free, TAKE(b->buffer));
 	if (x->to_send == 0)
 		http_reply_end(h);
@@ -208,6 +212,7 @@ send_head(struct exchange *x, struct http_exchange *h)
 {
 	struct request *rq = x->rq;
 
+	rq->facts.replied_ms = clock_monotonic_ms();
 	http_reply_begin(h, rq->status);
 	http_reply_header(h, "x-amz-request-id", rq->id);
 	http_reply_header(h, "x-amz-id-2", rpc_self(rq->walrus->rpc));
@@ -228,6 +233,7 @@ on_reply(struct http_exchange *h, void *arg)
 		x->is_replying = true;
 		send_head(x, h);
 		http_reply_length(h, rq->has_length ? rq->length : n);
+		rq->facts.sent = n;
 		if (n > 0)
 			http_reply_add_owned(h, bytes, n, free, bytes);
 		else
@@ -330,6 +336,7 @@ finish(struct exchange *x)
 {
 	struct err e = { 0 };
 
+	x->rq->facts.asked_ms = clock_monotonic_ms();
 	if (request_end(x->rq, &e) < 0)
 		fail(x, &e);
 	else

@@ -13,6 +13,7 @@
 #include "internal.h"
 #include "keyring.h"
 #include "lifecycle.h"
+#include "logging.h"
 #include "notification.h"
 #include "schema.h"
 #include "sweep.h"
@@ -59,6 +60,8 @@ static const struct conf_key keys[] = {
 	{ "notification_endpoints", CONF_LIST, offsetof(struct walrus_conf, notification_endpoints),
 	    "", "NAME=URL words: where notifications to a topic, queue or function NAME are sent",
 	    NULL, 0, 0 },
+	{ "access_log_interval", CONF_DURATION, offsetof(struct walrus_conf, access_log_ms), "5m",
+	    "how often access logs are delivered to their buckets", NULL, 1000, 86400000 },
 	{ "notification_age", CONF_DURATION, offsetof(struct walrus_conf, notification_age_ms),
 	    "4h", "age at which a notification that can't be delivered is dropped", NULL, 1000, 0 },
 	CONF_END,
@@ -165,6 +168,8 @@ start_reconcilers(struct daemon *d, struct state *s)
 	    loop, workers, "walrus", "lifecycle", LIFECYCLE_INTERVAL_MS, lifecycle_run, w);
 	w->notifications = reconciler_new(
 	    loop, workers, "walrus", "notifications", SWEEP_INTERVAL_MS, notification_run, w);
+	w->access_logs = reconciler_new(
+	    loop, workers, "walrus", "access_logs", w->conf->access_log_ms, logging_run, w);
 	store_on_events(w->store, notification_committed, w);
 	s->trim = reconciler_new(loop, workers, "walrus", "trim", TRIM_INTERVAL_MS, trim, w);
 	s->renewal = member_renewal_new(d, w->rpc, "walrus", w->conf->daemon.state_dir, renewed, s);
@@ -189,11 +194,13 @@ stop(struct daemon *d, void *arg)
 	bundles_free(w->bundles);
 	reconciler_free(s->renewal);
 	reconciler_free(s->trim);
+	reconciler_free(w->access_logs);
 	reconciler_free(w->notifications);
 	reconciler_free(w->lifecycle);
 	reconciler_free(w->orphans);
 	reconciler_free(w->digests);
 	reconciler_free(w->garbage);
+	logs_free(w->logs);
 	identity_free(w->identity);
 	sigv4_free(w->sigv4);
 	rpc_free(w->rpc);
@@ -240,6 +247,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 		goto fail;
 	w->contents = contents_new();
 	w->buckets = buckets_new();
+	w->logs = logs_new(w);
 	w->images = images_new(w);
 	r = bundles_new(w, &w->bundles, e);
 	if (r < 0)

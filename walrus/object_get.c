@@ -213,6 +213,7 @@ object_get(struct request *rq, struct err *e)
 		r = encryption_unlock(rq, &o, reader, e);
 	if (r < 0)
 		return r;
+	rq->facts.object_size = (int64_t)o.size_bytes;
 	refused = condition_of_read(rq, &o);
 	if (refused == 412)
 		return err_set(e, ERR_PRECONDITION_FAILED,

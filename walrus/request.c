@@ -71,6 +71,9 @@ request_new(struct walrus *w, struct http_exchange *x)
 	rq->log = *w->log;
 	rq->log.request_id = rq->id;
 	rq->status = 200;
+	rq->facts = (struct request_facts){
+		.began_us = clock_now_us(), .began_ms = clock_monotonic_ms(), .object_size = -1
+	};
 	return rq;
 }
 

@@ -22,6 +22,15 @@ struct reply_header {
 	const char *name, *value;
 };
 
+/* What the access log tells of a request beside what the rest says. */
+struct request_facts {
+	int64_t began_us;
+	uint64_t began_ms, asked_ms, replied_ms; /* monotonic: its first byte, its last, the reply's first; 0: not yet */
+	uint64_t sent;                           /* bytes of the reply's body */
+	int64_t object_size;                     /* -1: of none */
+	const char *error_code;                  /* NULL: none */
+};
+
 struct request {
 	struct walrus *walrus;
 	struct arena *arena;
@@ -54,6 +63,8 @@ struct request {
 	uint8_t checksum_bytes[CHECKSUM_SIZE_MAX]; /* once it is whole */
 	struct strbuf body;          /* of operations that do not stream */
 	void *data;                  /* the operation's own */
+
+	struct request_facts facts;
 
 	/* the reply */
 	struct err_details details; /* what an error says beside code and message */

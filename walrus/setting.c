@@ -11,6 +11,7 @@
 #include "cors.h"
 #include "encryption_request.h"
 #include "lifecycle.h"
+#include "logging.h"
 #include "notification.h"
 #include "ownership.h"
 #include "lock.h"

@@ -19,6 +19,7 @@ struct walrus_conf {
 	uint32_t lifecycle_day_ms;
 	char *notification_endpoints; /* words NAME=URL */
 	uint32_t notification_age_ms;
+	uint32_t access_log_ms;
 };
 struct walrus {
 	struct daemon *daemon;
@@ -36,5 +37,6 @@ struct walrus {
 	struct bundles *bundles;
 	struct http_worker_options internal; /* calls of other daemons */
 	struct reconciler *garbage, *orphans, *digests;
-	struct reconciler *lifecycle, *notifications;
+	struct reconciler *lifecycle, *notifications, *access_logs;
+	struct logs *logs;
 };

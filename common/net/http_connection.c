@@ -718,6 +718,8 @@ handshake(struct http_connection *c)
 	r = SSL_do_handshake(c->ssl);
 	if (r == 1) {
 		(void)tls_peer_fingerprint(c->ssl, c->peer.fingerprint);
+		c->peer.tls_version = SSL_get_version(c->ssl);
+		c->peer.tls_cipher = SSL_get_cipher_name(c->ssl);
 		c->state = CONN_OPEN;
 		c->is_readable = c->is_writable = true;
 		c->deadline_ms = c->hub->now_ms + options_of(c)->idle_timeout_ms;

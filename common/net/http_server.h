@@ -76,6 +76,7 @@ struct http_peer {
 	uint16_t port;
 	bool is_tls;
 	char fingerprint[65]; /* SHA-256 of the peer certificate; "" without one */
+	const char *tls_version, *tls_cipher; /* as OpenSSL names them, constant; NULL: no TLS */
 	uint32_t uid;         /* unix sockets: SO_PEERCRED; else UINT32_MAX */
 };
 const struct http_peer *http_peer(const struct http_exchange *x);

@@ -102,7 +102,7 @@ class World:
         self.walrus = Daemon(self.directory, "walrus", ports[2], ports[3],
                              advertise=f"https://127.0.0.1:{ports[2]}", domains="s3.test",
                              website_listen=f"127.0.0.1:{ports[5]}", website_domains="web.test",
-                             lifecycle_day="1s", notification_age="2s",
+                             lifecycle_day="1s", access_log_interval="1s", notification_age="2s",
                              notification_endpoints=f"events=http://127.0.0.1:{ports[4]}/hook "
                              f"nobody=http://127.0.0.1:1/ second=http://127.0.0.1:{ports[4]}/second")
         self.hook_port, self.website_port = ports[4], ports[5]
