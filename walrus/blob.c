@@ -39,6 +39,8 @@ struct blobs {
 	struct lock lock;
 	struct map *writing;      /* under lock: ids */
 	uint8_t known[65536 / 8]; /* under lock: directories that are durable */
+	int (*admit)(void *arg, uint64_t bytes, struct err *e); /* NULL: everything */
+	void *admit_arg;
 };
 
 struct blob_writer {
@@ -97,6 +99,19 @@ blobs_free(struct blobs *b)
 	lock_done(&b->lock);
 	free(b->directory);
 	free(b);
+}
+
+void
+blobs_set_admission(struct blobs *b, int (*fn)(void *arg, uint64_t bytes, struct err *e), void *arg)
+{
+	b->admit = fn;
+	b->admit_arg = arg;
+}
+
+static int
+admit(const struct blobs *b, uint64_t bytes, struct err *e)
+{
+	return b->admit ? b->admit(b->admit_arg, bytes, e) : 0;
 }
 
 /* -- directories -- */
@@ -170,7 +185,9 @@ open_file(struct blob_writer *w, struct err *e)
 	random_bytes(bytes, sizeof(bytes));
 	hex_encode(bytes, sizeof(bytes), w->id);
 	path = path_of(b, w->id);
-	r = make_directory(b, w->id, e);
+	r = admit(b, w->size_bytes, e);
+	if (r == 0)
+		r = make_directory(b, w->id, e);
 	if (r < 0)
 		return r;
 	lock_take(&b->lock);
@@ -224,8 +241,9 @@ blob_writer_add(struct blob_writer *w, struct str bytes, struct err *e)
 		(void)sync_file_range(w->fd, (off64_t)w->flushed_bytes,
 		    (off64_t)(w->size_bytes - w->flushed_bytes), SYNC_FILE_RANGE_WRITE);
 		w->flushed_bytes = w->size_bytes;
+		r = admit(w->blobs, 1, e);
 	}
-	return 0;
+	return r;
 }
 
 static int
@@ -466,7 +484,26 @@ blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **r
 	return 0;
 }
 
+void
+blob_reader_forget_cached(struct blob_reader *r)
+{
+	if (r->fd >= 0)
+		(void)posix_fadvise(r->fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 /* -- sweeping -- */
+
+int
+blobs_size(struct blobs *b, const char *id, uint64_t *ret_bytes, struct err *e)
+{
+	_cleanup_free_ char *path = path_of(b, id);
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_set_errno(e, errno, "cannot look at blob '%s'", id);
+	*ret_bytes = (uint64_t)st.st_size;
+	return 0;
+}
 
 int
 blobs_remove(struct blobs *b, const char *id, struct err *e)

@@ -14,6 +14,9 @@
 struct blobs;
 int blobs_open(const char *directory, struct blobs **ret, struct err *e);
 void blobs_free(struct blobs *b);
+/* Asked before a file is begun, and again before each further 8 MiB of it: may it take `bytes` more? */
+void blobs_set_admission(
+    struct blobs *b, int (*fn)(void *arg, uint64_t bytes, struct err *e), void *arg);
 DEFINE_CLEANUP(struct blobs *, blobs_free)
 
 struct blob {
@@ -46,7 +49,12 @@ int blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char
 /* As free, which would do; but the next block is read into it while it is warm. */
 void blob_buffer_free(void *buffer);
 
+/* What it will read comes from the disk, not from memory. */
+void blob_reader_forget_cached(struct blob_reader *r);
+
 /* -- sweeping -- */
+/* ERR_NOT_FOUND. */
+int blobs_size(struct blobs *b, const char *id, uint64_t *ret_bytes, struct err *e);
 int blobs_remove(struct blobs *b, const char *id, struct err *e); /* absent is fine */
 /* Calls fn for each file of one of 256 directories, but not for those being written. */
 int blobs_visit(struct blobs *b, unsigned directory, int (*fn)(void *arg, const char *id, struct err *e),

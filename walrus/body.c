@@ -4,6 +4,7 @@
 
 #include "auth/digest.h"
 #include "auth/sigv4.h"
+#include "disk.h"
 #include "request.h"
 
 /* -- what is announced -- */
@@ -103,6 +104,8 @@ body_expect(struct request *rq, const struct sigv4_result *signature, struct err
 		r = expect_md5(rq, e);
 	if (r == 0)
 		r = expect_checksum(rq, e);
+	if (r == 0 && rq->operation->flags & S3_NEEDS_LENGTH)
+		r = disk_admit(rq->walrus->disk, rq->body_length, e);
 	if (r < 0)
 		return r;
 	if (signature->payload == SIGV4_PAYLOAD_SIGNED)

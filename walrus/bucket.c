@@ -8,6 +8,7 @@
 #include "lock.h"
 #include "request.h"
 #include "schema.h"
+#include "upload.h"
 #include "version.h"
 
 static void
@@ -306,11 +307,7 @@ drop_uploads(struct store_tx *tx, int64_t bucket_id, struct err *e)
 			return r;
 		id = xstrdup(store_text(rows, 0));
 		store_rows_free(TAKE(rows));
-		r = store_exec(tx, Q_GARBAGE_ADD_PARTS, NULL, e, id, store_now_us(tx));
-		if (r == 0)
-			r = store_exec(tx, Q_PARTS_DELETE, NULL, e, id);
-		if (r == 0)
-			r = store_exec(tx, Q_UPLOAD_DELETE, NULL, e, id);
+		r = upload_drop(tx, bucket_id, id, e);
 		if (r < 0)
 			return r;
 	}
@@ -338,6 +335,8 @@ drop(struct store_tx *tx, void *arg, struct err *e)
 		r = store_exec(tx, Q_BUCKET_SETTINGS_DELETE, NULL, e, rq->bucket->id);
 	if (r == 0)
 		r = store_exec(tx, Q_BUCKET_DELETE, &changed, e, rq->bucket->id);
+	if (r == 0)
+		r = store_exec(tx, Q_USAGE_DELETE, NULL, e, rq->bucket->id);
 	if (r == 0 && changed == 0)
 		return err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
 	if (r == 0)

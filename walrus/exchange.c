@@ -350,7 +350,7 @@ begin(struct exchange *x)
 
 	if (request_begin(x->rq, &e) < 0)
 		fail(x, &e);
-	else if (x->rq->has_body)
+	else if (x->rq->has_body || x->rq->head->expect_continue)
 		resume(x, on_accept, x);
 	else
 		finish(x);

@@ -3,16 +3,22 @@
  * whole when the clc says that its answer is complete. */
 #include "identity.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "auth/digest.h"
+#include "base/clock.h"
 #include "base/map.h"
 #include "rpc/changes.h"
 #include "rpc/clc.api.h"
 #include "rpc/trust.h"
 #include "run/health.h"
 #include "run/lock.h"
+#include "run/metrics.h"
 #include "schema.h"
+
+#define ANSWERS_PER_AGE 4 /* at least: a link that is well never lets what is known grow old */
+#define SAVES_PER_AGE 20
 
 struct identity {
 	struct walrus *walrus;
@@ -22,6 +28,12 @@ struct identity {
 	struct rpc_peer *clc;
 	struct changes_reader *reader;
 	uint64_t epoch, revision;
+	uint32_t max_age_ms;
+	/* Monotonic, of the last answer; before it: what a clock that is set may say of the last
+	 * one that an earlier process had. Reaches into the past, thus signed; INT64_MIN: never. */
+	atomic_int_least64_t heard_ms;
+	atomic_bool is_settled; /* the clc answered this process, or can't be reached */
+	int64_t saved_us;       /* of the age that is durable; on the reader's worker */
 };
 
 /* -- memory -- */
@@ -68,12 +80,58 @@ remember_account(struct map *accounts, const struct identity_account *a)
 	map_set(accounts, a->account_id, owner);
 }
 
+/* -- age -- */
+
+static int64_t
+age_ms(struct identity *i)
+{
+	int64_t heard_ms = atomic_load(&i->heard_ms);
+
+	return heard_ms == INT64_MIN ? INT64_MAX : (int64_t)clock_monotonic_ms() - heard_ms;
+}
+
+static bool
+is_current(struct identity *i)
+{
+	return atomic_load(&i->is_settled) && age_ms(i) <= i->max_age_ms;
+}
+
+int
+identity_check(struct identity *i, struct err *e)
+{
+	if (is_current(i))
+		return 0;
+	return err_set(e, ERR_SERVICE_UNAVAILABLE,
+	    "Who signed the request can't be told until the cloud controller answers.");
+}
+
+/* An age that was written down before this process began. A clock that went back tells nothing. */
+static int64_t
+heard_from_us(int64_t heard_us)
+{
+	int64_t past_us = clock_now_us() - heard_us;
+
+	if (heard_us == 0 || past_us < 0)
+		return INT64_MIN;
+	return (int64_t)clock_monotonic_ms() - past_us / 1000;
+}
+
+static double
+age_seconds(void *arg)
+{
+	int64_t ms = age_ms(arg);
+
+	return ms == INT64_MAX ? -1 : (double)ms / 1000;
+}
+
 bool
 identity_key(void *arg, const char *access_key_id, struct auth_key *ret)
 {
 	struct identity *i = arg;
 	const struct auth_key *key;
 
+	if (!is_current(i))
+		return false;
 	LOCK_SCOPE(&i->lock);
 	key = map_find(i->keys, access_key_id);
 	if (!key)
@@ -162,6 +220,7 @@ load(struct store_tx *tx, void *arg, struct err *e)
 	if (r > 0) {
 		(void)str_to_u64(str_of(store_text(position, 0)), &i->epoch);
 		i->revision = (uint64_t)store_int(position, 1);
+		atomic_store(&i->heard_ms, heard_from_us(store_int(position, 2)));
 	}
 	return r < 0 ? r : 0;
 }
@@ -203,8 +262,8 @@ save(struct store_tx *tx, void *arg, struct err *e)
 		r = save_account(tx, &news->accounts.items[n], e);
 	(void)snprintf(epoch, sizeof(epoch), "%llu", (unsigned long long)news->epoch);
 	return r < 0 ? r
-		     : store_exec(
-			   tx, Q_IDENTITY_POSITION_SET, NULL, e, epoch, (int64_t)news->revision);
+		     : store_exec(tx, Q_IDENTITY_POSITION_SET, NULL, e, epoch,
+			   (int64_t)news->revision, store_now_us(tx));
 }
 
 /* -- news -- */
@@ -231,29 +290,46 @@ take_over(struct identity *i, const struct clc_identity_changes_out *news)
 	map_free(old_accounts);
 }
 
+/* The clc spoke: what is in memory is true now. */
+static void
+hear(struct identity *i)
+{
+	atomic_store(&i->heard_ms, (int64_t)clock_monotonic_ms());
+	atomic_store(&i->is_settled, true);
+	health_expect("identity", i->max_age_ms);
+	health_set("identity", true, "known");
+}
+
+/* An age that is not written down costs an outage that much of what known keys may live. */
+static bool
+is_age_to_be_saved(const struct identity *i)
+{
+	return clock_now_us() - i->saved_us > (int64_t)i->max_age_ms * 1000 / SAVES_PER_AGE;
+}
+
 static int
 apply(void *arg, const void *out, uint64_t *ret_epoch, uint64_t *ret_revision, struct err *e)
 {
 	struct identity *i = arg;
 	const struct clc_identity_changes_out *news = out;
 	bool is_news = news->complete || news->keys.count > 0 || news->accounts.count > 0 ||
-		       news->epoch != *ret_epoch || news->revision != *ret_revision;
+		       news->epoch != *ret_epoch || news->revision != *ret_revision ||
+		       is_age_to_be_saved(i);
 	struct clc_identity_changes_out copy = *news;
 	int r = is_news ? store_write(i->walrus->store, save, &copy, e) : 0;
 
-	if (r < 0) {
-		/* A key that must not work any more is refused even where that can't be written
-		 * down. */
-		take_over(i, news);
-		return r;
-	}
+	/* A key that must not work any more is refused even where that can't be written down. */
 	take_over(i, news);
+	hear(i);
+	if (r < 0)
+		return r;
+	if (is_news)
+		i->saved_us = clock_now_us();
 	if (news->keys.count + news->accounts.count > 0)
 		log_info(i->walrus->log, "identity.changed", "keys=%zu accounts=%zu complete=%d",
 		    news->keys.count, news->accounts.count, news->complete);
 	*ret_epoch = news->epoch;
 	*ret_revision = news->revision;
-	health_set("identity", true, "known");
 	return 0;
 }
 
@@ -262,10 +338,16 @@ on_link(void *arg, bool up, const struct err *why)
 {
 	struct identity *i = arg;
 
-	if (up)
+	if (up) {
 		log_info(i->walrus->log, "identity.link", "state=up");
-	else
-		log_warn(i->walrus->log, "identity.link", "state=down error=\"%s\"", why->text);
+		return;
+	}
+	log_warn(i->walrus->log, "identity.link", "state=down error=\"%s\"", why->text);
+	if (!atomic_load(&i->is_settled) && age_ms(i) < i->max_age_ms) {
+		health_expect("identity", (unsigned)(i->max_age_ms - age_ms(i)));
+		health_set("identity", true, "known from before");
+	}
+	atomic_store(&i->is_settled, true);
 }
 
 int
@@ -279,6 +361,8 @@ identity_new(struct walrus *w, struct identity **ret, struct err *e)
 	int r;
 
 	i->walrus = w;
+	i->max_age_ms = w->conf->identity_max_age_ms;
+	atomic_init(&i->heard_ms, INT64_MIN);
 	lock_init(&i->lock, LOCK_CACHE);
 	i->keys = map_new(free);
 	i->accounts = map_new(free);
@@ -289,13 +373,15 @@ identity_new(struct walrus *w, struct identity **ret, struct err *e)
 		identity_free(i);
 		return r;
 	}
-	/* Nobody can be told apart before the first answer; afterwards what is known serves. */
-	if (!i->epoch)
-		health_set("identity", false, "the clc has not said yet who there is");
+	health_set("identity", false, "the clc has not said yet who there is");
+	metric_callback("mallee_walrus_identity_age_seconds", NULL,
+	    "Since the clc's last answer on who there is; -1: never", age_seconds, i);
 	i->clc = rpc_peer_new(w->rpc, NULL, "clc", peer.clc_url, NULL);
 	trust_peer_done(&peer);
 	options.epoch = i->epoch;
 	options.revision = i->revision;
+	if (i->max_age_ms / ANSWERS_PER_AGE < CHANGES_WAIT_MS)
+		options.wait_ms = i->max_age_ms / ANSWERS_PER_AGE;
 	i->reader = changes_reader_new(i->clc, daemon_workers(w->daemon), &options);
 	*ret = i;
 	return 0;

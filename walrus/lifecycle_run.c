@@ -217,7 +217,7 @@ take_steps(struct store_tx *tx, void *arg, struct err *e)
 
 		if (s->kind == STEP_UPLOAD) {
 			s->is_done = true;
-			r = upload_drop(tx, s->id, e);
+			r = upload_drop(tx, w->bucket->id, s->id, e);
 		} else {
 			r = remove_object(tx, w, s, e);
 		}

@@ -3,10 +3,12 @@
 #include "rpc/member.h"
 #include "store/outbox.h"
 
+#include "admin.h"
 #include "blob.h"
 #include "bucket.h"
 #include "bundle.h"
 #include "content.h"
+#include "disk.h"
 #include "exchange.h"
 #include "identity.h"
 #include "image.h"
@@ -15,7 +17,9 @@
 #include "lifecycle.h"
 #include "logging.h"
 #include "notification.h"
+#include "orphans.h"
 #include "schema.h"
+#include "scrub.h"
 #include "sweep.h"
 #include "walrus.h"
 
@@ -24,6 +28,7 @@
 #define ORPHANS_INTERVAL_MS (24 * 3600 * 1000)
 #define LIFECYCLE_INTERVAL_MS (24 * 3600 * 1000)
 #define TRIM_INTERVAL_MS (30 * 1000)
+#define ROOM_INTERVAL_MS (5 * 1000)
 #define OUTBOX_KEEP 100000
 
 static const struct conf_key keys[] = {
@@ -64,6 +69,16 @@ static const struct conf_key keys[] = {
 	    "how often access logs are delivered to their buckets", NULL, 1000, 86400000 },
 	{ "notification_age", CONF_DURATION, offsetof(struct walrus_conf, notification_age_ms),
 	    "4h", "age at which a notification that can't be delivered is dropped", NULL, 1000, 0 },
+	{ "identity_max_age", CONF_DURATION, offsetof(struct walrus_conf, identity_max_age_ms),
+	    "1h", "how long known access keys work when the clc does not answer", NULL, 1000,
+	    UINT32_MAX },
+	{ "disk_reserve", CONF_SIZE, offsetof(struct walrus_conf, disk_reserve_bytes), "256M",
+	    "bytes that stay free on disk: what would need them is refused; 0: none", NULL, 0, 0 },
+	{ "scrub_interval", CONF_DURATION, offsetof(struct walrus_conf, scrub_interval_ms), "7d",
+	    "how long after the end of a check of all bytes the next begins; 0: only when ordered",
+	    NULL, 0, UINT32_MAX },
+	{ "scrub_rate", CONF_SIZE, offsetof(struct walrus_conf, scrub_bytes_per_second), "20M",
+	    "bytes that such a check reads in a second", NULL, 1 << 20, 0 },
 	CONF_END,
 };
 
@@ -73,7 +88,7 @@ struct state {
 	struct exchanges *exchanges, *pages;
 	struct http_server *front, *website;
 	struct status_server *status;
-	struct reconciler *renewal, *trim;
+	struct reconciler *renewal, *trim, *room;
 };
 
 static int
@@ -163,7 +178,7 @@ start_reconcilers(struct daemon *d, struct state *s)
 	w->digests =
 	    reconciler_new(loop, workers, "walrus", "digests", SWEEP_INTERVAL_MS, digest_due, w);
 	w->orphans = reconciler_new(
-	    loop, workers, "walrus", "orphans", ORPHANS_INTERVAL_MS, sweep_orphans, w);
+	    loop, workers, "walrus", "orphans", ORPHANS_INTERVAL_MS, orphans_sweep, w);
 	w->lifecycle = reconciler_new(
 	    loop, workers, "walrus", "lifecycle", LIFECYCLE_INTERVAL_MS, lifecycle_run, w);
 	w->notifications = reconciler_new(
@@ -171,6 +186,10 @@ start_reconcilers(struct daemon *d, struct state *s)
 	w->access_logs = reconciler_new(
 	    loop, workers, "walrus", "access_logs", w->conf->access_log_ms, logging_run, w);
 	store_on_events(w->store, notification_committed, w);
+	w->scrubbing = reconciler_new(
+	    loop, workers, "walrus", "scrub", SWEEP_INTERVAL_MS, scrub_step, w->scrub);
+	s->room =
+	    reconciler_new(loop, workers, "walrus", "disk", ROOM_INTERVAL_MS, disk_watch, w->disk);
 	s->trim = reconciler_new(loop, workers, "walrus", "trim", TRIM_INTERVAL_MS, trim, w);
 	s->renewal = member_renewal_new(d, w->rpc, "walrus", w->conf->daemon.state_dir, renewed, s);
 }
@@ -197,6 +216,8 @@ stop(struct daemon *d, void *arg)
 	reconciler_free(w->access_logs);
 	reconciler_free(w->notifications);
 	reconciler_free(w->lifecycle);
+	reconciler_free(s->room);
+	reconciler_free(w->scrubbing);
 	reconciler_free(w->orphans);
 	reconciler_free(w->digests);
 	reconciler_free(w->garbage);
@@ -205,9 +226,11 @@ stop(struct daemon *d, void *arg)
 	sigv4_free(w->sigv4);
 	rpc_free(w->rpc);
 	buckets_free(w->buckets);
+	scrub_free(w->scrub);
 	contents_free(w->contents);
 	blobs_free(w->blobs);
 	keyring_free(w->keyring);
+	disk_free(w->disk);
 	if (s->tls)
 		tls_unref(s->tls);
 	store_close(w->store);
@@ -237,8 +260,11 @@ start(struct daemon *d, void **ret_state, struct err *e)
 		r = blobs_open(blobs, &w->blobs, e);
 	if (r == 0)
 		r = keyring_open(keys_file, &w->keyring, e);
-	if (r == 0)
+	w->disk = disk_new(conf, w->log);
+	if (r == 0) {
+		blobs_set_admission(w->blobs, disk_admit_blob, w->disk);
 		r = rpc_new(d, conf->daemon.state_dir, &w->rpc, e);
+	}
 	if (r == 0)
 		r = open_tls(s, e);
 	if (r == 0)
@@ -248,6 +274,7 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	w->contents = contents_new();
 	w->buckets = buckets_new();
 	w->logs = logs_new(w);
+	w->scrub = scrub_new(w);
 	w->images = images_new(w);
 	r = bundles_new(w, &w->bundles, e);
 	if (r < 0)
@@ -260,7 +287,8 @@ start(struct daemon *d, void **ret_state, struct err *e)
 	if (r == 0)
 		r = open_website(d, s, e);
 	if (r == 0)
-		r = status_server_new(d, NULL, 0, w, &s->status, e);
+		r = status_server_new(
+		    d, walrus_admin_verbs, walrus_admin_verb_count, w, &s->status, e);
 	if (r < 0)
 		goto fail;
 	*ret_state = s;

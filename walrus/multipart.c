@@ -120,7 +120,7 @@ commit_abort(struct store_tx *tx, void *arg, struct err *e)
 	struct upload u;
 	int r = upload_find(tx, rq, &u, e);
 
-	return r < 0 ? r : upload_drop(tx, u.id, e);
+	return r < 0 ? r : upload_drop(tx, rq->bucket->id, u.id, e);
 }
 
 int

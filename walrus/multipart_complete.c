@@ -328,7 +328,7 @@ commit(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0)
 		r = make_content(tx, c, &u, e);
 	if (r == 0)
-		r = upload_drop(tx, u.id, e);
+		r = upload_drop(tx, rq->bucket->id, u.id, e);
 	if (r < 0)
 		return r;
 	c->put.key = rq->target.key;

@@ -9,13 +9,15 @@
 #include "error.h"
 #include "lock.h"
 #include "schema.h"
+#include "usage.h"
 #include "version.h"
 
 #define DELETE_MANY_MAX 1000
 
 /* The newest of what is left becomes the current one. */
 static int
-promote(struct store_tx *tx, const struct object_name *name, struct arena *arena, struct err *e)
+promote(struct store_tx *tx, const struct object_name *name, struct arena *arena,
+    struct usage_change *io_change, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct object newest;
@@ -27,9 +29,11 @@ promote(struct store_tx *tx, const struct object_name *name, struct arena *arena
 		return r;
 	object_from_row(rows, arena, &newest);
 	store_rows_free(TAKE(rows));
-	return newest.is_current ? 0
-				 : store_exec(tx, Q_OBJECT_SET_CURRENT, NULL, e, name->bucket_id,
-				       name->key, newest.position);
+	if (newest.is_current)
+		return 0;
+	io_change->objects += !newest.is_marker;
+	return store_exec(
+	    tx, Q_OBJECT_SET_CURRENT, NULL, e, name->bucket_id, name->key, newest.position);
 }
 
 static int
@@ -37,13 +41,16 @@ remove_version(struct store_tx *tx, const struct bucket *bucket, const struct ob
     struct arena *arena, struct err *e)
 {
 	struct object_name name = { bucket->id, o->key, o->version_id, NULL };
+	struct usage_change change = { .objects = -(o->is_current && !o->is_marker),
+		.versions = -1,
+		.bytes = -(int64_t)o->size_bytes };
 	int r = store_exec(tx, Q_OBJECT_DELETE_VERSION, NULL, e, bucket->id, o->key, o->position);
 
 	if (r == 0)
 		r = content_discard(tx, o->content_id, e);
 	if (r == 0 && o->is_current)
-		r = promote(tx, &name, arena, e);
-	return r;
+		r = promote(tx, &name, arena, &change, e);
+	return r < 0 ? r : usage_note(tx, bucket->id, &change, e);
 }
 
 static int

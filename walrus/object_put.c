@@ -16,6 +16,7 @@
 #include "object.h"
 #include "schema.h"
 #include "store/outbox.h"
+#include "usage.h"
 #include "version.h"
 
 struct put {
@@ -123,7 +124,7 @@ find_newest(struct store_tx *tx, int64_t bucket_id, struct str key, struct arena
 /* The version that has no id of its own, if there is one, makes room. */
 static int
 drop_null_version(struct store_tx *tx, const struct bucket *bucket, struct str key,
-    struct arena *arena, struct err *e)
+    struct arena *arena, struct usage_change *io_change, struct err *e)
 {
 	struct object_name name = { bucket->id, key, VERSION_NULL, NULL };
 	struct object o;
@@ -137,12 +138,16 @@ drop_null_version(struct store_tx *tx, const struct bucket *bucket, struct str k
 		return lock_denied(e);
 	if (r == 0)
 		r = store_exec(tx, Q_OBJECT_DELETE_VERSION, NULL, e, bucket->id, key, o.position);
-	return r < 0 ? r : content_discard(tx, o.content_id, e);
+	if (r < 0)
+		return r;
+	io_change->versions--;
+	io_change->bytes -= (int64_t)o.size_bytes;
+	return content_discard(tx, o.content_id, e);
 }
 
 static int
 make_room(struct store_tx *tx, const struct bucket *bucket, struct object_put *put,
-    struct arena *arena, int64_t *ret_position, struct err *e)
+    struct arena *arena, int64_t *ret_position, struct usage_change *io_change, struct err *e)
 {
 	struct object newest;
 	bool is_there;
@@ -155,10 +160,12 @@ make_room(struct store_tx *tx, const struct bucket *bucket, struct object_put *p
 	*ret_position = INT64_MAX - store_now_us(tx);
 	if (!is_there)
 		return 0;
+	if (!newest.is_marker)
+		io_change->objects--;
 	if (*ret_position >= newest.position)
 		*ret_position = newest.position - 1;
 	if (bucket->versioning != VERSIONING_ENABLED)
-		r = drop_null_version(tx, bucket, put->key, arena, e);
+		r = drop_null_version(tx, bucket, put->key, arena, io_change, e);
 	if (r == 0 && bucket->versioning != VERSIONING_NEVER)
 		r = store_exec(tx, Q_OBJECT_RETIRE, NULL, e, bucket->id, put->key, newest.position);
 	return r;
@@ -170,6 +177,9 @@ object_replace(
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct object_attributes a = put->attributes;
+	struct usage_change change = { .objects = !put->is_marker,
+		.versions = 1,
+		.bytes = (int64_t)put->size_bytes };
 	struct bucket now;
 	int64_t position = 0;
 	int r = bucket_find(tx, bucket->name, arena, &now, e);
@@ -177,9 +187,12 @@ object_replace(
 	if (r == 0 && now.id != bucket->id)
 		r = err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
 	if (r == 0)
-		r = make_room(tx, &now, put, arena, &position, e);
+		r = make_room(tx, &now, put, arena, &position, &change, e);
 	if (r == 0 && now.versioning == VERSIONING_ENABLED && !put->is_marker)
 		r = lock_apply_default(tx, now.id, &a, e);
+	if (r == 0) /* a delete is never too much */
+		r = put->is_marker ? usage_note(tx, now.id, &change, e)
+				   : usage_add(tx, &now, &change, e);
 	if (r < 0)
 		return r;
 	if (now.versioning == VERSIONING_ENABLED)

@@ -301,6 +301,8 @@ authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 		r = err_set(e, ERR_INVALID_ARGUMENT, "Unsupported Authorization Type");
 	else
 		rq->is_anonymous = true;
+	if (!rq->is_anonymous && identity_check(rq->walrus->identity, e) < 0)
+		return e->code;
 	if (r < 0)
 		return r;
 	rq->caller = ret->key;

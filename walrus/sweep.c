@@ -1,7 +1,5 @@
 /* Reconcilers. Garbage is what a transaction said is no longer named: unlinked unless somebody
- * still reads it. Orphans are files of writers that died with an earlier process: found by walking
- * the directories, which is slow and therefore rare. A file that is being written, or whose row
- * came before we looked, is neither: the order of the two looks makes it so (see blob.c). */
+ * still reads it, or a backup may name it. Digests are those of completed uploads. */
 #include "sweep.h"
 
 #include "auth/digest.h"
@@ -9,14 +7,15 @@
 #include "schema.h"
 
 #define BATCH 500
-#define DIRECTORIES 256
 
 /* -- garbage -- */
 
 struct batch {
 	struct arena *arena;
+	int64_t after_backup;
 	const char *after;
 	struct {
+		int64_t backup_id;
 		char *blob_id, *content_id;
 		bool is_removed;
 	} items[BATCH];
@@ -28,12 +27,13 @@ read_garbage(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct batch *b = arg;
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query(tx, Q_GARBAGE, &rows, e, b->after, (int64_t)BATCH);
+	int r = store_query(tx, Q_GARBAGE, &rows, e, b->after_backup, b->after, (int64_t)BATCH);
 
 	b->count = 0;
 	while (r >= 0 && b->count < BATCH && (r = store_next(rows, e)) > 0) {
-		b->items[b->count].blob_id = arena_strdup(b->arena, store_text(rows, 0));
-		b->items[b->count].content_id = arena_strdup(b->arena, store_text(rows, 1));
+		b->items[b->count].backup_id = store_int(rows, 0);
+		b->items[b->count].blob_id = arena_strdup(b->arena, store_text(rows, 1));
+		b->items[b->count].content_id = arena_strdup(b->arena, store_text(rows, 2));
 		b->items[b->count++].is_removed = false;
 	}
 	return r < 0 ? r : 0;
@@ -74,6 +74,7 @@ sweep_garbage(void *arg, uint32_t *ret_again_ms, struct err *e)
 {
 	struct walrus *w = arg;
 	_cleanup_free_ char *after = xstrdup("");
+	int64_t after_backup = 0;
 	int r;
 
 	for (;;) {
@@ -82,6 +83,7 @@ sweep_garbage(void *arg, uint32_t *ret_again_ms, struct err *e)
 
 		b->arena = arena;
 		b->after = after;
+		b->after_backup = after_backup;
 		r = store_read(w->store, read_garbage, b, e);
 		if (r == 0)
 			r = remove_batch(w, b, e);
@@ -89,50 +91,8 @@ sweep_garbage(void *arg, uint32_t *ret_again_ms, struct err *e)
 			return r;
 		free(after);
 		after = xstrdup(b->items[b->count - 1].blob_id);
+		after_backup = b->items[b->count - 1].backup_id;
 	}
-}
-
-/* -- orphans -- */
-
-struct candidate {
-	const char *id;
-	bool is_known;
-};
-
-static int
-look_up(struct store_tx *tx, void *arg, struct err *e)
-{
-	struct candidate *c = arg;
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query_one(tx, Q_BLOB_IS_KNOWN, &rows, "blob", e, c->id);
-
-	if (r == 0)
-		c->is_known = store_int(rows, 0);
-	return r;
-}
-
-static int
-visit(void *arg, const char *id, struct err *e)
-{
-	struct walrus *w = arg;
-	struct candidate c = { .id = id };
-	int r = store_read(w->store, look_up, &c, e);
-
-	if (r < 0 || c.is_known)
-		return r;
-	log_info(w->log, "blob.orphan", "blob=%s", id);
-	return blobs_remove(w->blobs, id, e);
-}
-
-int
-sweep_orphans(void *arg, uint32_t *ret_again_ms, struct err *e)
-{
-	struct walrus *w = arg;
-	int r = 0;
-
-	for (unsigned d = 0; r == 0 && d < DIRECTORIES; d++)
-		r = blobs_visit(w->blobs, d, visit, w, e);
-	return r;
 }
 
 /* -- digests -- */

@@ -3,5 +3,4 @@
 #include "walrus.h"
 
 int sweep_garbage(void *arg, uint32_t *ret_again_ms, struct err *e); /* arg: struct walrus */
-int sweep_orphans(void *arg, uint32_t *ret_again_ms, struct err *e);
 int digest_due(void *arg, uint32_t *ret_again_ms, struct err *e);

@@ -7,6 +7,7 @@
 #include "encryption_request.h"
 #include "metadata.h"
 #include "schema.h"
+#include "usage.h"
 
 static struct str
 copy_bytes(struct arena *arena, struct str s)
@@ -48,10 +49,12 @@ upload_find(struct store_tx *tx, struct request *rq, struct upload *ret, struct 
 }
 
 int
-upload_drop(struct store_tx *tx, const char *upload_id, struct err *e)
+upload_drop(struct store_tx *tx, int64_t bucket_id, const char *upload_id, struct err *e)
 {
-	int r = store_exec(tx, Q_GARBAGE_ADD_PARTS, NULL, e, upload_id, store_now_us(tx));
+	int r = usage_drop_parts(tx, bucket_id, upload_id, e);
 
+	if (r == 0)
+		r = store_exec(tx, Q_GARBAGE_ADD_PARTS, NULL, e, upload_id, store_now_us(tx));
 	if (r == 0)
 		r = store_exec(tx, Q_PARTS_DELETE, NULL, e, upload_id);
 	if (r == 0)
@@ -169,6 +172,27 @@ struct commit {
 	struct part_writer *part;
 };
 
+/* The part, less what it takes the place of. */
+static int
+count_part(struct store_tx *tx, struct request *rq, const struct part_writer *p, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct usage_change change = { .parts = 1, .part_bytes = (int64_t)p->blob.size_bytes };
+	int r = store_query(
+	    tx, Q_PARTS, &rows, e, p->upload.id, (int64_t)p->number - 1, (int64_t)1);
+
+	if (r == 0)
+		r = store_next(rows, e);
+	if (r < 0)
+		return r;
+	if (r > 0 && store_int(rows, 0) == p->number) {
+		change.parts--;
+		change.part_bytes -= store_int(rows, 1);
+	}
+	store_rows_free(TAKE(rows));
+	return usage_add(tx, rq->bucket, &change, e);
+}
+
 static int
 commit_part(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -180,6 +204,8 @@ commit_part(struct store_tx *tx, void *arg, struct err *e)
 	if (r == 0)
 		r = store_exec(tx, Q_GARBAGE_ADD_PART, NULL, e, p->upload.id, (int64_t)p->number,
 		    store_now_us(tx));
+	if (r == 0)
+		r = count_part(tx, c->rq, p, e);
 	if (r < 0)
 		return r;
 	p->modified_us = store_now_us(tx) / 1000 * 1000;

@@ -17,7 +17,7 @@ void upload_from_row(struct store_rows *rows, struct arena *arena, struct upload
 /* In a closure: that which the request names, for this bucket and key. ERR_UPLOAD_NOT_FOUND. */
 int upload_find(struct store_tx *tx, struct request *rq, struct upload *ret, struct err *e);
 /* In a closure: it is gone, and so are its parts but those that an object has now. */
-int upload_drop(struct store_tx *tx, const char *upload_id, struct err *e);
+int upload_drop(struct store_tx *tx, int64_t bucket_id, const char *upload_id, struct err *e);
 /* Its Initiator, Owner and StorageClass. */
 void upload_write(struct request *rq, struct xml_writer *w, const struct upload *u);
 

@@ -20,6 +20,10 @@ struct walrus_conf {
 	char *notification_endpoints; /* words NAME=URL */
 	uint32_t notification_age_ms;
 	uint32_t access_log_ms;
+	uint32_t identity_max_age_ms;
+	uint64_t disk_reserve_bytes;
+	uint32_t scrub_interval_ms;
+	uint64_t scrub_bytes_per_second;
 };
 struct walrus {
 	struct daemon *daemon;
@@ -35,8 +39,10 @@ struct walrus {
 	struct contents *contents;
 	struct images *images;
 	struct bundles *bundles;
+	struct disk *disk;
+	struct scrub *scrub;
 	struct http_worker_options internal; /* calls of other daemons */
-	struct reconciler *garbage, *orphans, *digests;
+	struct reconciler *garbage, *orphans, *digests, *scrubbing;
 	struct reconciler *lifecycle, *notifications, *access_logs;
 	struct logs *logs;
 };

@@ -1080,11 +1080,11 @@ http_accept_body(struct http_exchange *x, uint64_t limit)
 		http_connection_kick(x->c);
 		return;
 	}
-	if (x->body_state == BODY_NONE) {
-		x->is_end_due = true;
-	} else if (x->head.expect_continue && x->in_at == x->in_n && x->reply_state == REPLY_NONE) {
+	/* Also before an empty body: botocore loses its place when it gets the answer instead. */
+	if (x->head.expect_continue && x->in_at == x->in_n && x->reply_state == REPLY_NONE)
 		http_out_add(x, CONTINUE, sizeof(CONTINUE) - 1);
-	}
+	if (x->body_state == BODY_NONE)
+		x->is_end_due = true;
 	x->body_state = BODY_READING;
 	http_connection_kick(x->c);
 }

@@ -31,6 +31,7 @@ struct changes_reader_options {
 	void (*link)(void *arg, bool up, const struct err *why);
 	void *arg;
 	uint64_t epoch, revision; /* where to start */
+	uint32_t wait_ms; /* an answer comes at least that often; 0: CHANGES_WAIT_MS */
 };
 struct changes_reader *changes_reader_new(struct rpc_peer *peer, struct workers *workers,
     const struct changes_reader_options *options);

@@ -10,7 +10,7 @@
 #include "rpc/changes.h"
 #include "rpc/rpc_internal.h"
 
-#define ASK_TIMEOUT_MS (CHANGES_WAIT_MS + 10000)
+#define ASK_MARGIN_MS 10000 /* beyond the wait */
 #define PAUSE_MIN_MS 20
 #define PAUSE_MAX_MS 1000 /* after an apply that failed */
 #define IDLE_MIN_MS 50    /* between answers that bring nothing: a peer that does not park */
@@ -222,15 +222,19 @@ ask(struct changes_reader *r)
 {
 	const struct shape *shape = r->options.operation->in;
 	_cleanup_free_ void *in = xcalloc(1, shape->size);
+	uint32_t wait_ms = r->options.wait_ms ? r->options.wait_ms : CHANGES_WAIT_MS;
 
 	set_number(shape, "epoch", r->options.epoch, in);
 	set_number(shape, "revision", r->options.revision, in);
 	/* Whether it is there at all must be known now, not when it next has news. */
 	if (!r->is_known || !r->is_up)
 		set_number(shape, "wait_ms", 1, in);
+	else if (r->options.wait_ms)
+		set_number(shape, "wait_ms", wait_ms, in);
 	r->asked_ms = clock_monotonic_ms();
 	atomic_fetch_add(&r->refs, 1);
-	rpc_call_async(r->peer, r->options.operation, NULL, in, ASK_TIMEOUT_MS, on_answer, r);
+	rpc_call_async(
+	    r->peer, r->options.operation, NULL, in, wait_ms + ASK_MARGIN_MS, on_answer, r);
 }
 
 static void

@@ -13,6 +13,7 @@ struct condition {
 	struct list link; /* in conditions */
 	char *name;
 	bool ready;
+	bool is_warning;     /* `reason` is shown though it is ready */
 	unsigned max_age_ms; /* 0: never stale */
 	uint64_t set_ms;     /* 0: never set */
 	char reason[256];
@@ -46,8 +47,26 @@ health_set(const char *condition, bool ready, const char *reason_format, ...)
 	va_list ap;
 
 	c->ready = ready;
+	c->is_warning = false;
 	c->set_ms = clock_monotonic_ms();
 	c->reason[0] = '\0';
+	if (!reason_format)
+		return;
+	va_start(ap, reason_format);
+	(void)vsnprintf(c->reason, sizeof(c->reason), reason_format, ap);
+	va_end(ap);
+}
+
+void
+health_warn(const char *condition, const char *reason_format, ...)
+{
+	LOCK_SCOPE(&conditions_lock);
+	struct condition *c = condition_get_locked(condition);
+	va_list ap;
+
+	c->ready = true;
+	c->is_warning = reason_format != NULL;
+	c->set_ms = clock_monotonic_ms();
 	if (!reason_format)
 		return;
 	va_start(ap, reason_format);
@@ -76,7 +95,10 @@ describe(const struct condition *c, uint64_t now_ms, struct strbuf *out)
 		    out, "%s: nothing heard for %llu ms\n", c->name, (unsigned long long)age_ms);
 		return false;
 	}
-	strbuf_addf(out, "%s ok\n", c->name);
+	if (c->is_warning)
+		strbuf_addf(out, "%s: %s\n", c->name, c->reason);
+	else
+		strbuf_addf(out, "%s ok\n", c->name);
 	return true;
 }
 

@@ -257,16 +257,23 @@ def small_disk(world):
     if not is_root():
         pytest.skip("mounting needs root")
     blobs = os.path.join(world.walrus.state, "blobs")
+    def start(**keys):
+        if world.walrus.process:
+            assert world.walrus.kill(signal.SIGTERM) == 0
+        world.walrus.configure(**keys)
+        world.walrus.start()
+
     assert world.walrus.kill(signal.SIGTERM) == 0
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=700", "walrus-test", blobs], check=True)
-    world.walrus.start()
-    yield blobs
+    yield start
     world.walrus.kill(signal.SIGTERM)
     subprocess.run(["umount", blobs], check=True)
-    world.walrus.start()
+    start()
 
 
 def test_a_full_disk_and_recovery(world, s3, small_disk):
+    """Without a reserve: it is the write that fails."""
+    small_disk(disk_reserve=0)
     s3.create_bucket(Bucket="full-disk")
     body = random.Random(12).randbytes(9 * MIB)
     for key in ("a", "b"):
@@ -281,6 +288,71 @@ def test_a_full_disk_and_recovery(world, s3, small_disk):
     for key in ("b", "c"):
         s3.delete_object(Bucket="full-disk", Key=key)
     s3.delete_bucket(Bucket="full-disk")
+
+
+def test_the_reserve_of_the_disk(world, s3, small_disk):
+    """Before the disk is full nothing is stored any more, inline objects neither; the rest goes on."""
+    small_disk(disk_reserve="8M")
+    s3.create_bucket(Bucket="reserve")
+    body = random.Random(14).randbytes(9 * MIB)
+    s3.put_object(Bucket="reserve", Key="a", Body=body)  # 15 of 24 MiB are left
+    assert "disk ok" in world.page("/readyz")
+    before = world.metric("mallee_walrus_disk_refused_total")
+    assert code(s3.put_object, Bucket="reserve", Key="b", Body=body) == ("InsufficientStorage", 507)
+    assert world.metric("mallee_walrus_disk_refused_total") > before
+    assert "disk ok" in world.page("/readyz") and world.metric("mallee_walrus_disk_full") == 0
+    # Others take the room: the file system is below the reserve.
+    with open(os.path.join(world.walrus.state, "blobs", "others"), "wb") as file:
+        file.write(bytes(8 * MIB))
+    upload = s3.create_multipart_upload(Bucket="reserve", Key="m")["UploadId"]
+    for key, size in (("b", MIB), ("c", 1)):
+        assert code(s3.put_object, Bucket="reserve", Key=key, Body=bytes(size)) == ("InsufficientStorage", 507)
+    assert code(s3.upload_part, Bucket="reserve", Key="m", UploadId=upload, PartNumber=1,
+                Body=b"x") == ("InsufficientStorage", 507)
+    wait_for(lambda: "disk: nothing can be stored" in world.page("/readyz"), 8)
+    assert world.walrus.is_ready() and world.metric("mallee_walrus_disk_full") == 1
+    assert s3.get_object(Bucket="reserve", Key="a")["Body"].read() == body
+    assert [o["Key"] for o in s3.list_objects_v2(Bucket="reserve")["Contents"]] == ["a"]
+    s3.abort_multipart_upload(Bucket="reserve", Key="m", UploadId=upload)
+    s3.delete_object(Bucket="reserve", Key="a")
+    wait_for(lambda: world.metric("mallee_walrus_disk_free_bytes") > 14 * MIB, 5)
+    s3.put_object(Bucket="reserve", Key="c", Body=b"room again")
+    os.unlink(os.path.join(world.walrus.state, "blobs", "others"))
+    s3.delete_object(Bucket="reserve", Key="c")
+    s3.delete_bucket(Bucket="reserve")
+
+
+def test_an_upload_that_outgrows_the_reserve(world, s3, small_disk):
+    """Two that have room alone, but not together, though the disk itself has: one of them is stopped on its way,
+    and leaves nothing."""
+    small_disk(disk_reserve="8M")
+    s3.create_bucket(Bucket="reserve")
+    both = [raw_put(world, f"/reserve/{n}", 9 * MIB) for n in range(2)]
+    for raw in both:
+        raw.settimeout(20)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    answers = []
+
+    def send(raw):
+        try:
+            for _ in range(9):
+                raw.sendall(bytes(MIB))
+        except OSError:
+            pass
+        answers.append(raw.recv(1000)[:12])
+
+    threads = [threading.Thread(target=send, args=(raw,)) for raw in both]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for raw in both:
+        raw.close()
+    assert answers.count(b"HTTP/1.1 507") >= 1, answers
+    world.assert_no_orphans()
+    for o in s3.list_objects_v2(Bucket="reserve").get("Contents", []):
+        s3.delete_object(Bucket="reserve", Key=o["Key"])
+    s3.delete_bucket(Bucket="reserve")
 
 
 def test_drain(world, s3, bucket):

@@ -51,18 +51,25 @@ class Daemon:
         self.conf = os.path.join(directory, name + ".conf")
         self.log = os.path.join(directory, name + ".log")
         self.process = None
+        self.environment = {}
         os.makedirs(self.state, exist_ok=True)
         os.makedirs(self.runtime, exist_ok=True)
         keys = {"state_dir": self.state, "runtime_dir": self.runtime, "listen": f"127.0.0.1:{port}",
                 "status_listen": f"127.0.0.1:{status_port}", **keys}
+        self.keys = keys
+        self.configure()
+
+    def configure(self, **keys):
+        """Writes the configuration, these keys beside its own; takes effect with the next start."""
         with open(self.conf, "w", encoding="utf-8") as file:
-            file.writelines(f"{k} = {v}\n" for k, v in keys.items())
+            file.writelines(f"{k} = {v}\n" for k, v in {**self.keys, **keys}.items())
 
     def start(self, wait=True):
         assert self.process is None
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([program(f"mallee-{self.name}"), "--config", self.conf], stdout=log,
-                                            stderr=log, stdin=subprocess.DEVNULL)
+                                            stderr=log, stdin=subprocess.DEVNULL,
+                                            env={**os.environ, **self.environment})
         if wait:
             wait_for(self.is_ready, 30, f"mallee-{self.name} was not ready")
 
@@ -124,6 +131,33 @@ class World:
     def admin(self, *words):
         return subprocess.run([program("mallee-admin"), "--config", self.clc.conf, *words], check=True, timeout=60,
                               stdout=subprocess.PIPE, text=True).stdout
+
+    def ask(self, *words):
+        """What mallee-admin says of walrus; its sentence when it refuses."""
+        done = subprocess.run([program("mallee-admin"), "--config", self.walrus.conf, *words], timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise AssertionError(done.stderr or done.stdout)
+        return done.stdout
+
+    def restart(self, number=signal.SIGTERM, **keys):
+        """walrus, with these keys in its configuration; without any: with its own."""
+        status = self.walrus.kill(number)
+        assert number != signal.SIGTERM or status == 0, self.walrus.last_words()
+        self.walrus.configure(**keys)
+        self.walrus.start()
+
+    def page(self, path):
+        connection = http.client.HTTPConnection("127.0.0.1", self.walrus.status_port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
+    def metric(self, name):
+        return next(float(line.split()[-1]) for line in self.page("/metrics").splitlines()
+                    if line.split("{")[0].split()[0] == name)
 
     @staticmethod
     def credentials(text):

@@ -11,25 +11,9 @@
 #include "run/fs.h"
 
 #include "ask.h"
+#include "command.h"
 
-#define EXIT_USAGE 2
-#define WORDS_MAX 10
 #define CONFIG_MAX (256 * 1024)
-
-struct options {
-	const char *daemon, *runtime_dir, *config, *zone;
-	bool help, version, force;
-	const char *words[WORDS_MAX]; /* the command's, then its arguments */
-	unsigned word_count;
-};
-
-struct command {
-	const char *name;      /* one or two words */
-	const char *arguments; /* as shown */
-	unsigned least, most;  /* how many of them */
-	const char *help;
-	int (*run)(const struct options *o, const char *const *arguments, unsigned count);
-};
 
 static const struct {
 	const char *name, *value;
@@ -37,11 +21,18 @@ static const struct {
 	const char *help;
 } option_table[] = {
 	{ "--daemon", "NAME", offsetof(struct options, daemon),
-	    "whom to ask: clc (the default), walrus, cc, sc or nc" },
+	    "whom to ask: clc, walrus, cc, sc or nc; default: whose business it is" },
 	{ "--runtime-dir", "DIR", offsetof(struct options, runtime_dir),
 	    "where its admin.sock is; default /run/mallee/NAME" },
 	{ "--config", "FILE", offsetof(struct options, config),
 	    "the daemon's configuration: names its runtime_dir; for init: the clc's" },
+	{ "--account", "ACCOUNT", offsetof(struct options, account),
+	    "for bucket list and usage: of that one only" },
+	{ "--prefix", "PREFIX", offsetof(struct options, prefix),
+	    "for object list: keys that begin so" },
+	{ "--bytes", "SIZE", offsetof(struct options, bytes), "for quotas: such as 10G, or none" },
+	{ "--objects", "COUNT", offsetof(struct options, objects),
+	    "for quotas: objects with all their versions, or none" },
 	{ "--zone", "ZONE", offsetof(struct options, zone), "for token: the availability zone" },
 };
 
@@ -82,7 +73,7 @@ find_runtime_dir(const struct options *o, char **ret, struct err *e)
 	return r;
 }
 
-static int
+int
 ask(const struct options *o, const char *path, const char *form)
 {
 	_cleanup_free_ char *directory = NULL, *socket_path = NULL;
@@ -106,7 +97,7 @@ ask(const struct options *o, const char *path, const char *form)
 	return EXIT_SUCCESS;
 }
 
-static void
+void
 add_pair(struct strbuf *form, const char *name, const char *value)
 {
 	if (!value)
@@ -439,6 +430,15 @@ static const struct command commands[] = {
 	{ "reconcilers resume", "NAME", 1, 1, "lets it run again", run_reconcilers_resume },
 };
 
+static const struct command *
+command_at(size_t i)
+{
+	if (i < ARRAY_SIZE(commands))
+		return &commands[i];
+	i -= ARRAY_SIZE(commands);
+	return i < walrus_command_count ? &walrus_commands[i] : NULL;
+}
+
 /* -- arguments -- */
 
 static void
@@ -469,8 +469,8 @@ print_help(void)
 {
 	printf("mallee-admin: administers a Mallee cloud\n\n"
 	       "Usage: mallee-admin [OPTIONS] COMMAND [ARGUMENTS]\n\nCommands:\n");
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		print_command(&commands[i]);
+	for (size_t i = 0; command_at(i); i++)
+		print_command(command_at(i));
 	print_options();
 	return EXIT_SUCCESS;
 }
@@ -480,12 +480,12 @@ static int
 print_help_of(const struct options *o)
 {
 	printf("Usage:\n");
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+	for (size_t i = 0; command_at(i); i++) {
 		size_t n = strlen(o->words[0]);
 
-		if (strncmp(commands[i].name, o->words[0], n) == 0 &&
-		    strchr(" ", commands[i].name[n]))
-			print_command(&commands[i]);
+		if (strncmp(command_at(i)->name, o->words[0], n) == 0 &&
+		    strchr(" ", command_at(i)->name[n]))
+			print_command(command_at(i));
 	}
 	print_options();
 	return EXIT_SUCCESS;
@@ -536,7 +536,7 @@ parse(struct options *o, int argc, char **argv)
 {
 	bool only_words = false;
 
-	*o = (struct options){ .daemon = "clc" };
+	*o = (struct options){ 0 };
 	for (int i = 1; i < argc; i++) {
 		int status;
 
@@ -552,7 +552,7 @@ parse(struct options *o, int argc, char **argv)
 			o->words[o->word_count++] = argv[i];
 		}
 	}
-	if (!*o->daemon || strspn(o->daemon, "abcdefghijklmnopqrstuvwxyz") != strlen(o->daemon))
+	if (o->daemon && (!*o->daemon || strspn(o->daemon, "abcdefghijklmnopqrstuvwxyz") != strlen(o->daemon)))
 		return bad_usage("no such daemon:", o->daemon);
 	return 0;
 }
@@ -563,17 +563,17 @@ find(const struct options *o, unsigned *ret_words)
 {
 	const struct command *found = NULL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+	for (size_t i = 0; command_at(i); i++) {
 		_cleanup_free_ char *two =
 		    o->word_count > 1 ? xasprintf("%s %s", o->words[0], o->words[1]) : xstrdup("");
 
-		if (strcmp(commands[i].name, two) == 0) {
+		if (strcmp(command_at(i)->name, two) == 0) {
 			*ret_words = 2;
-			return &commands[i];
+			return command_at(i);
 		}
-		if (strcmp(commands[i].name, o->words[0]) == 0) {
+		if (strcmp(command_at(i)->name, o->words[0]) == 0) {
 			*ret_words = 1;
-			found = &commands[i];
+			found = command_at(i);
 		}
 	}
 	return found;
@@ -585,8 +585,8 @@ is_family(const char *first)
 {
 	size_t n = strlen(first);
 
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (strncmp(commands[i].name, first, n) == 0 && commands[i].name[n] == ' ')
+	for (size_t i = 0; command_at(i); i++)
+		if (strncmp(command_at(i)->name, first, n) == 0 && command_at(i)->name[n] == ' ')
 			return true;
 	return false;
 }
@@ -623,5 +623,7 @@ main(int argc, char **argv)
 		return bad_usage("an argument is missing after", c->name);
 	if (count > c->most)
 		return bad_usage("one word too many:", o.words[words + c->most]);
+	if (!o.daemon)
+		o.daemon = c->daemon ? c->daemon : "clc";
 	return c->run(&o, o.words + words, count);
 }
