@@ -111,8 +111,8 @@ print_bucket(struct store_tx *tx, void *arg, struct err *e)
 		return r;
 	time_format_iso(b.created_us, created);
 	strbuf_reset(out);
-	strbuf_addf(out, "%s account=%s location=%s created=%s versioning=%s uploads=%lld\n", b.name,
-	    b.account_id, b.location, created, words[b.versioning],
+	strbuf_addf(out, "%s account=%s location=%s created=%s versioning=%s uploads=%lld\n",
+	    b.name, b.account_id, b.location, created, words[b.versioning],
 	    (long long)store_int(uploads, 0));
 	r = usage_describe_bucket(tx, b.id, out, e);
 	return r < 0 ? r : print_settings(tx, b.id, out, e);
@@ -144,8 +144,9 @@ print_uploads(struct store_tx *tx, void *arg, struct err *e)
 		time_format_iso(store_int(rows, 3), begun);
 		strbuf_addf(out, "%s key=", store_text(rows, 0));
 		url_encode(out, store_blob(rows, 1), true);
-		strbuf_addf(out, " account=%s begun=%s parts=%lld bytes=%lld\n", store_text(rows, 2),
-		    begun, (long long)store_int(rows, 4), (long long)store_int(rows, 5));
+		strbuf_addf(out, " account=%s begun=%s parts=%lld bytes=%lld\n",
+		    store_text(rows, 2), begun, (long long)store_int(rows, 4),
+		    (long long)store_int(rows, 5));
 	}
 	return r;
 }

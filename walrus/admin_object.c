@@ -1,4 +1,5 @@
-/* What is written of encryption is whether there is any: what is needed to read the bytes stays in the store. */
+/* What is written of encryption is whether there is any: what is needed to read the bytes stays in
+ * the store. */
 #include "admin_object.h"
 
 #include "admin.h"
@@ -178,7 +179,8 @@ print_versions(struct store_tx *tx, void *arg, struct err *e)
 		add_version(out, o);
 		if (!o->content_id)
 			continue;
-		strbuf_addf(out, "  content=%s sha256=%s", o->content_id, o->sha256 ? o->sha256 : "-");
+		strbuf_addf(
+		    out, "  content=%s sha256=%s", o->content_id, o->sha256 ? o->sha256 : "-");
 		if (o->attributes.checksum)
 			strbuf_addf(out, " checksum=\"%s\"", o->attributes.checksum);
 		strbuf_addc(out, '\n');
@@ -236,7 +238,8 @@ read_blob(struct walrus *w, const struct blob *blob, EVP_MD_CTX *sha256, struct 
 }
 
 static int
-read_extents(struct walrus *w, const struct content_reader *content, char ret_hex[65], struct err *e)
+read_extents(
+    struct walrus *w, const struct content_reader *content, char ret_hex[65], struct err *e)
 {
 	EVP_MD_CTX *sha256 = digest_begin(DIGEST_SHA256);
 	size_t count;

@@ -60,7 +60,8 @@ admin_usage_list(struct http_call *call, void *arg)
 
 /* "10G", or "none". */
 static int
-read_size(const struct form *form, const char *name, bool *ret_is_there, int64_t *ret, struct err *e)
+read_size(
+    const struct form *form, const char *name, bool *ret_is_there, int64_t *ret, struct err *e)
 {
 	struct size {
 		uint64_t bytes;

@@ -1,5 +1,5 @@
-/* One row per bucket. The writer of the store is one thread, so the row is no point of contention: groups of
- * changes commit together, and each adds to what the one before left. */
+/* One row per bucket. The writer of the store is one thread, so the row is no point of contention:
+ * groups of changes commit together, and each adds to what the one before left. */
 #include "usage.h"
 
 #include <stdio.h>
@@ -55,7 +55,8 @@ usage_note(struct store_tx *tx, int64_t bucket_id, const struct usage_change *ch
 
 /* Of an account with a quota what its buckets hold is added up; the others cost one look. */
 static int
-check_account(struct store_tx *tx, const char *account_id, const struct usage_change *c, struct err *e)
+check_account(
+    struct store_tx *tx, const char *account_id, const struct usage_change *c, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *quota = NULL, *rows = NULL;
 	struct room room;
@@ -80,7 +81,8 @@ usage_add(struct store_tx *tx, const struct bucket *bucket, const struct usage_c
 	struct room room;
 	int r = add(tx, bucket->id, change, &room, e);
 
-	if (r < 0 || bucket->name[0] == '.' || (change->bytes + change->part_bytes <= 0 && change->versions <= 0))
+	if (r < 0 || bucket->name[0] == '.' ||
+	    (change->bytes + change->part_bytes <= 0 && change->versions <= 0))
 		return r;
 	r = check(&room, change, "bucket's", e);
 	return r < 0 ? r : check_account(tx, bucket->account_id, change, e);

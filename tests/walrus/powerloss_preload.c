@@ -1,10 +1,12 @@
-/* For LD_PRELOAD: a disk that forgets, under a whole daemon. POWERLOSS_DISK is a directory that holds what the disk
- * would if the power went now: data/INODE is a file as it was last synced, names/INODE the entries of a directory as
- * they were, a line each: inode, d or f, name. Nothing else survives, though a kinder file system would keep more.
- * powerloss.py fills it before the start and builds the tree from it after the death.
+/* For LD_PRELOAD: a disk that forgets, under a whole daemon. POWERLOSS_DISK is a directory that
+ * holds what the disk would if the power went now: data/INODE is a file as it was last synced,
+ * names/INODE the entries of a directory as they were, a line each: inode, d or f, name. Nothing
+ * else survives, though a kinder file system would keep more. powerloss.py fills it before the
+ * start and builds the tree from it after the death.
  *
- * POWERLOSS_LIES=names makes the syncs of directories below blobs/ do nothing, POWERLOSS_LIES=data those of files
- * there: whoever tests with one must find losses. Only what is under POWERLOSS_ROOT counts. */
+ * POWERLOSS_LIES=names makes the syncs of directories below blobs/ do nothing, POWERLOSS_LIES=data
+ * those of files there: whoever tests with one must find losses. Only what is under POWERLOSS_ROOT
+ * counts. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>

@@ -552,7 +552,8 @@ parse(struct options *o, int argc, char **argv)
 			o->words[o->word_count++] = argv[i];
 		}
 	}
-	if (o->daemon && (!*o->daemon || strspn(o->daemon, "abcdefghijklmnopqrstuvwxyz") != strlen(o->daemon)))
+	if (o->daemon &&
+	    (!*o->daemon || strspn(o->daemon, "abcdefghijklmnopqrstuvwxyz") != strlen(o->daemon)))
 		return bad_usage("no such daemon:", o->daemon);
 	return 0;
 }

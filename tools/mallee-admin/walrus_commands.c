@@ -29,8 +29,8 @@ run_bucket_show(const struct options *o, const char *const *arguments, unsigned 
 static int
 run_bucket_quota(const struct options *o, const char *const *arguments, unsigned count)
 {
-	return POST(o, "/buckets/quota", "bucket", arguments[0], "bytes", o->bytes, "objects",
-	    o->objects);
+	return POST(
+	    o, "/buckets/quota", "bucket", arguments[0], "bytes", o->bytes, "objects", o->objects);
 }
 
 static int
@@ -48,8 +48,8 @@ run_usage(const struct options *o, const char *const *arguments, unsigned count)
 static int
 run_usage_quota(const struct options *o, const char *const *arguments, unsigned count)
 {
-	return POST(o, "/usage/quota", "account", arguments[0], "bytes", o->bytes, "objects",
-	    o->objects);
+	return POST(
+	    o, "/usage/quota", "account", arguments[0], "bytes", o->bytes, "objects", o->objects);
 }
 
 static int
@@ -122,14 +122,14 @@ const struct command walrus_commands[] = {
 	{ "upload list", "BUCKET", 1, 1, "uploads in parts that were begun", run_upload_list,
 	    WALRUS },
 	{ "usage", "", 0, 0, "what the accounts hold in their buckets", run_usage, WALRUS },
-	{ "usage quota", "ACCOUNT", 1, 1,
-	    "sets with --bytes and --objects how much it may hold", run_usage_quota, WALRUS },
+	{ "usage quota", "ACCOUNT", 1, 1, "sets with --bytes and --objects how much it may hold",
+	    run_usage_quota, WALRUS },
 	{ "object list", "BUCKET", 1, 1, "objects with all versions, 1,000 at most",
 	    run_object_list, WALRUS },
 	{ "object show", "BUCKET KEY", 2, 2, "versions with extents, files and sums",
 	    run_object_show, WALRUS },
-	{ "object verify", "BUCKET KEY", 2, 2, "reads all bytes of all versions",
-	    run_object_verify, WALRUS },
+	{ "object verify", "BUCKET KEY", 2, 2, "reads all bytes of all versions", run_object_verify,
+	    WALRUS },
 	{ "scrub", "", 0, 0, "the last checks of all bytes, and what is damaged", run_scrub,
 	    WALRUS },
 	{ "scrub start", "", 0, 0, "begins one", run_scrub_start, WALRUS },
@@ -138,8 +138,8 @@ const struct command walrus_commands[] = {
 	    run_orphan_release, WALRUS },
 	{ "backup list", "", 0, 0, "copies of walrus' store, and what they hold up",
 	    run_backup_list, WALRUS },
-	{ "backup make", "", 0, 0, "makes one while objects are read and written",
-	    run_backup_make, WALRUS },
+	{ "backup make", "", 0, 0, "makes one while objects are read and written", run_backup_make,
+	    WALRUS },
 	{ "backup drop", "BACKUP", 1, 1, "it goes, and the files that only it names",
 	    run_backup_drop, WALRUS },
 };
