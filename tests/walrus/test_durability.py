@@ -119,12 +119,37 @@ def test_a_flipped_bit_is_never_served(world, s3, bucket):
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == body
 
 
-def raw_put(world, path, length, headers=None, payload="UNSIGNED-PAYLOAD"):
-    target, signed, _ = world.signed("PUT", path, headers=headers, payload=payload)
+def raw_put(world, path, length, headers=None, payload="UNSIGNED-PAYLOAD", query=None):
+    target, signed, _ = world.signed("PUT", path, query or None, headers=headers, payload=payload)
     text = f"PUT {target} HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in signed.items())
     raw = socket.create_connection(("127.0.0.1", world.walrus.port), timeout=30)
     raw.sendall((text + f"content-length: {length}\r\n\r\n").encode())
     return raw
+
+
+def test_clients_that_vanish_leave_nothing(world, s3, bucket):
+    """Files, rows, memory: in the middle of objects and of parts."""
+    rows = [f"SELECT COUNT(*) FROM {table}" for table in ("object", "extent", "part", "garbage", "digest_due")]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
+    part = {"partNumber": "1", "uploadId": upload}
+
+    def crowd():
+        several = [raw_put(world, f"/{bucket}/gone-{n}", 10 * MIB, query=n % 2 and part) for n in range(20)]
+        for raw in several:
+            raw.sendall(bytes(MIB))
+        wait_for(lambda: len(world.files()) == len(world.named_files()) + 20, 10, "the files were not begun")
+        for raw in several:
+            raw.close()
+        world.assert_no_orphans()
+
+    crowd()
+    before, memory = [world.rows(sql) for sql in rows], world.walrus.rss_kib()
+    for _ in range(4):
+        crowd()
+    assert [world.rows(sql) for sql in rows] == before
+    if not os.environ.get("ASAN_OPTIONS") and not os.environ.get("TSAN_OPTIONS"):
+        assert world.walrus.rss_kib() - memory < 8 * 1024
+    s3.abort_multipart_upload(Bucket=bucket, Key="m", UploadId=upload)
 
 
 def test_a_client_that_vanishes_leaves_nothing(world, s3, bucket):

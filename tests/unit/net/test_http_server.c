@@ -531,6 +531,13 @@ continue_waits_for_the_handler(void **state)
 	net_send(fd, "", 1);
 	assert_int_equal(net_read_reply(fd, false, &r), 200);
 	assert_string_equal(r.body.p, "1 bytes, 0 wrong, trailer \n");
+	/* before an empty body as well: clients wait for it */
+	net_sends(fd, "PUT /read HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n"
+		      "Expect: 100-continue\r\n\r\n");
+	assert_int_equal(recv(fd, buffer, 25, MSG_WAITALL), 25);
+	assert_memory_equal(buffer, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+	assert_int_equal(net_read_reply(fd, false, &r), 200);
+	assert_string_equal(r.body.p, "0 bytes, 0 wrong, trailer \n");
 	/* still usable */
 	net_sends(fd, ASK("/"));
 	assert_int_equal(net_read_reply(fd, false, &r), 200);

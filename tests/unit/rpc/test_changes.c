@@ -189,7 +189,7 @@ struct following {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	char seen[64][16];
-	unsigned count, ups, downs, fail_next;
+	unsigned count, ups, downs, fail_next, answers;
 	uint64_t epoch, revision;
 };
 
@@ -201,6 +201,7 @@ apply(void *arg, const void *answer, uint64_t *ret_epoch, uint64_t *ret_revision
 	int r = 0;
 
 	pthread_mutex_lock(&f->mutex);
+	f->answers++;
 	if (f->fail_next) {
 		f->fail_next--;
 		r = err_set(e, ERR_IO, "cannot apply");
@@ -342,6 +343,23 @@ a_reader_tells_of_a_broken_link_once(void **state)
 	rpc_peer_free(nobody);
 }
 
+/* So that who follows knows by its clock that nothing happened. */
+static void
+a_reader_is_answered_as_often_as_it_wants(void **state)
+{
+	struct world *w = *state;
+	struct following f = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER };
+	struct changes_reader_options options = {
+		.operation = &test_changes, .apply = apply, .arg = &f, .wait_ms = 200
+	};
+	struct changes_reader *reader = changes_reader_new(w->peer, w->cc.workers, &options);
+	uint64_t started = clock_monotonic_ms();
+
+	assert_true(await_count(&f, &f.answers, 6, 5000));
+	assert_in_range(clock_monotonic_ms() - started, 700, 5000);
+	test_node_on_loop(&w->cc, free_reader, reader);
+}
+
 #define test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int
@@ -354,6 +372,7 @@ main(void)
 		test(a_drain_answers_what_is_parked),
 		test(a_reader_follows_through_restarts),
 		test(a_reader_tells_of_a_broken_link_once),
+		test(a_reader_is_answered_as_often_as_it_wants),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,6 +26,14 @@ every_condition_must_be_ready(void **state)
 	assert_health(false, "store ok\npeers: no answer from 'cc'\n");
 	health_set("peers", true, "ignored when ready");
 	assert_health(true, "store ok\npeers ok\n");
+	/* a warning is read, and keeps nobody away */
+	health_warn("disk", "%d bytes are free", 7);
+	assert_health(true, "store ok\npeers ok\ndisk: 7 bytes are free\n");
+	health_warn("disk", NULL);
+	assert_health(true, "store ok\npeers ok\ndisk ok\n");
+	health_warn("disk", "again");
+	health_set("disk", true, NULL);
+	assert_health(true, "store ok\npeers ok\ndisk ok\n");
 	health_reset();
 	assert_health(true, "");
 }

@@ -128,6 +128,18 @@ asks_and_prints(void **state)
 		{ "reconcilers pause renewal", 0, "POST /reconcilers/renewal/pause \n" },
 		{ "reconcilers resume ../x", 0, "POST /reconcilers/..%2Fx/resume \n" },
 		{ "--daemon nc status", 0, "GET /status \n" },
+		{ "bucket list", 0, "POST /buckets \n" },
+		{ "bucket list --account science", 0, "POST /buckets account=science\n" },
+		{ "bucket quota photos --bytes 10G --objects none", 0,
+		    "POST /buckets/quota bucket=photos&bytes=10G&objects=none\n" },
+		{ "usage quota science --objects 5", 0,
+		    "POST /usage/quota account=science&objects=5\n" },
+		{ "object show photos 'a b'", 0, "POST /objects/show bucket=photos&key=a%20b\n" },
+		{ "object list photos --prefix=2010/", 0,
+		    "POST /objects bucket=photos&prefix=2010%2F\n" },
+		{ "scrub", 0, "GET /scrub \n" },
+		{ "scrub start", 0, "POST /scrub/start \n" },
+		{ "backup drop 17", 0, "POST /backups/drop backup=17\n" },
 		{ "nodes", 1, "mallee-admin: the store does not answer\n" },
 		{ "peers", 1, "mallee-admin: mallee-clc answered with HTTP status 500\n" },
 	};
@@ -160,6 +172,11 @@ finds_the_socket_by_configuration(void **state)
 	assert_string_equal(strbuf_c(&out), "mallee-admin: cannot reach mallee-clc at "
 					    "'/nonexistent/admin.sock': is it running, and are you "
 					    "root?\n");
+	/* whose business a command is */
+	assert_int_equal(admin("--runtime-dir /nonexistent usage", &out), 1);
+	assert_non_null(strstr(strbuf_c(&out), "cannot reach mallee-walrus at "));
+	assert_int_equal(admin("--daemon clc --runtime-dir /nonexistent usage", &out), 1);
+	assert_non_null(strstr(strbuf_c(&out), "cannot reach mallee-clc at "));
 }
 
 static void
@@ -179,6 +196,8 @@ refuses_bad_usage(void **state)
 		{ "1 2 3 4 5 6 7 8 9 10 11", "one word too many: '11'" },
 		{ "account", "a word is missing after 'account'" },
 		{ "quota", "a word is missing after 'quota'" },
+		{ "bucket", "a word is missing after 'bucket'" },
+		{ "scrub now", "one word too many: 'now'" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
