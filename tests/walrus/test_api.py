@@ -316,6 +316,10 @@ def lifecycle_of_old(s3, bucket, world):
     assert s3.get_bucket_lifecycle(Bucket=bucket)["Rules"] == [rule]
 
 
-@story("GetBucketAccelerateConfiguration")
+@story("GetBucketAccelerateConfiguration", "PutBucketAccelerateConfiguration")
 def acceleration(s3, bucket, world):
     assert "Status" not in s3.get_bucket_accelerate_configuration(Bucket=bucket)
+    s3.put_bucket_accelerate_configuration(Bucket=bucket, AccelerateConfiguration={"Status": "Suspended"})
+    assert s3.get_bucket_accelerate_configuration(Bucket=bucket)["Status"] == "Suspended"
+    assert code(s3.put_bucket_accelerate_configuration, Bucket=bucket,
+                AccelerateConfiguration={"Status": "Enabled"}) == ("InvalidRequest", 400)
