@@ -53,7 +53,7 @@ decode(struct str raw, struct arena *arena, struct str *ret, struct err *e)
 
 int
 target_parse(const struct http_head *head, const char *domains, struct arena *arena,
-    struct target *ret, struct err *e)
+    struct err_details *details, struct target *ret, struct err *e)
 {
 	struct str rest = target_without_mount(head->path),
 		   bucket = target_bucket_of_host(head->host, domains), key;
@@ -81,9 +81,14 @@ target_parse(const struct http_head *head, const char *domains, struct arena *ar
 		r = decode(bucket, arena, &bucket, e);
 	if (r < 0)
 		return r;
-	if (t.key.n > S3_KEY_MAX)
+	if (t.key.n > S3_KEY_MAX) {
+		err_detailf(details, "Size", "%zu", t.key.n);
+		err_detailf(details, "MaxSizeAllowed", "%d", S3_KEY_MAX);
 		return err_set(e, ERR_KEY_TOO_LONG, "Your key is too long");
+	}
 	t.bucket = bucket.n ? arena_str(arena, bucket) : NULL;
+	for (char *p = t.bucket; t.is_virtual_host && *p; p++) /* names of hosts know no case */
+		*p = *p >= 'A' && *p <= 'Z' ? (char)(*p | 0x20) : *p;
 	t.level = t.key.n ? TARGET_OBJECT : t.bucket ? TARGET_BUCKET : TARGET_SERVICE;
 	*ret = t;
 	return 0;

@@ -7,12 +7,17 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "base/strbuf.h"
+
 static const int codes[AUTH_PROBLEM_MAX][AUTH_SERVICE_MAX] = {
 	[AUTH_MISSING] = { ERR_MISSING_AUTHENTICATION_TOKEN, ERR_ACCESS_DENIED,
 	    ERR_MISSING_AUTHENTICATION_TOKEN },
 	[AUTH_MALFORMED] = { ERR_INCOMPLETE_SIGNATURE, ERR_AUTHORIZATION_HEADER_MALFORMED,
 	    ERR_INCOMPLETE_SIGNATURE },
 	[AUTH_BAD_PARAMETER] = { ERR_INCOMPLETE_SIGNATURE, ERR_AUTHORIZATION_QUERY_PARAMETERS,
+	    ERR_INCOMPLETE_SIGNATURE },
+	[AUTH_BAD_FIELD] = { ERR_INCOMPLETE_SIGNATURE, ERR_INVALID_ARGUMENT,
 	    ERR_INCOMPLETE_SIGNATURE },
 	[AUTH_AMBIGUOUS] = { ERR_INCOMPLETE_SIGNATURE, ERR_INVALID_ARGUMENT,
 	    ERR_INCOMPLETE_SIGNATURE },
@@ -41,6 +46,89 @@ auth_refuse(
 	(void)vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	return err_set(e, codes[problem][service], "%s", text);
+}
+
+int
+auth_refuse_ambiguous(enum auth_service service, const struct auth_request *rq, struct err *e)
+{
+	struct str header = auth_header(rq, "authorization");
+
+	err_detail(rq->details, "ArgumentName", STR("Authorization"));
+	err_detail(rq->details, "ArgumentValue", header.p ? header : STR(""));
+	return auth_refuse(service, AUTH_AMBIGUOUS, e,
+	    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature "
+	    "query string parameter or the Authorization header should be specified");
+}
+
+int
+auth_refuse_unknown(
+    enum auth_service service, struct err_details *d, struct str access_key_id, struct err *e)
+{
+	err_detail(d, "AWSAccessKeyId", access_key_id);
+	return auth_refuse(service, AUTH_UNKNOWN_KEY, e,
+	    "The AWS Access Key Id you provided does not exist in our records.");
+}
+
+/* "41 57 53 34": the text is hard to compare where it holds what cannot be seen. */
+static void
+detail_bytes(struct err_details *d, const char *name, struct str text)
+{
+	_cleanup_strbuf_ struct strbuf hex = STRBUF_INIT;
+
+	for (size_t i = 0; i < text.n; i++)
+		strbuf_addf(&hex, i ? " %02x" : "%02x", (unsigned char)text.p[i]);
+	err_detail(d, name, strbuf_str(&hex));
+}
+
+int
+auth_refuse_mismatch(
+    enum auth_service service, struct err_details *d, const struct auth_mismatch *m, struct err *e)
+{
+	if (d) {
+		err_detail(d, "AWSAccessKeyId", m->access_key_id);
+		err_detail(d, "StringToSign", m->to_sign);
+		err_detail(d, "SignatureProvided", m->signature);
+		detail_bytes(d, "StringToSignBytes", m->to_sign);
+		if (m->canonical.p) {
+			err_detail(d, "CanonicalRequest", m->canonical);
+			detail_bytes(d, "CanonicalRequestBytes", m->canonical);
+		}
+	}
+	return auth_refuse(service, AUTH_MISMATCH, e,
+	    "The request signature we calculated does not match the signature you provided. Check "
+	    "your key and signing method.");
+}
+
+/* Whole seconds, as S3 writes times in errors. */
+static void
+detail_time(struct err_details *d, const char *name, int64_t us)
+{
+	char text[TIME_TEXT_SIZE];
+
+	time_format_iso(us, text);
+	err_detailf(d, name, "%.19sZ", text);
+}
+
+int
+auth_refuse_skewed(enum auth_service service, struct err_details *d, struct str time,
+    int64_t now_us, struct err *e)
+{
+	err_detail(d, "RequestTime", time);
+	detail_time(d, "ServerTime", now_us);
+	err_detailf(d, "MaxAllowedSkewMilliseconds", "%lld", (long long)(AUTH_SKEW_US / 1000));
+	return auth_refuse(service, AUTH_SKEWED, e,
+	    "The difference between the request time and the current time is too large.");
+}
+
+int
+auth_refuse_expired(enum auth_service service, struct err_details *d, int64_t until_us,
+    uint32_t expires_s, int64_t now_us, struct err *e)
+{
+	if (expires_s > 0)
+		err_detailf(d, "X-Amz-Expires", "%u", expires_s);
+	detail_time(d, "Expires", until_us);
+	detail_time(d, "ServerTime", now_us);
+	return auth_refuse(service, AUTH_EXPIRED, e, "Request has expired");
 }
 
 bool

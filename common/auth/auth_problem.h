@@ -7,6 +7,7 @@ enum auth_problem {
 	AUTH_MISSING,       /* no signature at all */
 	AUTH_MALFORMED,     /* Authorization header cannot be read */
 	AUTH_BAD_PARAMETER, /* of a signature in the query */
+	AUTH_BAD_FIELD,     /* of a signature in a form */
 	AUTH_AMBIGUOUS,     /* two signatures, two dates */
 	AUTH_UNKNOWN_KEY,
 	AUTH_MISMATCH,
@@ -18,6 +19,25 @@ enum auth_problem {
 };
 int auth_refuse(enum auth_service service, enum auth_problem problem, struct err *e,
     const char *format, ...) _printf_(4, 5);
+
+/* The refusals that every version of a signature has, with the details that S3 gives of them. */
+int auth_refuse_ambiguous(enum auth_service service, const struct auth_request *rq, struct err *e);
+int auth_refuse_unknown(
+    enum auth_service service, struct err_details *d, struct str access_key_id, struct err *e);
+/* `to_sign` is what the signature should have been of; canonical, p NULL where there is none, what
+ * that was made of. */
+struct auth_mismatch {
+	struct str access_key_id, signature, to_sign, canonical;
+};
+int auth_refuse_mismatch(
+    enum auth_service service, struct err_details *d, const struct auth_mismatch *m, struct err *e);
+/* `time`: as the request wrote it. */
+int auth_refuse_skewed(enum auth_service service, struct err_details *d, struct str time,
+    int64_t now_us, struct err *e);
+/* `until_us`: when it ended; expires_s: X-Amz-Expires, 0 where there is none. */
+int auth_refuse_expired(enum auth_service service, struct err_details *d, int64_t until_us,
+    uint32_t expires_s, int64_t now_us, struct err *e);
+#define AUTH_SKEW_US (15 * 60 * INT64_C(1000000))
 
 /* The active key of that name; false and a key that signs nothing when there is none, so that the
  * caller can go on to the end and take the same time. */

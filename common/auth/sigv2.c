@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "net/url.h"
 
-#define SKEW_US (15 * 60 * INT64_C(1000000))
 #define PARAMETERS_MAX 1000
 #define ARENA_MAX (2 * 1024 * 1024)
 
@@ -74,15 +73,11 @@ is_signature(
 }
 
 static int
-judge(const struct checking *c, bool is_known, bool is_right)
+judge(const struct checking *c, bool is_known, bool is_right, const struct auth_mismatch *m)
 {
 	if (!is_known)
-		return refuse(c, AUTH_UNKNOWN_KEY, "the access key is unknown");
-	if (!is_right)
-		return refuse(c, AUTH_MISMATCH,
-		    "the request signature we calculated does not match the signature you "
-		    "provided");
-	return 0;
+		return auth_refuse_unknown(c->service, c->rq->details, m->access_key_id, c->e);
+	return is_right ? 0 : auth_refuse_mismatch(c->service, c->rq->details, m, c->e);
 }
 
 /* -- query -- */
@@ -126,9 +121,8 @@ check_query_time(const struct checking *c)
 		return refuse(c, AUTH_BAD_PARAMETER, "Timestamp or Expires is no ISO 8601 time");
 	if (expires.p)
 		return us < c->now_us ? refuse(c, AUTH_EXPIRED, "Request has expired") : 0;
-	if (us > c->now_us + SKEW_US || us < c->now_us - SKEW_US)
-		return refuse(c, AUTH_SKEWED,
-		    "the difference between the request time and the current time is too large");
+	if (us > c->now_us + AUTH_SKEW_US || us < c->now_us - AUTH_SKEW_US)
+		return auth_refuse_skewed(c->service, c->rq->details, timestamp, c->now_us, c->e);
 	return 0;
 }
 
@@ -173,7 +167,7 @@ verify_query(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_k
 	int r;
 
 	if (auth_header(c->rq, "authorization").p)
-		return refuse(c, AUTH_AMBIGUOUS, "only one signature is allowed");
+		return auth_refuse_ambiguous(c->service, c->rq, c->e);
 	r = form_parse(c->rq->query, PARAMETERS_MAX, c->arena, &c->form, c->e);
 	if (r == 0)
 		r = form_parse(c->rq->body, PARAMETERS_MAX, c->arena, &c->form, c->e);
@@ -195,7 +189,7 @@ verify_query(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_k
 	is_known = auth_find_key(lookup, arg, parameter(c, "AWSAccessKeyId"), ret);
 	is_right =
 	    try_query_variants(c, str_is(method, "HmacSHA1") ? DIGEST_SHA1 : DIGEST_SHA256, ret);
-	return judge(c, is_known, is_right);
+	return judge(c, is_known, is_right, &(struct auth_mismatch){ 0 });
 }
 
 /* -- S3 -- */
@@ -207,8 +201,9 @@ static const char *const sub_resources[] = { "accelerate", "acl", "analytics", "
 	"ownershipControls", "partNumber", "policy", "policyStatus", "publicAccessBlock",
 	"replication", "requestPayment", "response-cache-control", "response-content-disposition",
 	"response-content-encoding", "response-content-language", "response-content-type",
-	"response-expires", "restore", "retention", "select", "select-type", "tagging", "torrent",
-	"uploadId", "uploads", "versionId", "versioning", "versions", "website" };
+	"response-expires", "restore", "retention", "select", "select-type", "storageClass",
+	"tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions",
+	"website" };
 
 /* "/bucket/path?acl&partNumber=1": the path as sent, sub-resources with decoded values. */
 static void
@@ -331,9 +326,8 @@ check_s3_date(const struct checking *c, struct str *ret_line)
 	if (!used.p || !parse_date(used, &us))
 		return err_set(c->e, ERR_ACCESS_DENIED,
 		    "AWS authentication requires a valid Date or x-amz-date header");
-	if (us > c->now_us + SKEW_US || us < c->now_us - SKEW_US)
-		return refuse(c, AUTH_SKEWED,
-		    "the difference between the request time and the current time is too large");
+	if (us > c->now_us + AUTH_SKEW_US || us < c->now_us - AUTH_SKEW_US)
+		return auth_refuse_skewed(c->service, c->rq->details, used, c->now_us, c->e);
 	*ret_line = amz.p ? STR("") : date;
 	return 0;
 }
@@ -346,7 +340,7 @@ read_s3_header(
 
 	if (auth_header_count(c->rq, "authorization") > 1 ||
 	    has_parameter(c->rq->query, "Signature"))
-		return refuse(c, AUTH_AMBIGUOUS, "only one signature is allowed");
+		return auth_refuse_ambiguous(c->service, c->rq, c->e);
 	value.p += 4; /* "AWS " */
 	value.n -= 4;
 	if (!str_split(&value, ':', ret_id) || !value.p || value.n == 0)
@@ -364,7 +358,7 @@ read_s3_query(
 	int r;
 
 	if (auth_header(c->rq, "authorization").p)
-		return refuse(c, AUTH_AMBIGUOUS, "only one signature is allowed");
+		return auth_refuse_ambiguous(c->service, c->rq, c->e);
 	r = check_once(c);
 	if (r < 0)
 		return r;
@@ -380,14 +374,15 @@ read_s3_query(
 		return err_set(
 		    c->e, ERR_ACCESS_DENIED, "Invalid date (should be seconds since epoch)");
 	if ((int64_t)expires_s * 1000000 < c->now_us)
-		return refuse(c, AUTH_EXPIRED, "Request has expired");
+		return auth_refuse_expired(
+		    c->service, c->rq->details, (int64_t)expires_s * 1000000, 0, c->now_us, c->e);
 	return 0;
 }
 
 static int
 verify_s3(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_key *ret)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT, other = STRBUF_INIT;
 	struct str id, signature, date;
 	bool is_known, is_right;
 	int r;
@@ -406,11 +401,31 @@ verify_s3(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_key 
 	is_right = is_signature(DIGEST_SHA1, ret, strbuf_str(&text), signature);
 	if (!is_right && c->rq->path.n > 1 && c->rq->path.p[c->rq->path.n - 1] != '/') {
 		/* botocore since 1.29 sends "/bucket" and signs "/bucket/" */
-		strbuf_reset(&text);
-		string_to_sign(c, date, "/", &text);
-		is_right = is_signature(DIGEST_SHA1, ret, strbuf_str(&text), signature);
+		string_to_sign(c, date, "/", &other);
+		is_right = is_signature(DIGEST_SHA1, ret, strbuf_str(&other), signature);
 	}
-	return judge(c, is_known, is_right);
+	return judge(c, is_known, is_right,
+	    &(struct auth_mismatch){
+		.access_key_id = id, .signature = signature, .to_sign = strbuf_str(&text) });
+}
+
+int
+sigv2_verify_policy(auth_lookup_fn lookup, void *arg, const struct sigv2_policy *policy,
+    struct err_details *details, struct auth_key *ret, struct err *e)
+{
+	struct auth_request rq = { .details = details };
+	struct checking c = { .service = AUTH_S3, .rq = &rq, .e = e };
+	struct auth_mismatch m = { .access_key_id = policy->access_key_id,
+		.signature = policy->signature,
+		.to_sign = policy->policy };
+	struct auth_key key;
+	bool is_known = auth_find_key(lookup, arg, policy->access_key_id, &key);
+	int r = judge(
+	    &c, is_known, is_signature(DIGEST_SHA1, &key, policy->policy, policy->signature), &m);
+
+	if (r == 0)
+		*ret = key;
+	return r;
 }
 
 int

@@ -17,7 +17,6 @@
 #include "base/clock.h"
 #include "net/url.h"
 
-#define SKEW_US (15 * 60 * INT64_C(1000000))
 #define EXPIRES_MAX_S 604800
 #define SIGNED_HEADERS_MAX 128
 #define PARAMETERS_MAX 1000
@@ -30,13 +29,16 @@ struct sigv4 {
 	struct sigv4_keys *keys;
 };
 
+enum carrier { IN_HEADER, IN_QUERY, IN_FORM };
+
 struct claim {
-	bool is_presigned;
+	enum carrier carrier;
 	struct str access_key_id;
 	struct sigv4_scope scope;
 	char scope_text[128];
 	struct str signed_headers, signature;
 	char date[17];
+	struct str date_text; /* as the request wrote it */
 	int64_t date_us;
 	uint32_t expires_s;
 	struct str payload_hash;
@@ -110,7 +112,12 @@ refuse(const struct checking *c, enum auth_problem problem, const char *what)
 static int
 malformed(const struct checking *c, const char *what)
 {
-	return refuse(c, c->claim.is_presigned ? AUTH_BAD_PARAMETER : AUTH_MALFORMED, what);
+	static const enum auth_problem problems[] = { [IN_HEADER] = AUTH_MALFORMED,
+		[IN_QUERY] = AUTH_BAD_PARAMETER,
+		[IN_FORM] = AUTH_BAD_FIELD };
+
+	return auth_refuse(c->service, problems[c->claim.carrier], c->e, "%s%s",
+	    c->claim.carrier == IN_HEADER ? "The authorization header is malformed; " : "", what);
 }
 
 static bool
@@ -135,12 +142,12 @@ read_credential(struct checking *c, struct str credential)
 	    !str_split(&rest, '/', &claim->scope.region) ||
 	    !str_split(&rest, '/', &claim->scope.service) || !str_split(&rest, '/', &end) ||
 	    rest.p || !str_is(end, "aws4_request"))
-		return malformed(c,
-		    "the credential must be '<access key>/<date>/<region>/<service>/aws4_request'");
+		return malformed(c, "the Credential is mal-formed; expecting "
+				    "\"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request\".");
 	if (!is_name(claim->access_key_id, 128) || claim->scope.date.n != 8 ||
 	    !is_name(claim->scope.date, 8) || !is_name(claim->scope.region, SCOPE_PART_MAX) ||
 	    !is_name(claim->scope.service, SCOPE_PART_MAX))
-		return malformed(c, "the credential scope is malformed");
+		return malformed(c, "the Credential is mal-formed; its scope cannot be read.");
 	n = snprintf(claim->scope_text, sizeof(claim->scope_text), "%.*s",
 	    (int)(credential.n - claim->access_key_id.n - 1), claim->scope.date.p);
 	assert(n > 0 && (size_t)n < sizeof(claim->scope_text));
@@ -153,10 +160,19 @@ read_date(struct checking *c, struct str text)
 	struct claim *claim = &c->claim;
 
 	if (text.n != sizeof(claim->date) - 1 || !time_parse_basic(text, &claim->date_us))
-		return malformed(c, "the date must be ISO 8601 basic: 20130524T000000Z");
+		return malformed(
+		    c, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"");
+	claim->date_text = text;
 	memcpy(claim->date, text.p, text.n);
 	if (memcmp(claim->date, claim->scope.date.p, 8) != 0)
-		return malformed(c, "the date in the credential scope is not the request's");
+		return auth_refuse(c->service,
+		    claim->carrier == IN_HEADER  ? AUTH_MALFORMED
+		    : claim->carrier == IN_QUERY ? AUTH_BAD_PARAMETER
+						 : AUTH_BAD_FIELD,
+		    c->e,
+		    "Invalid credential date \"%.8s\". This date is not the same as X-Amz-Date: "
+		    "\"%.8s\".",
+		    claim->scope.date.p, claim->date);
 	return 0;
 }
 
@@ -176,7 +192,7 @@ read_authorization(struct checking *c, struct str value)
 	};
 
 	if (!str_starts(value, SIGV4_ALGORITHM " "))
-		return malformed(c, "only " SIGV4_ALGORITHM " is supported");
+		return malformed(c, "X-Amz-Algorithm only supports \"" SIGV4_ALGORITHM "\"");
 	rest = (struct str){ value.p + sizeof(SIGV4_ALGORITHM), value.n - sizeof(SIGV4_ALGORITHM) };
 	while (str_split(&rest, ',', &part)) {
 		unsigned i = 0;
@@ -186,14 +202,16 @@ read_authorization(struct checking *c, struct str value)
 		while (i < ARRAY_SIZE(fields) && !str_is(name, fields[i].name))
 			i++;
 		if (i == ARRAY_SIZE(fields) || fields[i].field->p || !part.p)
-			return malformed(
-			    c, "the Authorization header has an unknown or repeated part");
+			return malformed(c,
+			    "the authorization header requires three components: Credential, "
+			    "SignedHeaders, and Signature.");
 		*fields[i].field = part;
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(fields); i++)
 		if (!fields[i].field->p)
-			return auth_refuse(c->service, AUTH_MALFORMED, c->e,
-			    "the Authorization header requires '%s'", fields[i].name);
+			return malformed(c,
+			    "the authorization header requires three components: Credential, "
+			    "SignedHeaders, and Signature.");
 	return read_credential(c, credential);
 }
 
@@ -204,15 +222,21 @@ read_header_date(struct checking *c)
 	struct str amz = auth_header(c->rq, "x-amz-date"), date = auth_header(c->rq, "date");
 	char text[TIME_TEXT_SIZE];
 	int64_t us;
+	int r;
 
 	if (amz.p)
 		return read_date(c, amz);
+	if (!date.p && c->service == AUTH_S3)
+		return err_set(c->e, ERR_ACCESS_DENIED,
+		    "AWS authentication requires a valid Date or x-amz-date header");
 	if (!date.p)
 		return malformed(c, "the request needs a date: x-amz-date or Date");
 	if (!time_parse_http(date, &us))
 		return read_date(c, date);
 	time_format_basic(us, text);
-	return read_date(c, str_of(text));
+	r = read_date(c, str_of(text));
+	c->claim.date_text = date;
+	return r;
 }
 
 static int
@@ -223,11 +247,28 @@ read_header_claim(struct checking *c)
 	if (auth_header_count(c->rq, "authorization") > 1 ||
 	    auth_header_count(c->rq, "x-amz-date") > 1 || auth_header_count(c->rq, "date") > 1 ||
 	    auth_header_count(c->rq, "x-amz-content-sha256") > 1 || is_in_query(c->rq))
-		return refuse(c, AUTH_AMBIGUOUS, "only one signature and one date are allowed");
+		return auth_refuse_ambiguous(c->service, c->rq, c->e);
 	r = read_authorization(c, auth_header(c->rq, "authorization"));
 	if (r < 0)
 		return r;
 	return read_header_date(c);
+}
+
+static int
+read_expires(struct checking *c, struct str text)
+{
+	int64_t seconds;
+
+	if (!str_to_i64(text, &seconds))
+		return malformed(c, "X-Amz-Expires should be a number");
+	if (seconds < 0)
+		return malformed(c, "X-Amz-Expires must be non-negative");
+	if (seconds > EXPIRES_MAX_S)
+		return malformed(c,
+		    "X-Amz-Expires must be less than a week (in seconds); that is, the given "
+		    "X-Amz-Expires must be less than 604800 seconds");
+	c->claim.expires_s = (uint32_t)seconds;
+	return 0;
 }
 
 static int
@@ -250,9 +291,9 @@ read_query_claim(struct checking *c)
 	struct form form = { 0 };
 	int r;
 
-	claim->is_presigned = true;
+	claim->carrier = IN_QUERY;
 	if (auth_header(c->rq, "authorization").p)
-		return refuse(c, AUTH_AMBIGUOUS, "only one signature is allowed");
+		return auth_refuse_ambiguous(c->service, c->rq, c->e);
 	r = form_parse(c->rq->query, PARAMETERS_MAX, c->arena, &form, c->e);
 	if (r < 0)
 		return r;
@@ -267,14 +308,17 @@ read_query_claim(struct checking *c)
 		}
 	for (unsigned k = 0; k < ARRAY_SIZE(fields); k++)
 		if (!fields[k].field->p && (fields[k].field != &expires || c->service == AUTH_S3))
-			return auth_refuse(c->service, AUTH_BAD_PARAMETER, c->e,
-			    "the parameter '%s' is missing", fields[k].name);
+			return malformed(c,
+			    "Query-string authentication version 4 requires the X-Amz-Algorithm, "
+			    "X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, "
+			    "and "
+			    "X-Amz-Expires parameters.");
 	if (!str_is(algorithm, SIGV4_ALGORITHM))
-		return malformed(c, "only " SIGV4_ALGORITHM " is supported");
-	claim->expires_s = SKEW_US / 1000000;
-	if (expires.p && (!str_to_u32(expires, &claim->expires_s) || claim->expires_s == 0 ||
-			     claim->expires_s > EXPIRES_MAX_S))
-		return malformed(c, "X-Amz-Expires must be 1 to 604800 seconds");
+		return malformed(c, "X-Amz-Algorithm only supports \"" SIGV4_ALGORITHM "\"");
+	claim->expires_s = AUTH_SKEW_US / 1000000;
+	r = expires.p ? read_expires(c, expires) : 0;
+	if (r < 0)
+		return r;
 	r = read_credential(c, credential);
 	if (r < 0)
 		return r;
@@ -303,9 +347,8 @@ list_names(struct str list, struct str name)
 	return false;
 }
 
-/* Names in lower case, Host and every x-amz-* header that came among them. */
 static int
-check_signed_headers(const struct checking *c)
+check_list(const struct checking *c)
 {
 	struct str list = c->claim.signed_headers, part;
 	unsigned count = 0;
@@ -318,36 +361,64 @@ check_signed_headers(const struct checking *c)
 			    (part.p[i] >= 'A' && part.p[i] <= 'Z') || part.p[i] == ':')
 				return malformed(c, "SignedHeaders is malformed");
 	}
+	return 0;
+}
+
+/* The hash of the body is part of what is signed whether or not its header is. */
+static bool
+must_be_signed(const struct checking *c, struct str name)
+{
+	return name.n > 6 && strncasecmp(name.p, "x-amz-", 6) == 0 &&
+	       !(c->service == AUTH_S3 && str_is_nocase(name, "x-amz-content-sha256"));
+}
+
+/* Names in lower case, Host and every x-amz-* header that came among them. */
+static int
+check_signed_headers(const struct checking *c)
+{
+	_cleanup_strbuf_ struct strbuf names = STRBUF_INIT;
+	int r = check_list(c);
+
+	if (r < 0)
+		return r;
 	if (!list_names(c->claim.signed_headers, STR("host")))
-		return refuse(c, AUTH_UNSIGNED_HEADER, "the Host header must be signed");
+		strbuf_adds(&names, "host");
 	for (unsigned i = 0; i < c->rq->header_count; i++) {
 		struct str name = c->rq->headers[i].name;
 
-		if (name.n > 6 && strncasecmp(name.p, "x-amz-", 6) == 0 &&
-		    !list_names(c->claim.signed_headers, name))
-			return auth_refuse(c->service, AUTH_UNSIGNED_HEADER, c->e,
-			    "the header '%.*s' is present but not signed",
-			    (int)(name.n > 64 ? 64 : name.n), name.p);
+		if (!must_be_signed(c, name) || list_names(c->claim.signed_headers, name))
+			continue;
+		strbuf_adds(&names, names.n ? ", " : "");
+		for (size_t k = 0; k < name.n; k++)
+			strbuf_addc(&names, name.p[k] >= 'A' && name.p[k] <= 'Z'
+						? (char)(name.p[k] | 0x20)
+						: name.p[k]);
 	}
-	return 0;
+	if (names.n == 0)
+		return 0;
+	err_detail(c->rq->details, "HeadersNotSigned", strbuf_str(&names));
+	return refuse(c, AUTH_UNSIGNED_HEADER,
+	    "There were headers present in the request which were not signed");
 }
 
 static int
 check_clock(const struct checking *c, int64_t now_us)
 {
 	const struct claim *claim = &c->claim;
+	int64_t until_us = claim->date_us + claim->expires_s * INT64_C(1000000);
 
-	if (!claim->is_presigned) {
-		if (claim->date_us > now_us + SKEW_US || claim->date_us < now_us - SKEW_US)
-			return refuse(c, AUTH_SKEWED,
-			    "the difference between the request time and the current time is too "
-			    "large");
+	if (claim->carrier == IN_HEADER) {
+		if (claim->date_us > now_us + AUTH_SKEW_US ||
+		    claim->date_us < now_us - AUTH_SKEW_US)
+			return auth_refuse_skewed(
+			    c->service, c->rq->details, claim->date_text, now_us, c->e);
 		return 0;
 	}
-	if (claim->date_us > now_us + SKEW_US)
-		return refuse(c, AUTH_EXPIRED, "Request is not valid yet");
-	if (claim->date_us + claim->expires_s * INT64_C(1000000) < now_us)
-		return refuse(c, AUTH_EXPIRED, "Request has expired");
+	if (claim->date_us > now_us + AUTH_SKEW_US)
+		return refuse(c, AUTH_EXPIRED, "Request is not yet valid");
+	if (until_us < now_us || claim->expires_s == 0)
+		return auth_refuse_expired(
+		    c->service, c->rq->details, until_us, claim->expires_s, now_us, c->e);
 	return 0;
 }
 
@@ -367,7 +438,7 @@ read_s3_payload(struct checking *c, enum sigv4_payload *ret)
 {
 	struct str stated = auth_header(c->rq, "x-amz-content-sha256");
 
-	if (!stated.p && c->claim.is_presigned)
+	if (!stated.p && c->claim.carrier == IN_QUERY)
 		stated = STR("UNSIGNED-PAYLOAD");
 	if (!stated.p)
 		return err_set(c->e, ERR_INVALID_REQUEST,
@@ -378,9 +449,14 @@ read_s3_payload(struct checking *c, enum sigv4_payload *ret)
 			*ret = payloads[i].payload;
 			return 0;
 		}
-	if (!is_hex_digest(stated))
+	if (!is_hex_digest(stated)) {
+		err_detail(c->rq->details, "ArgumentName", STR("x-amz-content-sha256"));
+		err_detail(c->rq->details, "ArgumentValue", stated);
 		return err_set(c->e, ERR_INVALID_ARGUMENT,
-		    "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING form or a SHA-256");
+		    "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, "
+		    "STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, "
+		    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value.");
+	}
 	*ret = SIGV4_PAYLOAD_SIGNED;
 	if (c->rq->payload_hash && !str_is(stated, c->rq->payload_hash))
 		return refuse(c, AUTH_BODY_MISMATCH,
@@ -419,7 +495,13 @@ add_headers(const struct checking *c, struct strbuf *out, struct str host)
 			strbuf_adds(out, "host:");
 			strbuf_addstr(out, host);
 			strbuf_addc(out, '\n');
-		} else if (!canonical_header(out, c->rq, name)) {
+		} else if (canonical_header(out, c->rq, name)) {
+			continue;
+		} else if (c->service == AUTH_S3) {
+			/* libs3 lists what it does not send: the service takes it as empty */
+			strbuf_addstr(out, name);
+			strbuf_adds(out, ":\n");
+		} else {
 			return auth_refuse(c->service, AUTH_MISMATCH, c->e,
 			    "the signed header '%.*s' did not arrive",
 			    (int)(name.n > 64 ? 64 : name.n), name.p);
@@ -428,52 +510,71 @@ add_headers(const struct checking *c, struct strbuf *out, struct str host)
 	return 0;
 }
 
-/* Whether the signature is that of the request with this path and host. */
 static int
-try_variant(const struct checking *c, const uint8_t key[32], struct str path, struct str query,
-    struct str host, bool *ret_is_right)
+canonical_request(const struct checking *c, struct str path, struct str query, struct str host,
+    struct strbuf *out)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+	int r;
+
+	strbuf_reserve(out, 1024);
+	strbuf_addstr(out, c->rq->method);
+	strbuf_addc(out, '\n');
+	strbuf_addstr(out, path);
+	strbuf_addc(out, '\n');
+	strbuf_addstr(out, query);
+	strbuf_addc(out, '\n');
+	r = add_headers(c, out, host);
+	if (r < 0)
+		return r;
+	strbuf_addc(out, '\n');
+	strbuf_addstr(out, c->claim.signed_headers);
+	strbuf_addc(out, '\n');
+	strbuf_addstr(out, c->claim.payload_hash);
+	return 0;
+}
+
+/* Whether the signature is that of the request with one of the paths and hosts. If not, *ret_first
+ * is the canonical request that most clients mean. */
+static int
+try_variants(
+    const struct checking *c, const uint8_t key[32], struct strbuf *ret_first, bool *ret_is_right)
+{
+	_cleanup_(canonical_variants_done) struct canonical_variants v;
+	_cleanup_strbuf_ struct strbuf query = STRBUF_INIT, other = STRBUF_INIT;
 	char signature[65];
 	int r;
 
-	strbuf_reserve(&text, 1024);
-	strbuf_addstr(&text, c->rq->method);
-	strbuf_addc(&text, '\n');
-	strbuf_addstr(&text, path);
-	strbuf_addc(&text, '\n');
-	strbuf_addstr(&text, query);
-	strbuf_addc(&text, '\n');
-	r = add_headers(c, &text, host);
-	if (r < 0)
-		return r;
-	strbuf_addc(&text, '\n');
-	strbuf_addstr(&text, c->claim.signed_headers);
-	strbuf_addc(&text, '\n');
-	strbuf_addstr(&text, c->claim.payload_hash);
-	sigv4_signature(key, c->claim.date, c->claim.scope_text, strbuf_str(&text), signature);
-	*ret_is_right = digest_equal(signature, c->claim.signature.p, 64);
+	canonical_variants_init(&v, c->rq, c->service);
+	canonical_query(
+	    &query, &c->rq->query, 1, c->claim.carrier == IN_QUERY ? "X-Amz-Signature" : "");
+	*ret_is_right = false;
+	for (unsigned p = 0; p < v.path_count; p++)
+		for (unsigned h = 0; h < v.host_count && !*ret_is_right; h++) {
+			struct strbuf *text = p == 0 && h == 0 ? ret_first : &other;
+
+			strbuf_reset(text);
+			r = canonical_request(c, strbuf_str(&v.paths[p]), strbuf_str(&query),
+			    strbuf_str(&v.hosts[h]), text);
+			if (r < 0)
+				return r;
+			sigv4_signature(
+			    key, c->claim.date, c->claim.scope_text, strbuf_str(text), signature);
+			*ret_is_right = digest_equal(signature, c->claim.signature.p, 64);
+		}
 	return 0;
 }
 
 static int
-try_variants(const struct checking *c, const uint8_t key[32], bool *ret_is_right)
+refuse_mismatch(const struct checking *c, struct str canonical)
 {
-	_cleanup_(canonical_variants_done) struct canonical_variants v;
-	_cleanup_strbuf_ struct strbuf query = STRBUF_INIT;
-	int r;
+	_cleanup_strbuf_ struct strbuf to_sign = STRBUF_INIT;
+	struct auth_mismatch m = { .access_key_id = c->claim.access_key_id,
+		.signature = c->claim.signature,
+		.canonical = canonical };
 
-	canonical_variants_init(&v, c->rq, c->service);
-	canonical_query(&query, &c->rq->query, 1, c->claim.is_presigned ? "X-Amz-Signature" : "");
-	*ret_is_right = false;
-	for (unsigned p = 0; p < v.path_count; p++)
-		for (unsigned h = 0; h < v.host_count && !*ret_is_right; h++) {
-			r = try_variant(c, key, strbuf_str(&v.paths[p]), strbuf_str(&query),
-			    strbuf_str(&v.hosts[h]), ret_is_right);
-			if (r < 0)
-				return r;
-		}
-	return 0;
+	sigv4_string_to_sign(c->claim.date, c->claim.scope_text, canonical, &to_sign);
+	m.to_sign = strbuf_str(&to_sign);
+	return auth_refuse_mismatch(c->service, c->rq->details, &m, c->e);
 }
 
 static int
@@ -481,19 +582,17 @@ check_signature(struct sigv4 *s, const struct checking *c, struct auth_key *ret_
     uint8_t ret_signing_key[32])
 {
 	bool is_known = auth_find_key(s->lookup, s->arg, c->claim.access_key_id, ret_key), is_right;
+	_cleanup_strbuf_ struct strbuf canonical = STRBUF_INIT;
 	int r;
 
 	sigv4_keys_get(s->keys, ret_key, &c->claim.scope, ret_signing_key);
-	r = try_variants(c, ret_signing_key, &is_right);
+	r = try_variants(c, ret_signing_key, &canonical, &is_right);
 	if (r < 0)
 		return r;
 	if (!is_known)
-		return refuse(c, AUTH_UNKNOWN_KEY, "the access key is unknown");
-	if (!is_right)
-		return refuse(c, AUTH_MISMATCH,
-		    "the request signature we calculated does not match the signature you "
-		    "provided");
-	return 0;
+		return auth_refuse_unknown(
+		    c->service, c->rq->details, c->claim.access_key_id, c->e);
+	return is_right ? 0 : refuse_mismatch(c, strbuf_str(&canonical));
 }
 
 static int
@@ -531,12 +630,49 @@ sigv4_verify(struct sigv4 *s, enum auth_service service, const struct auth_reque
 	r = check_signature(s, &c, &result.key, result.signing_key);
 	if (r < 0)
 		return r;
-	result.is_presigned = c.claim.is_presigned;
+	result.is_presigned = c.claim.carrier == IN_QUERY;
 	if (result.payload == SIGV4_PAYLOAD_SIGNED)
 		memcpy(result.payload_hash, c.claim.payload_hash.p, 64);
 	memcpy(result.signature, c.claim.signature.p, 64);
 	memcpy(result.date, c.claim.date, sizeof(result.date));
 	memcpy(result.scope, c.claim.scope_text, sizeof(result.scope));
 	*ret = result;
+	return 0;
+}
+
+/* -- policies of forms -- */
+
+int
+sigv4_verify_policy(struct sigv4 *s, const struct sigv4_policy *policy, struct err_details *details,
+    struct auth_key *ret, struct err *e)
+{
+	struct auth_request rq = { .details = details };
+	struct checking c = { .service = AUTH_S3, .rq = &rq, .e = e };
+	struct auth_mismatch m = { .signature = policy->signature, .to_sign = policy->policy };
+	struct auth_key key;
+	uint8_t signing_key[32], mac[32];
+	char signature[65];
+	bool is_known;
+	int r;
+
+	c.claim.carrier = IN_FORM;
+	if (!str_is(policy->algorithm, SIGV4_ALGORITHM))
+		return malformed(&c, "X-Amz-Algorithm only supports \"" SIGV4_ALGORITHM "\"");
+	r = read_credential(&c, policy->credential);
+	if (r == 0)
+		r = read_date(&c, policy->date);
+	if (r < 0)
+		return r;
+	m.access_key_id = c.claim.access_key_id;
+	is_known = auth_find_key(s->lookup, s->arg, c.claim.access_key_id, &key);
+	sigv4_keys_get(s->keys, &key, &c.claim.scope, signing_key);
+	hmac(DIGEST_SHA256, (struct str){ (const char *)signing_key, 32 }, policy->policy, mac);
+	hex_encode(mac, sizeof(mac), signature);
+	OPENSSL_cleanse(signing_key, sizeof(signing_key));
+	if (!is_known)
+		return auth_refuse_unknown(AUTH_S3, details, c.claim.access_key_id, e);
+	if (!is_hex_digest(policy->signature) || !digest_equal(signature, policy->signature.p, 64))
+		return auth_refuse_mismatch(AUTH_S3, details, &m, e);
+	*ret = key;
 	return 0;
 }

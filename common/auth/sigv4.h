@@ -36,9 +36,21 @@ bool sigv4_is_present(const struct auth_request *rq);
 int sigv4_verify(struct sigv4 *s, enum auth_service service, const struct auth_request *rq,
     int64_t now_us, struct sigv4_result *ret, struct err *e);
 
+/* The policy of a form that a browser sends to a bucket: S3 API reference, "POST policy". */
+struct sigv4_policy {
+	struct str algorithm, credential, date, signature; /* the fields X-Amz-... */
+	struct str policy;                                 /* as it came: base64 */
+};
+/* ERR_INVALID_ARGUMENT, ERR_INVALID_ACCESS_KEY_ID, ERR_SIGNATURE_DOES_NOT_MATCH. details may be
+ * NULL. */
+int sigv4_verify_policy(struct sigv4 *s, const struct sigv4_policy *policy,
+    struct err_details *details, struct auth_key *ret, struct err *e);
+
 /* aws-chunked bodies: checks signatures chunk by chunk and strips the framing. */
 struct sigv4_chunks;
-struct sigv4_chunks *sigv4_chunks_new(const struct sigv4_result *from, uint64_t decoded_length);
+/* details: what S3 says of a refusal beside its message; may be NULL. */
+struct sigv4_chunks *sigv4_chunks_new(
+    const struct sigv4_result *from, uint64_t decoded_length, struct err_details *details);
 void sigv4_chunks_free(struct sigv4_chunks *c);
 /* As http_chunked_next: 1 data, 0 more input, 2 end, negative fault. Data of a signed chunk may be
  * handed out before the chunk's end; the caller makes nothing visible before 2. */

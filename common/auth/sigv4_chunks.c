@@ -14,7 +14,7 @@
 
 #define LINE_MAX_BYTES 256 /* of a chunk's header */
 #define TRAILERS_MAX_BYTES 8192
-#define CHUNK_MIN 8192 /* signed, but for the last: S3's own rule */
+#define CHUNK_MIN 8192 /* but for the last: S3's own rule */
 #define CHUNK_MAX (UINT64_C(5) << 30)
 #define SIGNATURE_EXTENSION ";chunk-signature="
 #define TRAILER_SIGNATURE "x-amz-trailer-signature:"
@@ -32,13 +32,16 @@ struct sigv4_chunks {
 	enum state state;
 	uint64_t left;    /* bytes of this chunk's data to come */
 	uint64_t to_come; /* decoded bytes to come in all */
-	bool had_short;   /* a chunk under CHUNK_MIN: it must have been the last */
+	unsigned count;   /* chunks begun */
+	uint64_t size;    /* of the chunk before: under CHUNK_MIN it must have been the last */
+	struct err_details *details;
 	EVP_MD_CTX *hash; /* of this chunk's data */
 	struct strbuf line, trailers, signed_trailers;
 };
 
 struct sigv4_chunks *
-sigv4_chunks_new(const struct sigv4_result *from, uint64_t decoded_length)
+sigv4_chunks_new(
+    const struct sigv4_result *from, uint64_t decoded_length, struct err_details *details)
 {
 	struct sigv4_chunks *c = xcalloc(1, sizeof(*c));
 
@@ -51,6 +54,7 @@ sigv4_chunks_new(const struct sigv4_result *from, uint64_t decoded_length)
 	memcpy(c->scope, from->scope, sizeof(c->scope));
 	memcpy(c->previous, from->signature, sizeof(c->previous));
 	c->to_come = decoded_length;
+	c->details = details;
 	c->line.limit = LINE_MAX_BYTES;
 	c->trailers.limit = c->signed_trailers.limit = TRAILERS_MAX_BYTES;
 	return c;
@@ -75,10 +79,20 @@ sigv4_chunks_trailers(const struct sigv4_chunks *c)
 	return strbuf_str(&c->trailers);
 }
 
+/* The service has one answer to whatever breaks the framing. */
 static int
-malformed(struct err *e, const char *what)
+incomplete(struct err *e)
 {
-	return err_set(e, ERR_INVALID_REQUEST, "aws-chunked body: %s", what);
+	return err_set(e, ERR_INCOMPLETE_BODY, "The request body terminated unexpectedly");
+}
+
+static int
+bad_trailer(struct err *e)
+{
+	return err_set(e, ERR_MALFORMED_TRAILER,
+	    "The request contained trailing data that was not well-formed or did not conform to "
+	    "our "
+	    "published schema.");
 }
 
 /* Collects a line: 1 when c->line holds it without CRLF, 0 when input ran out. */
@@ -92,11 +106,11 @@ take_line(struct sigv4_chunks *c, struct str *io, struct err *e)
 	io->p += n;
 	io->n -= n;
 	if (c->line.overflowed)
-		return malformed(e, "a line is too long");
+		return incomplete(e);
 	if (!end)
 		return 0;
 	if (c->line.n < 2 || c->line.p[c->line.n - 2] != '\r')
-		return malformed(e, "a line does not end in CRLF");
+		return incomplete(e);
 	c->line.n -= 2;
 	c->line.p[c->line.n] = '\0';
 	return 1;
@@ -142,7 +156,7 @@ read_header(struct sigv4_chunks *c, struct err *e)
 
 	size_text = (struct str){ line.p, strcspn(line.p, ";") };
 	if (!read_size(size_text, &size))
-		return malformed(e, "a chunk's size is malformed");
+		return incomplete(e);
 	line.p += size_text.n;
 	line.n -= size_text.n;
 	if (c->is_signed) {
@@ -150,17 +164,20 @@ read_header(struct sigv4_chunks *c, struct err *e)
 
 		if (!str_starts(line, SIGNATURE_EXTENSION) ||
 		    !read_signature((struct str){ line.p + n, line.n - n }, c->claimed))
-			return malformed(e, "a chunk has no signature");
+			return incomplete(e);
 	} else if (line.n > 0) {
-		return malformed(e, "a chunk extension in an unsigned body");
+		return incomplete(e);
 	}
 	if (size > c->to_come)
-		return err_set(e, ERR_INCOMPLETE_BODY,
-		    "more bytes came than x-amz-decoded-content-length says");
-	if (size > 0 && c->had_short)
+		return incomplete(e);
+	if (size > 0 && c->count > 0 && c->size < CHUNK_MIN) {
+		err_detailf(c->details, "Chunk", "%u", c->count + 1);
+		err_detailf(c->details, "BadChunkSize", "%llu", (unsigned long long)c->size);
 		return err_set(e, ERR_INVALID_CHUNK_SIZE,
-		    "only the last chunk may be shorter than %d bytes", CHUNK_MIN);
-	c->had_short = c->is_signed && size < CHUNK_MIN;
+		    "Only the last chunk is allowed to have a size less than %d bytes", CHUNK_MIN);
+	}
+	c->count++;
+	c->size = size;
 	c->left = size;
 	c->to_come -= size;
 	return 0;
@@ -187,7 +204,8 @@ check_signature(struct sigv4_chunks *c, const char *kind, const char *hashes, st
 	sign_chunk(c, kind, hashes, wanted);
 	if (!digest_equal(wanted, c->claimed, 64))
 		return err_set(e, ERR_SIGNATURE_DOES_NOT_MATCH,
-		    "the signature of a chunk does not match the one provided");
+		    "The request signature we calculated does not match the signature you "
+		    "provided. Check your key and signing method.");
 	memcpy(c->previous, wanted, sizeof(c->previous));
 	return 0;
 }
@@ -222,8 +240,7 @@ begin_end(struct sigv4_chunks *c, struct err *e)
 	int r;
 
 	if (c->to_come > 0)
-		return err_set(e, ERR_INCOMPLETE_BODY,
-		    "fewer bytes came than x-amz-decoded-content-length says");
+		return incomplete(e);
 	r = finish_chunk(c, e);
 	if (r < 0)
 		return r;
@@ -253,7 +270,7 @@ end_trailers(struct sigv4_chunks *c, struct err *e)
 
 	if (c->is_signed && c->has_trailers) {
 		if (!c->claimed[0])
-			return malformed(e, "the trailer is not signed");
+			return bad_trailer(e);
 		digest_hex(DIGEST_SHA256, strbuf_str(&c->signed_trailers), hash);
 		if (check_signature(c, "TRAILER", hash, e) < 0)
 			return ERR_SIGNATURE_DOES_NOT_MATCH;
@@ -271,17 +288,17 @@ trailer_line(struct sigv4_chunks *c, struct err *e)
 	if (line.n == 0)
 		return end_trailers(c, e);
 	if (!c->has_trailers)
-		return malformed(e, "a trailer where none was announced");
+		return bad_trailer(e);
 	if (c->claimed[0])
-		return malformed(e, "a trailer behind the trailer's signature");
+		return bad_trailer(e);
 	if (c->is_signed && line.n > n && strncasecmp(line.p, TRAILER_SIGNATURE, n) == 0) {
 		if (!read_signature(str_trim((struct str){ line.p + n, line.n - n }), c->claimed))
-			return malformed(e, "the trailer's signature is malformed");
+			return bad_trailer(e);
 		return 0;
 	}
 	name.n = strcspn(line.p, ":");
 	if (name.n == 0 || name.n == line.n || strlen(line.p) != line.n)
-		return malformed(e, "a trailer is malformed");
+		return bad_trailer(e);
 	strbuf_addf(&c->trailers, "%s\r\n", line.p);
 	for (size_t i = 0; i < name.n; i++)
 		strbuf_addc(&c->signed_trailers,
@@ -291,7 +308,7 @@ trailer_line(struct sigv4_chunks *c, struct err *e)
 	    str_trim((struct str){ line.p + name.n + 1, line.n - name.n - 1 }));
 	strbuf_addc(&c->signed_trailers, '\n');
 	if (c->trailers.overflowed || c->signed_trailers.overflowed)
-		return malformed(e, "the trailers are too long");
+		return bad_trailer(e);
 	return 0;
 }
 
@@ -299,7 +316,7 @@ static int
 after_data_line(struct sigv4_chunks *c, struct err *e)
 {
 	if (c->line.n > 0)
-		return malformed(e, "a chunk is longer than its size");
+		return incomplete(e);
 	c->state = AT_HEADER;
 	return finish_chunk(c, e);
 }
@@ -341,6 +358,6 @@ sigv4_chunks_next(struct sigv4_chunks *c, struct str *io, struct str *ret_data, 
 			return r;
 	}
 	if (io->n > 0)
-		return malformed(e, "bytes behind the last chunk");
+		return incomplete(e);
 	return 2;
 }

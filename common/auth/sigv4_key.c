@@ -39,17 +39,23 @@ sigv4_derive(const char *secret, const struct sigv4_scope *scope, uint8_t out[32
 }
 
 void
+sigv4_string_to_sign(const char *date, const char *scope, struct str canonical, struct strbuf *out)
+{
+	char hash[65];
+
+	digest_hex(DIGEST_SHA256, canonical, hash);
+	strbuf_addf(out, SIGV4_ALGORITHM "\n%s\n%s\n%s", date, scope, hash);
+}
+
+void
 sigv4_signature(
     const uint8_t key[32], const char *date, const char *scope, struct str canonical, char out[65])
 {
-	char to_sign[512], hash[65];
+	_cleanup_strbuf_ struct strbuf to_sign = STRBUF_INIT;
 	uint8_t mac[32];
-	int n;
 
-	digest_hex(DIGEST_SHA256, canonical, hash);
-	n = snprintf(to_sign, sizeof(to_sign), SIGV4_ALGORITHM "\n%s\n%s\n%s", date, scope, hash);
-	hmac(DIGEST_SHA256, (struct str){ (const char *)key, 32 },
-	    (struct str){ to_sign, (size_t)n }, mac);
+	sigv4_string_to_sign(date, scope, canonical, &to_sign);
+	hmac(DIGEST_SHA256, (struct str){ (const char *)key, 32 }, strbuf_str(&to_sign), mac);
 	hex_encode(mac, sizeof(mac), out);
 }
 

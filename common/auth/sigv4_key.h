@@ -8,6 +8,9 @@ struct sigv4_scope {
 	struct str date, region, service; /* 20130524, us-east-1, s3 */
 };
 void sigv4_derive(const char *secret, const struct sigv4_scope *scope, uint8_t out[32]);
+/* "ALGORITHM\ndate\nscope\nSHA-256(canonical)". */
+void sigv4_string_to_sign(
+    const char *date, const char *scope, struct str canonical, struct strbuf *out);
 /* HMAC of "ALGORITHM\ndate\nscope\nSHA-256(canonical)", as hex. */
 void sigv4_signature(
     const uint8_t key[32], const char *date, const char *scope, struct str canonical, char out[65]);

@@ -1,6 +1,6 @@
 #pragma once
-/* What an error says beside its code and message: names and values, where a wire format has room for
- * them. They belong to a request and lie in its arena. */
+/* What an error says beside its code and message: names and values, where a wire format has room
+ * for them. They belong to a request and lie in its arena. */
 #include "base/arena.h"
 
 #define ERR_DETAILS_MAX 8

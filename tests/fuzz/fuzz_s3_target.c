@@ -19,7 +19,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)str_split(&rest, '\n', &host);
 	head.host = host;
 	head.path = rest.p ? rest : STR("/");
-	if (target_parse(&head, "s3.test other.test", arena, &t, &e) < 0) {
+	if (target_parse(&head, "s3.test other.test", arena, NULL, &t, &e) < 0) {
 		assert(e.code < 0 && e.text[0]);
 		return 0;
 	}

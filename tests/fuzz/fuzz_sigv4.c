@@ -78,7 +78,7 @@ struct outcome {
 static struct outcome
 decode(const struct sigv4_result *seed, uint64_t length, struct str body, size_t piece)
 {
-	struct sigv4_chunks *c = sigv4_chunks_new(seed, length);
+	struct sigv4_chunks *c = sigv4_chunks_new(seed, length, NULL);
 	EVP_MD_CTX *hash = digest_begin(DIGEST_SHA256);
 	struct outcome out = { 0 };
 

@@ -198,6 +198,37 @@ test_presence(void **state)
 	}
 }
 
+/* HMAC-SHA1 of the policy as it is sent, by the documentation's key; made by Python. */
+#define POLICY_SIGNATURE "eL3OlIgXlaEdW8YOBw30RYKlweI="
+
+static void
+test_policies(void **state)
+{
+	static const struct {
+		const char *id, *signature;
+		int code;
+	} cases[] = {
+		{ "AKIAIOSFODNN7EXAMPLE",
+		    "aVzQWu5KZg2PsdL9zKrmWQ7KcZM=", ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ "AKIAIOSFODNN7EXAMPLE", "SIGNED", 0 },
+		{ "AKIAIOSFODNN7EXAMPLE", "", ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ "AKIAIOSFODNN7EXAMPLE", "!", ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ "AKIAUNKNOWN", "SIGNED", ERR_INVALID_ACCESS_KEY_ID },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		bool is_right = strcmp(cases[i].signature, "SIGNED") == 0;
+		struct sigv2_policy policy = { str_of(cases[i].id),
+			str_of(is_right ? POLICY_SIGNATURE : cases[i].signature), STR("cG9saWN5") };
+		struct auth_key key;
+		struct err e = { 0 };
+
+		assert_int_equal(
+		    sigv2_verify_policy(documented_keys, NULL, &policy, NULL, &key, &e),
+		    cases[i].code);
+	}
+}
+
 int
 main(void)
 {
@@ -206,6 +237,7 @@ main(void)
 		cmocka_unit_test(test_documented_examples),
 		cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_presence),
+		cmocka_unit_test(test_policies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,7 +154,7 @@ static const struct {
 	    ERR_AUTHORIZATION_HEADER_MALFORMED },
 	{ "a malformed date", AUTH_S3, "X-Amz-Date", "2015-08-30T12:36:00Z",
 	    ERR_AUTHORIZATION_HEADER_MALFORMED },
-	{ "no date", AUTH_S3, "X-Amz-Date", NULL, ERR_AUTHORIZATION_HEADER_MALFORMED },
+	{ "no date", AUTH_S3, "X-Amz-Date", NULL, ERR_ACCESS_DENIED },
 	{ "no date, query", AUTH_QUERY, "X-Amz-Date", NULL, ERR_INCOMPLETE_SIGNATURE },
 	{ "no authorization", AUTH_S3, "Authorization", NULL, ERR_ACCESS_DENIED },
 	{ "no authorization, query", AUTH_QUERY, "Authorization", NULL,
@@ -506,8 +506,8 @@ test_presigned_rules(void **state)
 		{ "prolonged", "Expires=600", "Expires=900", 0, ERR_SIGNATURE_DOES_NOT_MATCH },
 		{ "for longer than a week", "Expires=600", "Expires=604801", 0,
 		    ERR_AUTHORIZATION_QUERY_PARAMETERS },
-		{ "for no time", "Expires=600", "Expires=0", 0,
-		    ERR_AUTHORIZATION_QUERY_PARAMETERS },
+		{ "for a week", "Expires=600", "Expires=604800", 0, ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ "for no time", "Expires=600", "Expires=0", 0, ERR_ACCESS_DENIED },
 		{ "negative", "Expires=600", "Expires=-1", 0, ERR_AUTHORIZATION_QUERY_PARAMETERS },
 		{ "no number", "Expires=600", "Expires=x", 0, ERR_AUTHORIZATION_QUERY_PARAMETERS },
 		{ "without Expires", "X-Amz-Expires=600&", "", 0,
@@ -637,6 +637,114 @@ tear_down(void **state)
 	return 0;
 }
 
+/* -- forms: Amazon's documented example, "Browser-Based Upload using HTTP POST" -- */
+
+static const char documented_policy[] = "eyAiZXhwaXJhdGlvbiI6ICIyMDE1LTEyLTMwVDEyOjAwOjAwLjAwMFoiLA"
+					"0KICAiY29uZGl0aW9ucyI6IFsNCiAgICB7ImJ1"
+					"Y2tldCI6ICJzaWd2NGV4YW1wbGVidWNrZXQifSwNCiAgICBbInN0YXJ0cy"
+					"13aXRoIiwgIiRrZXkiLCAidXNlci91c2VyMS8i"
+					"XSwNCiAgICB7ImFjbCI6ICJwdWJsaWMtcmVhZCJ9LA0KICAgIHsic3VjY2"
+					"Vzc19hY3Rpb25fcmVkaXJlY3QiOiAiaHR0cDov"
+					"L3NpZ3Y0ZXhhbXBsZWJ1Y2tldC5zMy5hbWF6b25hd3MuY29tL3N1Y2Nlc3"
+					"NmdWxfdXBsb2FkLmh0bWwifSwNCiAgICBbInN0"
+					"YXJ0cy13aXRoIiwgIiRDb250ZW50LVR5cGUiLCAiaW1hZ2UvIl0sDQogIC"
+					"AgeyJ4LWFtei1tZXRhLXV1aWQiOiAiMTQzNjUx"
+					"MjM2NTEyNzQifSwNCiAgICB7IngtYW16LXNlcnZlci1zaWRlLWVuY3J5cH"
+					"Rpb24iOiAiQUVTMjU2In0sDQogICAgWyJzdGFy"
+					"dHMtd2l0aCIsICIkeC1hbXotbWV0YS10YWciLCAiIl0sDQoNCiAgICB7In"
+					"gtYW16LWNyZWRlbnRpYWwiOiAiQUtJQUlPU0ZP"
+					"RE5ON0VYQU1QTEUvMjAxNTEyMjkvdXMtZWFzdC0xL3MzL2F3czRfcmVxdW"
+					"VzdCJ9LA0KICAgIHsieC1hbXotYWxnb3JpdGht"
+					"IjogIkFXUzQtSE1BQy1TSEEyNTYifSwNCiAgICB7IngtYW16LWRhdGUiOi"
+					"AiMjAxNTEyMjlUMDAwMDAwWiIgfQ0KICBdDQp9";
+#define FORM_ALGORITHM "AWS4-HMAC-SHA256"
+#define FORM_CREDENTIAL "AKIAIOSFODNN7EXAMPLE/20151229/us-east-1/s3/aws4_request"
+#define FORM_DATE "20151229T000000Z"
+#define FORM_SIGNATURE "8afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e"
+
+static void
+test_policies(void **state)
+{
+	static const struct {
+		const char *algorithm, *credential, *date, *signature;
+		int code;
+	} cases[] = {
+		{ FORM_ALGORITHM, FORM_CREDENTIAL, FORM_DATE, FORM_SIGNATURE, 0 },
+		{ FORM_ALGORITHM, FORM_CREDENTIAL, FORM_DATE,
+		    "9afdbf4008c03f22c2cd3cdb72e4afbb1f6a588f3255ac628749a66d7f09699e",
+		    ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ FORM_ALGORITHM, FORM_CREDENTIAL, FORM_DATE, "", ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ FORM_ALGORITHM, "AKIAIOSFODNN7EXAMPLE/20151229/us-west-1/s3/aws4_request",
+		    FORM_DATE, FORM_SIGNATURE, ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ FORM_ALGORITHM, "AKIAUNKNOWN/20151229/us-east-1/s3/aws4_request", FORM_DATE,
+		    FORM_SIGNATURE, ERR_INVALID_ACCESS_KEY_ID },
+		{ FORM_ALGORITHM, "AKIAIOSFODNN7EXAMPLE", FORM_DATE, FORM_SIGNATURE,
+		    ERR_INVALID_ARGUMENT },
+		{ FORM_ALGORITHM, FORM_CREDENTIAL, "20151230T000000Z", FORM_SIGNATURE,
+		    ERR_INVALID_ARGUMENT },
+		{ "AWS4-HMAC-SHA1", FORM_CREDENTIAL, FORM_DATE, FORM_SIGNATURE,
+		    ERR_INVALID_ARGUMENT },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct sigv4_policy policy = { str_of(cases[i].algorithm),
+			str_of(cases[i].credential), str_of(cases[i].date),
+			str_of(cases[i].signature), str_of(documented_policy) };
+		struct auth_key key;
+		struct err e = { 0 };
+		int r = sigv4_verify_policy(verifier, &policy, NULL, &key, &e);
+
+		if (r != cases[i].code)
+			fail_msg("case %zu: %s %s", i, fault_name(r), e.text);
+		if (r == 0)
+			assert_string_equal(key.access_key_id, "AKIAIOSFODNN7EXAMPLE");
+	}
+}
+
+/* What S3 says of a refusal beside its message. */
+static const char *
+detail(const struct err_details *d, const char *name)
+{
+	const struct err_detail *found = err_detail_find(d, name);
+
+	return found ? found->value.p : NULL;
+}
+
+static void
+test_details(void **state)
+{
+	_cleanup_arena_ struct arena *arena = arena_new(0);
+	_cleanup_(made_done) struct made m;
+	struct err_details details = { .arena = arena };
+	struct sigv4_result result;
+	struct err e = { 0 };
+
+	make(&m, AUTH_S3, S3_URL, KEY, NOW_US);
+	m.s.rq.method = STR("PUT");
+	m.s.rq.details = &details;
+	assert_int_equal(verify(&m.s, &result, &e), ERR_SIGNATURE_DOES_NOT_MATCH);
+	assert_string_equal(detail(&details, "AWSAccessKeyId"), KEY);
+	assert_int_equal(strlen(detail(&details, "SignatureProvided")), 64);
+	assert_memory_equal(detail(&details, "StringToSign"), "AWS4-HMAC-SHA256\n", 17);
+	assert_memory_equal(detail(&details, "StringToSignBytes"), "41 57 53 34 ", 12);
+	assert_non_null(strstr(detail(&details, "CanonicalRequest"), "\nhost:"));
+	assert_non_null(detail(&details, "CanonicalRequestBytes"));
+
+	details.count = 0;
+	assert_int_equal(
+	    sigv4_verify(verifier, AUTH_S3, &m.s.rq, NOW_US + INT64_C(3600000000), &result, &e),
+	    ERR_REQUEST_TIME_TOO_SKEWED);
+	assert_string_equal(detail(&details, "MaxAllowedSkewMilliseconds"), "900000");
+	assert_string_equal(detail(&details, "ServerTime"), "2015-08-30T13:36:00Z");
+	assert_non_null(detail(&details, "RequestTime"));
+
+	details.count = 0;
+	signed_request_set(&m.s, "x-amz-acl", "private");
+	signed_request_set(&m.s, "X-Amz-Tagging", "a=b");
+	assert_int_equal(verify(&m.s, &result, &e), ERR_ACCESS_DENIED);
+	assert_string_equal(detail(&details, "HeadersNotSigned"), "x-amz-acl, x-amz-tagging");
+}
+
 int
 main(void)
 {
@@ -658,6 +766,8 @@ main(void)
 		cmocka_unit_test(test_a_rotated_secret_is_not_cached),
 		cmocka_unit_test(test_derived_keys_are_bounded),
 		cmocka_unit_test(test_documented_derivation),
+		cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_details),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

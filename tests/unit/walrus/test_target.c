@@ -28,6 +28,9 @@ static const struct {
 	{ "h", "/services/Walruses/k", 0, "services", "Walruses/k", false },
 	{ "b.s3.test", "/k", 0, "b", "k", true },
 	{ "b.c.S3.Test:8777", "/", 0, "b.c", "", true },
+	{ "B.s3.test", "/K", 0, "b", "K", true },
+	{ "[::1]:8777", "/b/k", 0, "b", "k", false },
+	{ "[fe80::1]", "/b/k", 0, "b", "k", false },
 	{ "s3.test", "/b/k", 0, "b", "k", false },
 	{ ".s3.test", "/b/k", 0, "b", "k", false },
 	{ "xs3.test", "/b/k", 0, "b", "k", false },
@@ -48,7 +51,7 @@ test_targets(void **state)
 			.host = str_of(targets[i].host) };
 		struct target t;
 		struct err e = { 0 };
-		int r = target_parse(&head, "s3.test other", arena, &t, &e);
+		int r = target_parse(&head, "s3.test other", arena, NULL, &t, &e);
 
 		if (r != targets[i].code)
 			fail_msg("%s: %s", targets[i].path, fault_name(r));
@@ -78,8 +81,8 @@ test_length_of_keys(void **state)
 		while (path.n < n + 3)
 			strbuf_addc(&path, 'k');
 		head.path = strbuf_str(&path);
-		assert_int_equal(
-		    target_parse(&head, "", arena, &t, &e), n == S3_KEY_MAX ? 0 : ERR_KEY_TOO_LONG);
+		assert_int_equal(target_parse(&head, "", arena, NULL, &t, &e),
+		    n == S3_KEY_MAX ? 0 : ERR_KEY_TOO_LONG);
 	}
 }
 
