@@ -182,8 +182,10 @@ bucket_of_images(struct store_tx *tx, const char *account_id, struct arena *aren
 int
 bucket_head(struct request *rq, struct err *e)
 {
-	if (rq->bucket->location[0])
-		reply_header(rq, "x-amz-bucket-region", rq->bucket->location);
+	const char *location = rq->bucket->location;
+
+	/* where LocationConstraint is empty clients read it so */
+	reply_header(rq, "x-amz-bucket-region", location[0] ? location : "us-east-1");
 	return 0;
 }
 

@@ -146,6 +146,7 @@ static const struct {
 	{ ERR_BUCKET_EXISTS, "BucketName", bucket_of },
 	{ ERR_BUCKET_OWNED_BY_YOU, "BucketName", bucket_of },
 	{ ERR_REPLICATION_NOT_FOUND, "BucketName", bucket_of },
+	{ ERR_CONFIGURATION_NOT_FOUND, "BucketName", bucket_of },
 	{ ERR_KEY_NOT_FOUND, "Key", key_of },
 	{ ERR_VERSION_NOT_FOUND, "Key", key_of },
 	{ ERR_VERSION_NOT_FOUND, "VersionId", version_of },
@@ -214,7 +215,7 @@ reply_allow(struct request *rq)
 		const struct s3_operation *o = &s3_operations[i];
 
 		if (o->level != rq->target.level ||
-		    (o->parameter && !request_parameter(rq, o->parameter)) ||
+		    !strings_equal(o->parameter, rq->sub_resource) ||
 		    (methods.n && http_list_has(strbuf_str(&methods), o->method)))
 			continue;
 		strbuf_addf(&methods, "%s%s", methods.n ? ", " : "", o->method);

@@ -1,7 +1,7 @@
-/* One scan serves fields and file: what lies before the delimiter CRLF "--" boundary is content. The
- * delimiter holds one CR, its first byte; so what looked like it and was not can be handed out from the
- * delimiter itself, and at most the last CR of a piece can begin one. The first delimiter may stand at the
- * very beginning, as if a CRLF had been before it. */
+/* One scan serves fields and file: what lies before the delimiter CRLF "--" boundary is content.
+ * The delimiter holds one CR, its first byte; so what looked like it and was not can be handed out
+ * from the delimiter itself, and at most the last CR of a piece can begin one. The first delimiter
+ * may stand at the very beginning, as if a CRLF had been before it. */
 #include "form.h"
 
 #include <string.h>
@@ -29,8 +29,8 @@ struct form_reader {
 
 /* -- Content-Type and Content-Disposition -- */
 
-/* "; name=value" or "; name=\"value\"" at *rest. Browsers escape a quote by a backslash or as %22, and
- * old ones leave the backslashes of a path alone. False at the end, and at what is none. */
+/* "; name=value" or "; name=\"value\"" at *rest. Browsers escape a quote by a backslash or as %22,
+ * and old ones leave the backslashes of a path alone. False at the end, and at what is none. */
 static bool
 next_parameter(struct str *rest, struct str *ret_name, struct strbuf *value)
 {
@@ -80,8 +80,8 @@ form_reader_new(struct str content_type)
 	struct str rest = content_type, type, name;
 	struct form_reader *f;
 
-	if (!str_split(&rest, ';', &type) || !str_is_nocase(str_trim(type), "multipart/form-data") ||
-	    !rest.p)
+	if (!str_split(&rest, ';', &type) ||
+	    !str_is_nocase(str_trim(type), "multipart/form-data") || !rest.p)
 		return NULL;
 	while (next_parameter(&rest, &name, &value)) {
 		if (!str_is_nocase(name, "boundary"))
@@ -258,7 +258,8 @@ header_line(struct form_reader *f, struct str *io, struct err *e)
 	return r;
 }
 
-/* Behind a delimiter: the end of its line, or "--" and the end of all, which need not end its line. */
+/* Behind a delimiter: the end of its line, or "--" and the end of all, which need not end its line.
+ */
 static int
 delimiter_line(struct form_reader *f, struct str *io, struct err *e)
 {

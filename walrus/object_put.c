@@ -252,6 +252,7 @@ object_put_run(struct request *rq, struct err *e)
 	p->row.account_id = access_owner(rq);
 	p->row.attributes.checksum = checksum_of(rq, p);
 	p->row.origin.rq = rq;
+	p->row.origin.event = rq->post ? "ObjectCreated:Post" : NULL;
 	p->row.size_bytes = p->blob.size_bytes;
 	rq->facts.object_size = (int64_t)p->blob.size_bytes;
 	r = store_write(rq->walrus->store, commit_put, rq, e);

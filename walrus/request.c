@@ -13,6 +13,7 @@
 #include "bucket.h"
 #include "cors.h"
 #include "error.h"
+#include "route.h"
 #include "store/outbox.h"
 #include "version.h"
 #include "website.h"
@@ -153,6 +154,8 @@ request_parse_xml(const struct request *rq, const char *root, xmlDoc **ret, stru
 	xmlDoc *doc;
 	struct err why;
 
+	if (rq->body.n == 0)
+		return err_set(e, ERR_MISSING_REQUEST_BODY, "Request Body is empty");
 	if (xml_parse(strbuf_str(&rq->body), &body_limits, &doc, &why) < 0 ||
 	    !xml_is(xmlDocGetRootElement(doc), NULL, root)) {
 		if (why.code == 0)
@@ -186,97 +189,45 @@ request_record(struct store_tx *tx, const struct request *rq, const char *kind,
 
 /* -- the beginning -- */
 
-/* Sub-resources that name an operation: a request that has one of them means that and nothing else.
- */
-static const char *const sub_resources[] = { "accelerate", "acl", "analytics", "attributes", "cors",
-	"delete", "encryption", "intelligent-tiering", "inventory", "legal-hold", "lifecycle",
-	"location", "logging", "metrics", "notification", "object-lock", "ownershipControls",
-	"partNumber", "policy", "policyStatus", "publicAccessBlock", "replication",
-	"requestPayment", "restore", "retention", "select", "tagging", "torrent", "uploadId",
-	"uploads", "versioning", "versions", "website" };
-
-static const char *
-sub_resource(const struct request *rq)
-{
-	const char *found = NULL;
-
-	for (size_t i = 0; i < ARRAY_SIZE(sub_resources); i++)
-		if (request_parameter(rq, sub_resources[i])) {
-			found = sub_resources[i];
-			/* a part is named by both, and its upload is what matters */
-			if (strcmp(found, "partNumber") != 0)
-				return found;
-		}
-	return found;
-}
-
-/* Operations that Amazon has and walrus has not. Elsewhere these words are parameters without a
- * meaning, such as those that pages put behind their links. */
-static const struct {
-	const char *name;
-	enum target_level level;
-} foreign[] = { { "abac", TARGET_BUCKET }, { "metadataConfiguration", TARGET_BUCKET },
-	{ "metadataInventoryTable", TARGET_BUCKET }, { "metadataJournalTable", TARGET_BUCKET },
-	{ "metadataTable", TARGET_BUCKET }, { "renameObject", TARGET_OBJECT },
-	{ "session", TARGET_BUCKET } };
-
-static bool
-is_foreign(const struct request *rq)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(foreign); i++)
-		if (foreign[i].level == rq->target.level && request_parameter(rq, foreign[i].name))
-			return true;
-	return false;
-}
-
-/* S3 Select and BitTorrent: Amazon has withdrawn them from new accounts, and says so in these
- * words. */
-static bool
-is_withdrawn(const char *parameter)
-{
-	return strings_equal(parameter, "select") || strings_equal(parameter, "torrent");
-}
-
 static int
-route(struct request *rq, struct err *e)
+verify(struct request *rq, const struct auth_request *a, struct sigv4_result *ret, struct err *e)
 {
-	const char *parameter = sub_resource(rq);
-	bool is_copy = str_is(rq->head->method, "PUT") && rq->target.level == TARGET_OBJECT &&
-		       request_header(rq, "x-amz-copy-source").p;
+	const char *host_bucket = rq->target.is_virtual_host ? rq->target.bucket : NULL;
 
-	for (unsigned i = 0; i < s3_operation_count && !is_foreign(rq); i++) {
-		const struct s3_operation *o = &s3_operations[i];
-
-		if (o->level != rq->target.level || !str_is(rq->head->method, o->method))
-			continue;
-		if (!!(o->flags & S3_COPY) != is_copy)
-			continue;
-		if (strings_equal(o->parameter, parameter)) {
-			rq->operation = o;
-			return 0;
-		}
-	}
-	if ((parameter && !is_withdrawn(parameter)) || is_copy || is_foreign(rq))
-		return err_set(e, ERR_NOT_IMPLEMENTED,
-		    "A parameter you provided implies functionality that is not implemented");
-	return err_set(e, ERR_METHOD_NOT_ALLOWED,
-	    "The specified method is not allowed against this resource.");
+	if (sigv4_is_present(a))
+		return sigv4_verify(rq->walrus->sigv4, AUTH_S3, a, clock_now_us(), ret, e);
+	return sigv2_verify(identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket,
+	    clock_now_us(), &ret->key, e);
 }
 
-/* boto signs the path as it is sent, euca2ools what comes behind the path of its S3_URL. */
+/* Most clients sign the path as they send it; euca2ools and what has the mount point in its
+ * endpoint's name alone sign what comes behind it. */
 static int
-verify_v2(struct request *rq, struct auth_request *a, const char *host_bucket, struct auth_key *ret,
-    struct err *e)
+verify_mounted(struct request *rq, struct auth_request *a, struct sigv4_result *ret, struct err *e)
 {
 	struct str path = target_without_mount(a->path);
-	int r = sigv2_verify(
-	    identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket, clock_now_us(), ret, e);
+	int r = verify(rq, a, ret, e);
 
 	if (r != ERR_SIGNATURE_DOES_NOT_MATCH || path.n == a->path.n)
 		return r;
 	a->path = path.n ? path : STR("/");
-	return sigv2_verify(
-	    identity_key, rq->walrus->identity, AUTH_S3, a, host_bucket, clock_now_us(), ret, e);
+	return verify(rq, a, ret, e);
+}
+
+/* Tokens belong to keys for a while, and there are none of those. */
+static int
+refuse_token(struct request *rq, struct err *e)
+{
+	struct str token = request_header(rq, "x-amz-security-token");
+	const char *parameter = request_parameter(rq, "X-Amz-Security-Token");
+
+	if (!token.n && parameter)
+		token = str_of(parameter);
+	if (token.n == 0)
+		return 0;
+	err_detail(&rq->details, "Token-0", token);
+	return err_set(
+	    e, ERR_INVALID_TOKEN, "The provided token is malformed or otherwise invalid.");
 }
 
 static int
@@ -288,23 +239,26 @@ authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 		.host = rq->head->host,
 		.headers = rq->head->headers,
 		.header_count = rq->head->header_count,
-		.port = rq->port };
-	const char *host_bucket = rq->target.is_virtual_host ? rq->target.bucket : NULL;
+		.port = rq->port,
+		.details = &rq->details };
+	struct str header = request_header(rq, "authorization");
 	int r = 0;
 
 	ret->payload = SIGV4_PAYLOAD_UNSIGNED;
-	if (sigv4_is_present(&a))
-		r = sigv4_verify(rq->walrus->sigv4, AUTH_S3, &a, clock_now_us(), ret, e);
-	else if (sigv2_is_present(AUTH_S3, &a))
-		r = verify_v2(rq, &a, host_bucket, &ret->key, e);
-	else if (request_header(rq, "authorization").p)
-		r = err_set(e, ERR_INVALID_ARGUMENT, "Unsupported Authorization Type");
+	if (sigv4_is_present(&a) || sigv2_is_present(AUTH_S3, &a))
+		r = verify_mounted(rq, &a, ret, e);
+	else if (header.p)
+		r = error_argument(
+		    rq, "Authorization", header, e, "Unsupported Authorization Type");
 	else
 		rq->is_anonymous = true;
 	if (!rq->is_anonymous && identity_check(rq->walrus->identity, e) < 0)
 		return e->code;
+	if (r == 0 && !rq->is_anonymous)
+		r = refuse_token(rq, e);
 	if (r < 0)
 		return r;
+	rq->details.count = 0; /* of the first of two tries */
 	rq->caller = ret->key;
 	rq->log.account_id = rq->is_anonymous ? NULL : rq->caller.account_id;
 	return 0;
@@ -318,7 +272,8 @@ request_begin(struct request *rq, struct err *e)
 
 	if (rq->is_website)
 		return website_begin(rq, e);
-	r = target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->target, e);
+	r = target_parse(
+	    rq->head, rq->walrus->conf->domains, rq->arena, &rq->details, &rq->target, e);
 	if (r < 0)
 		return r;
 	if (form_parse(rq->head->query, PARAMETERS_MAX, rq->arena, &rq->query, e) < 0)
@@ -334,7 +289,7 @@ request_begin(struct request *rq, struct err *e)
 		return r;
 	if (rq->operation->level != TARGET_SERVICE && !(rq->operation->flags & S3_ANY_BUCKET))
 		r = bucket_get(rq->walrus, rq->target.bucket, &rq->bucket, e);
-	if (r == 0)
+	if (r == 0 && !(rq->operation->flags & S3_FORM))
 		r = access_request(rq, e);
 	if (r == 0)
 		r = body_expect(rq, &signature, e);

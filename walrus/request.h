@@ -43,6 +43,7 @@ struct request {
 	struct target target;
 	struct form query;
 	const struct s3_operation *operation;
+	const char *sub_resource; /* of the query: what it names an operation by, or NULL */
 	struct auth_key caller;
 	bool is_anonymous;
 	bool is_website; /* came by the listener of websites */
@@ -61,6 +62,7 @@ struct request {
 	struct str wanted_checksum;  /* base64; p NULL: to come in the trailer */
 	struct checksum checksum;
 	uint8_t checksum_bytes[CHECKSUM_SIZE_MAX]; /* once it is whole */
+	struct post *post;           /* a form, whose file is the object's bytes */
 	struct strbuf body;          /* of operations that do not stream */
 	void *data;                  /* the operation's own */
 
@@ -87,6 +89,7 @@ enum {
 	S3_COPY = 16,      /* the one of two that has x-amz-copy-source */
 	S3_EACH_KEY = 32,  /* names keys in its body, and asks access_action for each */
 	S3_OBJECT_CHECKSUM = 64, /* x-amz-checksum-* are not of the body, but of what becomes of it */
+	S3_FORM = 128,      /* who asks, and for what, is in the body: access is decided there */
 };
 struct s3_operation {
 	const char *name; /* "PutObject" */

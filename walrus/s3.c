@@ -10,11 +10,13 @@
 #include "multipart.h"
 #include "notification.h"
 #include "object.h"
+#include "post.h"
 #include "request.h"
 #include "setting.h"
 
 #define XML_MAX S3_XML_BODY_MAX
 #define BYTES_MAX S3_OBJECT_MAX
+#define FORM_MAX (S3_OBJECT_MAX + 65536) /* with its fields and what browsers put behind the file */
 #define S TARGET_SERVICE
 #define B TARGET_BUCKET
 #define O TARGET_OBJECT
@@ -130,6 +132,8 @@ const struct s3_operation s3_operations[] = {
 	{ "PutObject", "PUT", O, NULL, "s3:PutObject", NULL, WRITE,
 	    S3_NEEDS_LENGTH | S3_WANTS_SHA256, BYTES_MAX, object_put_run, object_put_begin,
 	    object_put_data, object_put_done },
+	{ "PostObject", "POST", B, NULL, "s3:PutObject", NULL, WRITE, S3_FORM, FORM_MAX, post_run,
+	    post_begin, object_put_data, post_done },
 	{ "GetObject", "GET", O, NULL, "s3:GetObject", "s3:GetObjectVersion", READ, S3_OBJECT_ACL,
 	    0, object_get },
 	{ "HeadObject", "HEAD", O, NULL, "s3:GetObject", "s3:GetObjectVersion", READ, S3_OBJECT_ACL,

@@ -1,5 +1,5 @@
-/* Forms of browsers, in one piece and in every other: fields, file, and what is no such form. Policies of
- * forms. */
+/* Forms of browsers, in one piece and in every other: fields, file, and what is no such form.
+ * Policies of forms. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,9 +22,11 @@ static const struct {
 	{ "multipart/form-data", false },
 	{ "multipart/form-data; boundary=", false },
 	{ "multipart/form-data; boundary=\"x", false },
-	{ "multipart/form-data; boundary=0123456789012345678901234567890123456789012345678901234567890123456789",
+	{ "multipart/form-data; "
+	  "boundary=0123456789012345678901234567890123456789012345678901234567890123456789",
 	    true },
-	{ "multipart/form-data; boundary=01234567890123456789012345678901234567890123456789012345678901234567890",
+	{ "multipart/form-data; "
+	  "boundary=01234567890123456789012345678901234567890123456789012345678901234567890",
 	    false },
 	{ "multipart/mixed; boundary=x", false },
 	{ "application/x-www-form-urlencoded", false },
@@ -48,29 +50,34 @@ static const struct {
 	int code; /* FORM_END, FORM_MORE when it does not end, or a fault */
 	const char *key, *filename, *file;
 } forms[] = {
-	{ PART("name=\"key\"") "a\r\n" PART("name=\"file\"; filename=\"x.txt\"") "bytes\r\n----b--\r\n",
+	{ PART("name=\"key\"") "a\r\n" PART(
+	      "name=\"file\"; filename=\"x.txt\"") "bytes\r\n----b--\r\n",
 	    FORM_END, "a", "x.txt", "bytes" },
-	{ "\r\n" PART("name=key") "a\r\n" PART("name=file") "bytes\r\n----b", FORM_END, "a", "", "bytes" },
-	{ "preamble\r\n" PART("NAME=\"Key\"") "\r\n" PART("name=\"FILE\"") "\r\n----b--", FORM_END, "", "", "" },
-	{ PART("name=\"key\"") "\r\r\n\r\n--\r\n" PART("name=\"file\"; filename=\"C:\\dir\\y\"")
-		  "\r\n---\r\n----\r\r\n----b--",
+	{ "\r\n" PART("name=key") "a\r\n" PART("name=file") "bytes\r\n----b", FORM_END, "a", "",
+	    "bytes" },
+	{ "preamble\r\n" PART("NAME=\"Key\"") "\r\n" PART("name=\"FILE\"") "\r\n----b--", FORM_END,
+	    "", "", "" },
+	{ PART("name=\"key\"") "\r\r\n\r\n--\r\n" PART(
+	      "name=\"file\"; filename=\"C:\\dir\\y\"") "\r\n---\r\n----\r\r\n----b--",
 	    FORM_END, "\r\r\n\r\n--", "y", "\r\n---\r\n----\r" },
-	{ PART("name=\"file\"; filename=\"q\\\"q\"") "z\r\n" PART("name=\"key\"") "late\r\n----b--", FORM_END,
-	    NULL, "q\"q", "z" },
-	{ "----b\r\nContent-Type: text/plain\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nz\r\n----b--",
+	{ PART("name=\"file\"; filename=\"q\\\"q\"") "z\r\n" PART("name=\"key\"") "late\r\n----b--",
+	    FORM_END, NULL, "q\"q", "z" },
+	{ "----b\r\nContent-Type: text/plain\r\nContent-Disposition: form-data; "
+	  "name=\"file\"\r\n\r\nz\r\n----b--",
 	    FORM_END, NULL, "", "z" },
 	{ PART("name=\"key\"") "a\r\n----b--", FORM_END, "a", NULL, NULL },
 	{ PART("name=\"file\"") "cut\r\n---", FORM_MORE, NULL, "", "cut" },
 	{ PART("name=\"key\"") "cut", FORM_MORE, NULL, NULL, NULL },
-	{ "----b \t\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nz\r\n----b", FORM_END, NULL, "", "z" },
+	{ "----b \t\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nz\r\n----b", FORM_END,
+	    NULL, "", "z" },
 	{ "----bad\r\n", ERR_MALFORMED_POST_REQUEST, NULL, NULL, NULL },
 	{ "----b\r\n\r\nno name\r\n----b--", ERR_MALFORMED_POST_REQUEST, NULL, NULL, NULL },
 	{ "----b\r\nno colon\r\n\r\n", ERR_MALFORMED_POST_REQUEST, NULL, NULL, NULL },
-	{ "----b\nContent-Disposition: form-data; name=\"file\"\n\nz\n----b--", ERR_MALFORMED_POST_REQUEST, NULL,
-	    NULL, NULL },
+	{ "----b\nContent-Disposition: form-data; name=\"file\"\n\nz\n----b--",
+	    ERR_MALFORMED_POST_REQUEST, NULL, NULL, NULL },
 	{ PART("name=\"\""), ERR_MALFORMED_POST_REQUEST, NULL, NULL, NULL },
-	{ "----b\r\nContent-Disposition: attachment; name=\"file\"\r\n\r\n", ERR_MALFORMED_POST_REQUEST, NULL, NULL,
-	    NULL },
+	{ "----b\r\nContent-Disposition: attachment; name=\"file\"\r\n\r\n",
+	    ERR_MALFORMED_POST_REQUEST, NULL, NULL, NULL },
 };
 
 struct outcome {
@@ -176,39 +183,52 @@ static const struct {
 	const char *message;
 	uint64_t min, max;
 } policies[] = {
-	{ "{" UNTIL "\"conditions\": [" BOTH ", [\"starts-with\", \"$content-type\", \"image/\"]]}", 0, NULL, 0,
-	    UINT64_MAX },
-	{ "{" UNTIL "\"conditions\": [" BOTH ", [\"Starts-With\", \"$Content-Type\", \"\"],"
-	      "[\"content-length-range\", 1, \"10\"], [\"content-length-range\", 0, 9]]}",
-	    0, NULL, 1, 9 },
-	{ "{" UNTIL "\"conditions\": [{\"bucket\": \"b\"}, [\"starts-with\", \"\\$key\", \"user/\"],"
-	      "[\"starts-with\", \"$content-type\", \"\"]]}",
+	{ "{" UNTIL "\"conditions\": [" BOTH ", [\"starts-with\", \"$content-type\", \"image/\"]]}",
 	    0, NULL, 0, UINT64_MAX },
-	{ "{" UNTIL "\"conditions\": [" BOTH ", [\"starts-with\", \"$content-type\", \"image/p\"]]}", ERR_ACCESS_DENIED,
-	    "Invalid according to Policy: Policy Condition failed: [\"starts-with\", \"$content-type\", "
+	{ "{" UNTIL "\"conditions\": [" BOTH ", [\"Starts-With\", \"$Content-Type\", \"\"],"
+	  "[\"content-length-range\", 1, \"10\"], [\"content-length-range\", 0, 9]]}",
+	    0, NULL, 1, 9 },
+	{ "{" UNTIL
+	  "\"conditions\": [{\"bucket\": \"b\"}, [\"starts-with\", \"\\$key\", \"user/\"],"
+	  "[\"starts-with\", \"$content-type\", \"\"]]}",
+	    0, NULL, 0, UINT64_MAX },
+	{ "{" UNTIL "\"conditions\": [" BOTH
+	  ", [\"starts-with\", \"$content-type\", \"image/p\"]]}",
+	    ERR_ACCESS_DENIED,
+	    "Invalid according to Policy: Policy Condition failed: [\"starts-with\", "
+	    "\"$content-type\", "
 	    "\"image/p\"]" },
 	{ "{" UNTIL "\"conditions\": [" BOTH "]}", ERR_ACCESS_DENIED,
 	    "Invalid according to Policy: Extra input fields: Content-Type" },
-	{ "{" UNTIL "\"conditions\": [{\"key\": \"user/a\"}, {\"content-type\": \"image/png, image/gif\"}]}",
+	{ "{" UNTIL
+	  "\"conditions\": [{\"key\": \"user/a\"}, {\"content-type\": \"image/png, image/gif\"}]}",
 	    ERR_ACCESS_DENIED, "Invalid according to Policy: Extra input fields: bucket" },
 	{ "{" UNTIL "\"conditions\": [{\"bucket\": \"other\"}]}", ERR_ACCESS_DENIED,
-	    "Invalid according to Policy: Policy Condition failed: [\"eq\", \"$bucket\", \"other\"]" },
+	    "Invalid according to Policy: Policy Condition failed: [\"eq\", \"$bucket\", "
+	    "\"other\"]" },
 	{ "{" UNTIL "\"conditions\": [{\"acl\": \"private\"}]}", ERR_ACCESS_DENIED,
-	    "Invalid according to Policy: Policy Condition failed: [\"eq\", \"$acl\", \"private\"]" },
-	{ "{\"expiration\": \"2020-01-01T00:00:00Z\", \"conditions\": [" BOTH "]}", ERR_ACCESS_DENIED,
-	    "Invalid according to Policy: Policy expired." },
+	    "Invalid according to Policy: Policy Condition failed: [\"eq\", \"$acl\", "
+	    "\"private\"]" },
+	{ "{\"expiration\": \"2020-01-01T00:00:00Z\", \"conditions\": [" BOTH "]}",
+	    ERR_ACCESS_DENIED, "Invalid according to Policy: Policy expired." },
 	{ "{\"expiration\": \"never\", \"conditions\": []}", ERR_INVALID_POLICY_DOCUMENT, NULL },
 	{ "{\"conditions\": [" BOTH "]}", ERR_INVALID_POLICY_DOCUMENT, NULL },
-	{ "{\"EXPIRATION\": \"2030-01-01T00:00:00Z\", \"conditions\": []}", ERR_INVALID_POLICY_DOCUMENT, NULL },
+	{ "{\"EXPIRATION\": \"2030-01-01T00:00:00Z\", \"conditions\": []}",
+	    ERR_INVALID_POLICY_DOCUMENT, NULL },
 	{ "{" UNTIL "\"CONDITIONS\": []}", ERR_INVALID_POLICY_DOCUMENT, NULL },
 	{ "{" UNTIL "\"conditions\": {}}", ERR_INVALID_POLICY_DOCUMENT, NULL },
 	{ "{" UNTIL "\"conditions\": [7]}", ERR_INVALID_POLICY_DOCUMENT, NULL },
-	{ "{" UNTIL "\"conditions\": [{\"bucket\": \"b\", \"key\": \"user/a\"}]}", ERR_INVALID_POLICY_DOCUMENT, NULL },
+	{ "{" UNTIL "\"conditions\": [{\"bucket\": \"b\", \"key\": \"user/a\"}]}",
+	    ERR_INVALID_POLICY_DOCUMENT, NULL },
 	{ "{" UNTIL "\"conditions\": [{\"bucket\": []}]}", ERR_INVALID_POLICY_DOCUMENT, NULL },
-	{ "{" UNTIL "\"conditions\": [[\"eq\", \"key\", \"user/a\"]]}", ERR_INVALID_POLICY_DOCUMENT, NULL },
-	{ "{" UNTIL "\"conditions\": [[\"ends-with\", \"$key\", \"a\"]]}", ERR_INVALID_POLICY_DOCUMENT, NULL },
-	{ "{" UNTIL "\"conditions\": [[\"content-length-range\", 1]]}", ERR_INVALID_POLICY_DOCUMENT, NULL },
-	{ "{" UNTIL "\"conditions\": [[\"content-length-range\", -1, 2]]}", ERR_INVALID_POLICY_DOCUMENT, NULL },
+	{ "{" UNTIL "\"conditions\": [[\"eq\", \"key\", \"user/a\"]]}", ERR_INVALID_POLICY_DOCUMENT,
+	    NULL },
+	{ "{" UNTIL "\"conditions\": [[\"ends-with\", \"$key\", \"a\"]]}",
+	    ERR_INVALID_POLICY_DOCUMENT, NULL },
+	{ "{" UNTIL "\"conditions\": [[\"content-length-range\", 1]]}", ERR_INVALID_POLICY_DOCUMENT,
+	    NULL },
+	{ "{" UNTIL "\"conditions\": [[\"content-length-range\", -1, 2]]}",
+	    ERR_INVALID_POLICY_DOCUMENT, NULL },
 	{ "{" UNTIL "\"conditions\": [" BOTH "]} trailing", ERR_INVALID_POLICY_DOCUMENT, NULL },
 	{ "[]", ERR_INVALID_POLICY_DOCUMENT, NULL },
 	{ "", ERR_INVALID_POLICY_DOCUMENT, NULL },
@@ -218,7 +238,8 @@ static void
 test_policies(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(policies); i++) {
-		_cleanup_free_ char *coded = base64_encode(policies[i].text, strlen(policies[i].text));
+		_cleanup_free_ char *coded =
+		    base64_encode(policies[i].text, strlen(policies[i].text));
 		struct post_policy policy;
 		struct err e = { 0 };
 		int r = post_policy_check(
