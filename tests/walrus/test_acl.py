@@ -369,3 +369,44 @@ def test_expected_owner(world, ann, box):
         assert refusal(call, Bucket=box, ExpectedBucketOwner="999999999999", **more) == (403, "AccessDenied")
     assert refusal(ann.get_bucket_acl, Bucket=box, ExpectedBucketOwner="me") == (
         400, "InvalidBucketOwnerAWSAccountID")
+
+
+# -- the cloud itself --
+
+def test_exec_read(world, ann, box):
+    """aws-exec-read lets the cloud's own keys read, of whichever account, and nobody else."""
+    keys = world.rows("SELECT access_key_id, secret FROM identity_key WHERE is_service = 1 AND account_id <>"
+                      " (SELECT account_id FROM bucket WHERE name = ?)", box)
+    assert keys
+    ann.put_object(Bucket=box, Key="image", Body=b"x", ACL="aws-exec-read")
+    ann.put_object(Bucket=box, Key="other", Body=b"x")
+    assert world.request("GET", f"/{box}/image", keys=keys[0])[0] == 200
+    assert world.request("GET", f"/{box}/other", keys=keys[0])[0] == 403
+    assert world.request("PUT", f"/{box}/image", {"acl": ""}, {"x-amz-acl": "private"}, keys=keys[0])[0] == 403
+    assert world.request("GET", f"/{box}/image", keys=world.other_keys)[0] == 403
+
+
+def test_configured(world, ann):
+    """What new buckets begin with, as an administrator wants it."""
+    with open(world.walrus.conf, encoding="utf-8") as file:
+        before = file.read()
+    try:
+        with open(world.walrus.conf, "a", encoding="utf-8") as file:
+            file.write("object_ownership = BucketOwnerEnforced\nblock_public_access = yes\n")
+        world.walrus.kill()
+        world.walrus.start()
+        name = "acl-configured-" + uuid.uuid4().hex[:8]
+        ann.create_bucket(Bucket=name)
+        assert ann.get_bucket_ownership_controls(Bucket=name)["OwnershipControls"]["Rules"] == [
+            {"ObjectOwnership": "BucketOwnerEnforced"}]
+        assert all(ann.get_public_access_block(Bucket=name)["PublicAccessBlockConfiguration"].values())
+        ann.delete_bucket(Bucket=name)
+        assert refusal(ann.create_bucket, Bucket=name, ACL="public-read") == (
+            400, "InvalidBucketAclWithObjectOwnership")
+        assert refusal(ann.create_bucket, Bucket=name, ACL="public-read", ObjectOwnership="ObjectWriter") == (
+            403, "AccessDenied")
+    finally:
+        with open(world.walrus.conf, "w", encoding="utf-8") as file:
+            file.write(before)
+        world.walrus.kill()
+        world.walrus.start()
