@@ -156,7 +156,9 @@ authenticate(struct request *rq, struct err *e)
 	if (!is_v4 && !field(rq, "AWSAccessKeyId").p && !field(rq, "Signature").p &&
 	    !field(rq, "Policy").p)
 		return 0;
-	r = is_v4 ? authenticate_v4(rq, e) : authenticate_v2(rq, e);
+	r = identity_check(rq->walrus->identity, e);
+	if (r == 0)
+		r = is_v4 ? authenticate_v4(rq, e) : authenticate_v2(rq, e);
 	if (r < 0)
 		return r;
 	rq->is_anonymous = false;
