@@ -1,5 +1,5 @@
-/* CRCs of parts are combined by multiplication in GF(2)[x]: appending n bytes multiplies what was by
- * x^8n. Polynomials are written bit-reflected, as the CRCs are: bit 31 or 63 is x^0. */
+/* CRCs of parts are combined by multiplication in GF(2)[x]: appending n bytes multiplies what was
+ * by x^8n. Polynomials are written bit-reflected, as the CRCs are: bit 31 or 63 is x^0. */
 #include "checksum_value.h"
 
 #include <stdio.h>
@@ -77,8 +77,7 @@ read_value(struct str text, struct checksum_value *ret)
 			return false;
 		text.n = (size_t)(dash - text.p);
 	}
-	if (text.n > 64 || !base64_decode(text, &bytes, &n) ||
-	    n != checksum_size(ret->algorithm))
+	if (text.n > 64 || !base64_decode(text, &bytes, &n) || n != checksum_size(ret->algorithm))
 		return false;
 	memcpy(ret->bytes, bytes, n);
 	ret->size = n;
@@ -211,9 +210,9 @@ checksum_sum_add(struct checksum_sum *s, const struct checksum_value *part, uint
 		s->value.part_count++;
 		return;
 	}
-	s->crc = s->size_bytes == 0 ? number_of(part)
-				    : checksum_combine(
-					  s->value.algorithm, s->crc, number_of(part), part_bytes);
+	s->crc = s->size_bytes == 0
+		     ? number_of(part)
+		     : checksum_combine(s->value.algorithm, s->crc, number_of(part), part_bytes);
 	s->size_bytes += part_bytes;
 }
 
@@ -239,8 +238,7 @@ read_type(const struct request *rq, struct checksum_value *io, struct err *e)
 	struct str type = request_header(rq, "x-amz-checksum-type");
 	bool is_crc = algorithms[io->algorithm].polynomial != 0;
 
-	io->type =
-	    io->algorithm == CHECKSUM_CRC64NVME ? CHECKSUM_FULL_OBJECT : CHECKSUM_COMPOSITE;
+	io->type = io->algorithm == CHECKSUM_CRC64NVME ? CHECKSUM_FULL_OBJECT : CHECKSUM_COMPOSITE;
 	if (!type.p)
 		return 0;
 	if (!type_from_name(type, &io->type))
@@ -249,8 +247,7 @@ read_type(const struct request *rq, struct checksum_value *io, struct err *e)
 	if (io->type == CHECKSUM_FULL_OBJECT ? !is_crc : io->algorithm == CHECKSUM_CRC64NVME)
 		return err_set(e, ERR_INVALID_REQUEST,
 		    "The %s checksum type cannot be used with the %s checksum algorithm.",
-		    types[io->type],
-		    checksum_header(io->algorithm) + strlen("x-amz-checksum-"));
+		    types[io->type], checksum_header(io->algorithm) + strlen("x-amz-checksum-"));
 	return 0;
 }
 

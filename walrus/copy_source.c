@@ -6,6 +6,7 @@
 #include "condition.h"
 #include "encryption_request.h"
 #include "net/url.h"
+#include "version.h"
 
 #define VERSION_PARAMETER "?versionId="
 
@@ -55,6 +56,8 @@ copy_source_parse(
 		return invalid_source(e);
 	if (whole.n > S3_KEY_MAX)
 		return err_set(e, ERR_KEY_TOO_LONG, "Your key is too long");
+	if (id.n && !version_id_is_valid(id))
+		return version_id_invalid(e);
 	*ret = (struct copy_source_name){ .bucket = arena_str(arena, bucket),
 		.key = whole,
 		.version_id = id.n ? arena_str(arena, id) : NULL };
@@ -73,7 +76,8 @@ copy_range_parse(
 	    !str_to_u64(rest, &last) || last < first)
 		return err_set(e, ERR_INVALID_ARGUMENT,
 		    "The x-amz-copy-source-range value must be of the form bytes=first-last where "
-		    "first and last are the zero-based offsets of the first and last bytes to copy");
+		    "first and last are the zero-based offsets of the first and last bytes to "
+		    "copy");
 	if (last >= size_bytes)
 		return err_set(e, ERR_INVALID_ARGUMENT,
 		    "Range specified is not valid for source object of size: %llu",
@@ -89,8 +93,8 @@ missing(struct request *rq, const struct copy_source *s, struct err *e)
 {
 	struct err denied;
 
-	if (access_action(rq, "s3:ListBucket", PERMISSION_READ, s->bucket,
-		(struct str){ NULL, 0 }, NULL, &denied) < 0) {
+	if (access_action(rq, "s3:ListBucket", PERMISSION_READ, s->bucket, (struct str){ NULL, 0 },
+		NULL, &denied) < 0) {
 		*e = denied;
 		return denied.code;
 	}
@@ -122,8 +126,8 @@ int
 copy_source_open(struct request *rq, struct copy_source *ret, struct err *e)
 {
 	struct object_name name = { 0 };
-	int r = copy_source_parse(
-	    request_header(rq, "x-amz-copy-source"), rq->arena, &ret->name, e);
+	int r =
+	    copy_source_parse(request_header(rq, "x-amz-copy-source"), rq->arena, &ret->name, e);
 
 	ret->bucket = NULL;
 	ret->reader = NULL;

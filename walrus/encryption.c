@@ -92,9 +92,8 @@ key_of_customer(struct str rest, const uint8_t *customer_key, uint8_t *key, stru
 	struct str salt_text;
 	size_t n, m;
 
-	if (!str_split(&rest, ' ', &salt_text) ||
-	    !hex_decode(salt_text, salt, sizeof(salt), &n) || n != sizeof(salt) ||
-	    !hex_decode(rest, check, sizeof(check), &m) || m != sizeof(check))
+	if (!str_split(&rest, ' ', &salt_text) || !hex_decode(salt_text, salt, sizeof(salt), &n) ||
+	    n != sizeof(salt) || !hex_decode(rest, check, sizeof(check), &m) || m != sizeof(check))
 		return corrupt(e);
 	if (!customer_key)
 		return err_set(e, ERR_ENCRYPTED_BY_CUSTOMER,

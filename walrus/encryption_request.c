@@ -54,8 +54,8 @@ read_customer(struct request *rq, const char *prefix, struct customer *ret, stru
 	for (unsigned i = 0; i < 3; i++) {
 		char name[96];
 
-		(void)snprintf(name, sizeof(name), "%sserver-side-encryption-customer-%s", prefix,
-		    names[i]);
+		(void)snprintf(
+		    name, sizeof(name), "%sserver-side-encryption-customer-%s", prefix, names[i]);
 		values[i] = request_header(rq, name);
 		ret->is_given |= values[i].p != NULL;
 	}
@@ -63,7 +63,8 @@ read_customer(struct request *rq, const char *prefix, struct customer *ret, stru
 		return 0;
 	if (!rq->peer.is_tls)
 		return err_set(e, ERR_INVALID_REQUEST,
-		    "Requests specifying Server Side Encryption with Customer provided keys must be "
+		    "Requests specifying Server Side Encryption with Customer provided keys must "
+		    "be "
 		    "made over a secure connection.");
 	if (!values[0].p)
 		return err_set(e, ERR_INVALID_ARGUMENT,
@@ -245,7 +246,8 @@ encryption_reply(struct request *rq, const char *text)
 		reply_header(rq, "x-amz-server-side-encryption", ALGORITHM);
 		break;
 	case ENCRYPTION_CUSTOMER: {
-		struct str md5 = request_header(rq, "x-amz-server-side-encryption-customer-key-md5");
+		struct str md5 =
+		    request_header(rq, "x-amz-server-side-encryption-customer-key-md5");
 
 		reply_header(rq, "x-amz-server-side-encryption-customer-algorithm", ALGORITHM);
 		if (md5.p)
@@ -281,7 +283,8 @@ encryption_default_parse(struct str body, struct arena *arena, const void **ret,
 		return setting_malformed(e);
 	if (key_id && strcmp(text, ALGORITHM) == 0)
 		return err_set(e, ERR_INVALID_ARGUMENT,
-		    "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms "
+		    "a KMSMasterKeyID is not applicable if the default sse algorithm is not "
+		    "aws:kms "
 		    "or aws:kms:dsse");
 	r = check_service(str_of(text), false, e);
 	if (r == 0)

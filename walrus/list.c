@@ -3,11 +3,10 @@
 #include "list.h"
 
 #include "base/strbuf.h"
-#include "crc32c.h"
 #include "checksum_value.h"
-#include "metadata.h"
-#include "schema.h"
+#include "crc32c.h"
 #include "error.h"
+#include "metadata.h"
 
 #define KEYS_MAX 1000
 #define TOKEN_MAX 2048 /* a key, four bytes of sum, as base64 */
@@ -107,11 +106,10 @@ list_write_prefixes(
 void
 list_write_content(struct xml_writer *w, const struct object *o)
 {
-	const char *class = o->attributes.storage_class;
-
 	xml_elementf(w, "ETag", "\"%s\"", o->etag);
+	checksum_write_kind(w, o->attributes.checksum);
 	xml_elementf(w, "Size", "%llu", (unsigned long long)o->size_bytes);
-	xml_element(w, "StorageClass", class ? class : "STANDARD");
+	xml_element(w, "StorageClass", metadata_storage_class(&o->attributes));
 }
 
 /* -- objects -- */

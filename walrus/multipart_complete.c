@@ -115,8 +115,8 @@ read_headers(struct completion *c, struct err *e)
 
 	c->has_size = size.p != NULL;
 	if (c->has_size && !str_to_u64(size, &c->size_bytes))
-		return err_set(e, ERR_INVALID_REQUEST,
-		    "Value for x-amz-mp-object-size header is invalid.");
+		return err_set(
+		    e, ERR_INVALID_REQUEST, "Value for x-amz-mp-object-size header is invalid.");
 	return checksum_named(c->rq, &c->named, e);
 }
 
@@ -162,12 +162,10 @@ check_part(const struct completion *c, size_t at, const struct part *part,
 		return err_set(e, ERR_INVALID_REQUEST,
 		    "The upload was created using a %s checksum. The complete request must include "
 		    "the checksum for each part. It was missing for part %u in the request.",
-		    checksum_header(wanted->algorithm) + strlen("x-amz-checksum-"),
-		    chosen->number);
+		    checksum_header(wanted->algorithm) + strlen("x-amz-checksum-"), chosen->number);
 	/* Where no algorithm was named the client may have sent another than what is stored. */
 	if (chosen->checksum.algorithm != CHECKSUM_MAX &&
-	    (wanted->algorithm != CHECKSUM_MAX ||
-		chosen->checksum.algorithm == stored.algorithm) &&
+	    (wanted->algorithm != CHECKSUM_MAX || chosen->checksum.algorithm == stored.algorithm) &&
 	    !checksum_is_same(&chosen->checksum, &stored))
 		return no_such_part(e);
 	if (part->size_bytes < PART_MIN && at + 1 < c->count)
@@ -188,9 +186,8 @@ add_extent(struct store_tx *tx, struct completion *c, const struct upload *u,
 	c->put.size_bytes += part->size_bytes;
 	return part->size_bytes == 0
 		   ? 0
-		   : store_exec(tx, Q_EXTENT_FROM_PART, NULL, e, u->id,
-			 (int64_t)c->put.size_bytes, (int64_t)start, u->id,
-			 (int64_t)part->number);
+		   : store_exec(tx, Q_EXTENT_FROM_PART, NULL, e, u->id, (int64_t)c->put.size_bytes,
+			 (int64_t)start, u->id, (int64_t)part->number);
 }
 
 /* The next row of parts that was chosen as number `at`. */
@@ -266,8 +263,7 @@ check_whole(const struct completion *c, const struct checksum_value *made, struc
 }
 
 static int
-make_content(
-    struct store_tx *tx, struct completion *c, const struct upload *u, struct err *e)
+make_content(struct store_tx *tx, struct completion *c, const struct upload *u, struct err *e)
 {
 	struct checksum_value wanted, made;
 	struct checksum_sum sum;
@@ -341,8 +337,8 @@ commit(struct store_tx *tx, void *arg, struct err *e)
 		r = object_replace(tx, rq->bucket, &c->put, e);
 	if (r < 0 || encryption_kind(u.attributes.encryption) == ENCRYPTION_CUSTOMER)
 		return r;
-	return store_exec(tx, Q_DIGEST_DUE_ADD, NULL, e, u.id, rq->bucket->id, rq->target.key,
-	    store_now_us(tx));
+	return store_exec(
+	    tx, Q_DIGEST_DUE_ADD, NULL, e, u.id, rq->bucket->id, rq->target.key, store_now_us(tx));
 }
 
 static void

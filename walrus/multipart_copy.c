@@ -23,9 +23,8 @@ take(void *arg, struct str bytes, struct err *e)
 }
 
 static int
-choose_range(
-    struct request *rq, const struct copy_source *s, uint64_t *ret_first, uint64_t *ret_count,
-    struct err *e)
+choose_range(struct request *rq, const struct copy_source *s, uint64_t *ret_first,
+    uint64_t *ret_count, struct err *e)
 {
 	struct str range = request_header(rq, "x-amz-copy-source-range");
 	int r = 0;
@@ -36,7 +35,8 @@ choose_range(
 		r = copy_range_parse(range, s->object.size_bytes, ret_first, ret_count, e);
 	if (r == 0 && *ret_count > COPY_BYTES_MAX)
 		return err_set(e, ERR_INVALID_REQUEST,
-		    "The specified copy source is larger than the maximum allowable size for a copy "
+		    "The specified copy source is larger than the maximum allowable size for a "
+		    "copy "
 		    "source: %llu",
 		    (unsigned long long)COPY_BYTES_MAX);
 	return r;

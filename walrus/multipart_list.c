@@ -1,5 +1,5 @@
-/* ListParts and ListMultipartUploads. Uploads are walked in the order of their keys; behind a common
- * prefix the walk goes on by a seek. */
+/* ListParts and ListMultipartUploads. Uploads are walked in the order of their keys; behind a
+ * common prefix the walk goes on by a seek. */
 #include "multipart.h"
 
 #include "bucket.h"
@@ -34,8 +34,8 @@ read_parts(struct store_tx *tx, const struct part_list *l, const char *upload_id
     struct part *parts, uint32_t *ret_count, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query(
-	    tx, Q_PARTS, &rows, e, upload_id, (int64_t)l->after, (int64_t)l->max + 1);
+	int r =
+	    store_query(tx, Q_PARTS, &rows, e, upload_id, (int64_t)l->after, (int64_t)l->max + 1);
 
 	*ret_count = 0;
 	while (r >= 0 && *ret_count <= l->max && (r = store_next(rows, e)) > 0)
@@ -117,10 +117,10 @@ str_compare(struct str a, struct str b)
 static struct str
 common_prefix(const struct upload_list *l, struct str key)
 {
-	const char *found = l->delimiter.n == 0 || key.n <= l->prefix.n
-				? NULL
-				: memmem(key.p + l->prefix.n, key.n - l->prefix.n,
-				      l->delimiter.p, l->delimiter.n);
+	const char *found =
+	    l->delimiter.n == 0 || key.n <= l->prefix.n
+		? NULL
+		: memmem(key.p + l->prefix.n, key.n - l->prefix.n, l->delimiter.p, l->delimiter.n);
 
 	return found ? (struct str){ key.p, (size_t)(found - key.p) + l->delimiter.n }
 		     : (struct str){ NULL, 0 };
@@ -157,8 +157,8 @@ walk_from(struct store_tx *tx, struct upload_list *l, int *ret_step, struct err 
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct upload u;
-	int r = store_query(tx, Q_UPLOAD_LIST, &rows, e, l->rq->bucket->id, l->next_key,
-	    l->next_id, (int64_t)l->max + 1);
+	int r = store_query(tx, Q_UPLOAD_LIST, &rows, e, l->rq->bucket->id, l->next_key, l->next_id,
+	    (int64_t)l->max + 1);
 
 	*ret_step = 2;
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {

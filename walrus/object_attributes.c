@@ -45,14 +45,15 @@ read_wanted(const struct request *rq, unsigned *ret, struct err *e)
 			while (a < ARRAY_SIZE(attributes) && !str_is(word, attributes[a].name))
 				a++;
 			if (a == ARRAY_SIZE(attributes))
-				return err_set(e, ERR_INVALID_ARGUMENT,
-				    "Invalid attribute name specified.");
+				return err_set(
+				    e, ERR_INVALID_ARGUMENT, "Invalid attribute name specified.");
 			*ret |= attributes[a].bit;
 		}
 	}
 	if (*ret == 0)
 		return err_set(e, ERR_INVALID_REQUEST,
-		    "The x-amz-object-attributes header specifying the attributes to be retrieved is "
+		    "The x-amz-object-attributes header specifying the attributes to be retrieved "
+		    "is "
 		    "either missing or empty");
 	return 0;
 }
@@ -62,8 +63,8 @@ struct page {
 };
 
 static int
-read_number(const struct request *rq, const char *name, uint32_t fallback, uint32_t *ret,
-    struct err *e)
+read_number(
+    const struct request *rq, const char *name, uint32_t fallback, uint32_t *ret, struct err *e)
 {
 	struct str text = request_header(rq, name);
 	uint64_t n = fallback;

@@ -1,6 +1,6 @@
-/* CopyObject. Where the bytes stay what they are the new object shares the content of its source, at
- * any size at once; where they are encrypted otherwise they go through a reader and a writer. What is
- * stored beside them comes from the source or from the request, as the directives say. */
+/* CopyObject. Where the bytes stay what they are the new object shares the content of its source,
+ * at any size at once; where they are encrypted otherwise they go through a reader and a writer.
+ * What is stored beside them comes from the source or from the request, as the directives say. */
 #include <stdio.h>
 
 #include "access.h"
@@ -71,16 +71,16 @@ check_change(const struct copy *c, struct err *e)
 		"x-amz-server-side-encryption-customer-algorithm" };
 	const struct request *rq = c->rq;
 
-	if (c->source.bucket->id != rq->bucket->id ||
-	    !str_eq(c->source.name.key, rq->target.key) || c->source.name.version_id ||
-	    c->replaces_metadata)
+	if (c->source.bucket->id != rq->bucket->id || !str_eq(c->source.name.key, rq->target.key) ||
+	    c->source.name.version_id || c->replaces_metadata)
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
 		if (request_header(rq, changes[i]).p)
 			return 0;
 	return err_set(e, ERR_INVALID_REQUEST,
 	    "This copy request is illegal because it is trying to copy an object to itself without "
-	    "changing the object's metadata, storage class, website redirect location or encryption "
+	    "changing the object's metadata, storage class, website redirect location or "
+	    "encryption "
 	    "attributes.");
 }
 
@@ -89,7 +89,8 @@ check_source(const struct copy *c, struct err *e)
 {
 	if (c->source.object.size_bytes > COPY_BYTES_MAX)
 		return err_set(e, ERR_INVALID_REQUEST,
-		    "The specified copy source is larger than the maximum allowable size for a copy "
+		    "The specified copy source is larger than the maximum allowable size for a "
+		    "copy "
 		    "source: %llu",
 		    (unsigned long long)COPY_BYTES_MAX);
 	return check_change(c, e);
@@ -125,7 +126,7 @@ choose_checksum(struct copy *c)
 		return;
 	c->has_checksum = true;
 	checksum_begin(&c->checksum, c->wanted.algorithm != CHECKSUM_MAX ? c->wanted.algorithm
-				     : old.algorithm != CHECKSUM_MAX	 ? old.algorithm
+				     : old.algorithm != CHECKSUM_MAX     ? old.algorithm
 									 : CHECKSUM_DEFAULT);
 }
 
@@ -224,9 +225,8 @@ static int
 commit(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct copy *c = arg;
-	int r = c->is_shared
-		    ? share(tx, c, e)
-		    : content_add(tx, c->content_id, 0, &c->blob, cipher_iv(c->cipher), e);
+	int r = c->is_shared ? share(tx, c, e)
+			     : content_add(tx, c->content_id, 0, &c->blob, cipher_iv(c->cipher), e);
 
 	return r < 0 ? r : object_replace(tx, c->rq->bucket, &c->put, e);
 }

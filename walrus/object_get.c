@@ -102,8 +102,8 @@ choose_part(struct request *rq, const struct object *o, struct content_reader *r
 
 /* Which bytes, and the checksum of exactly those, if it is known. */
 static int
-choose_bytes(struct request *rq, const struct object *o, struct content_reader *reader,
-    struct err *e)
+choose_bytes(
+    struct request *rq, const struct object *o, struct content_reader *reader, struct err *e)
 {
 	const char *checksum = o->attributes.checksum;
 	struct str mode = request_header(rq, "x-amz-checksum-mode");

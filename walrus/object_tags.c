@@ -29,8 +29,8 @@ object_get_tags(struct request *rq, struct err *e)
 	int r = store_read(rq->walrus->store, read_row, &c, e);
 
 	if (r == 0)
-		r = tags_parse(str_of(c.object.attributes.tags), TAGS_OF_OBJECT_MAX, rq->arena,
-		    &tags, e);
+		r = tags_parse(
+		    str_of(c.object.attributes.tags), TAGS_OF_OBJECT_MAX, rq->arena, &tags, e);
 	if (r < 0)
 		return r;
 	object_reply_version(rq, c.object.version_id);
@@ -55,8 +55,8 @@ commit(struct store_tx *tx, void *arg, struct err *e)
 		    tx, Q_OBJECT_TAGS_SET, NULL, e, bucket->id, o->key, o->position, c->text);
 	if (r < 0)
 		return r;
-	(void)snprintf(change.event, sizeof(change.event), "ObjectTagging:%s",
-	    c->text ? "Put" : "Delete");
+	(void)snprintf(
+	    change.event, sizeof(change.event), "ObjectTagging:%s", c->text ? "Put" : "Delete");
 	change.key = o->key;
 	change.version_id = o->version_id;
 	change.etag = o->etag;

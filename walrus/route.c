@@ -35,7 +35,8 @@ sub_resource(const struct request *rq)
 			if (strcmp(found, "partNumber") != 0)
 				return found;
 		}
-	return found;
+	/* It makes no other operation of a read: it chooses bytes, as a range does. */
+	return found && !str_is(rq->head->method, "PUT") ? NULL : found;
 }
 
 /* Operations that Amazon has and walrus has not. Elsewhere these words are parameters without a

@@ -106,8 +106,8 @@ look_up(struct store_tx *tx, void *arg, struct err *e)
 	return upload_find(tx, s->rq, s->ret, e);
 }
 
-/* The client's checksum is of the kind that the upload was begun with; where that named none, any. Of an
- * upload whose checksum is one of its parts' checksums the client sends each. */
+/* The client's checksum is of the kind that the upload was begun with; where that named none, any.
+ * Of an upload whose checksum is one of its parts' checksums the client sends each. */
 static int
 choose_checksum(struct request *rq, struct part_writer *p, bool of_body, struct err *e)
 {
@@ -216,8 +216,7 @@ commit_part(struct store_tx *tx, void *arg, struct err *e)
 }
 
 int
-part_writer_finish(
-    struct request *rq, struct part_writer *p, const uint8_t md5[16], struct err *e)
+part_writer_finish(struct request *rq, struct part_writer *p, const uint8_t md5[16], struct err *e)
 {
 	struct commit c = { rq, p };
 	struct checksum_value v;

@@ -136,8 +136,10 @@ def test_versions_as_sources(s3, bucket):
     assert code(s3.copy_object, Bucket=bucket, Key="to", CopySource=source(bucket)) == ("NoSuchKey", 404)
     assert code(s3.copy_object, Bucket=bucket, Key="to", CopySource=source(bucket, VersionId=marker)) == \
         ("InvalidRequest", 400)
-    assert code(s3.copy_object, Bucket=bucket, Key="to", CopySource=source(bucket, VersionId="never")) == \
+    assert code(s3.copy_object, Bucket=bucket, Key="to", CopySource=source(bucket, VersionId="0" * 32)) == \
         ("NoSuchVersion", 404)
+    assert code(s3.copy_object, Bucket=bucket, Key="to", CopySource=source(bucket, VersionId="never")) == \
+        ("InvalidArgument", 400)
     s3.copy_object(Bucket=bucket, Key="from", CopySource=source(bucket, VersionId=one))
     assert s3.get_object(Bucket=bucket, Key="from")["Body"].read() == b"one"
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})

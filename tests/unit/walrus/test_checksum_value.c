@@ -23,7 +23,8 @@ static void
 test_parts_are_the_whole(void **state)
 {
 	static const size_t cuts[][4] = { { 0, 0, 0, 5000 }, { 1, 2, 3, 5000 },
-		{ 4096, 4096, 4999, 5000 }, { 1000, 2000, 3000, 5000 }, { 5000, 5000, 5000, 5000 } };
+		{ 4096, 4096, 4999, 5000 }, { 1000, 2000, 3000, 5000 },
+		{ 5000, 5000, 5000, 5000 } };
 	char bytes[5000];
 
 	for (size_t i = 0; i < sizeof(bytes); i++)
@@ -77,8 +78,8 @@ test_hash_of_hashes(void **state)
 	checksum_sum_add(&s, &part, 3);
 	checksum_sum_end(&s, &made);
 	/* printf abc | sha256sum twice, their bytes hashed */
-	assert_string_equal(checksum_value_text(&made, arena),
-	    "O3ccqX48F2mK/yEif6BGtWIqMNjuXS3k7hERoc3yWO4=-2");
+	assert_string_equal(
+	    checksum_value_text(&made, arena), "O3ccqX48F2mK/yEif6BGtWIqMNjuXS3k7hERoc3yWO4=-2");
 }
 
 static void

@@ -39,8 +39,8 @@ test_sources(void **state)
 		assert_true(strings_equal(name.version_id, good[i].version));
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-		assert_int_equal(copy_source_parse(str_of(bad[i]), arena, &name, &e),
-		    ERR_INVALID_ARGUMENT);
+		assert_int_equal(
+		    copy_source_parse(str_of(bad[i]), arena, &name, &e), ERR_INVALID_ARGUMENT);
 	memset(long_key + 2, 'x', 1025);
 	assert_int_equal(copy_source_parse(str_of(long_key), arena, &name, &e), ERR_KEY_TOO_LONG);
 	long_key[1026] = 0;

@@ -58,7 +58,8 @@ test_any_range(void **state)
 	assert_int_equal(cipher_seek(other, NULL, 0, &e), ERR_CORRUPT);
 }
 
-/* The counter carries over all its bytes: NIST SP 800-38A wants that, and a vector may end in ones. */
+/* The counter carries over all its bytes: NIST SP 800-38A wants that, and a vector may end in ones.
+ */
 static void
 test_the_counter_carries(void **state)
 {
@@ -139,7 +140,8 @@ static void
 test_customer_keys(void **state)
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
-	uint8_t mine[CUSTOMER_KEY_SIZE] = "a key of exactly 32 bytes, mine.", other[CUSTOMER_KEY_SIZE] = { 0 };
+	uint8_t mine[CUSTOMER_KEY_SIZE] = "a key of exactly 32 bytes, mine.",
+		other[CUSTOMER_KEY_SIZE] = { 0 };
 	uint8_t key[DATA_KEY_SIZE], seen[DATA_KEY_SIZE];
 	char *text, *twice, *hex = arena_alloc(arena, 2 * sizeof(mine) + 1);
 	struct err e;
