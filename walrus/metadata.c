@@ -250,3 +250,18 @@ metadata_reply(struct request *rq, const struct object *o)
 	if (o->attributes.tags)
 		reply_headerf(rq, "x-amz-tagging-count", "%u", tags_count(o->attributes.tags));
 }
+
+void
+metadata_reply_unchanged(struct request *rq, const struct object *o)
+{
+	struct str rest = str_of(o->attributes.headers), line, name;
+
+	while (str_split(&rest, '\n', &line)) {
+		struct str value = line;
+
+		if (line.n && str_split(&value, ':', &name) &&
+		    (str_is(name, "Cache-Control") || str_is(name, "Expires")))
+			reply_header(rq, arena_str(rq->arena, name),
+			    arena_str(rq->arena, str_trim(value)));
+	}
+}

@@ -16,3 +16,6 @@ const char *metadata_storage_class(const struct object_attributes *a); /* never 
 int metadata_check_overrides(const struct request *rq, struct err *e);
 /* The headers of a GET or HEAD; the query's response-* have precedence. */
 void metadata_reply(struct request *rq, const struct object *o);
+/* Those that a 304 repeats, so that caches keep the object by what is said of it now (RFC 9110 section
+ * 15.4.5). */
+void metadata_reply_unchanged(struct request *rq, const struct object *o);

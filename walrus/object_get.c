@@ -30,8 +30,11 @@ choose_range(struct request *rq, const struct object *o, struct err *e)
 	rq->content_left = o->size_bytes;
 	if (header.p && condition_wants_range(rq, o))
 		r = http_range_parse(header, o->size_bytes, &range, e);
-	if (r < 0)
+	if (r < 0) {
+		err_detailf(&rq->details, "ActualObjectSize", "%llu",
+		    (unsigned long long)o->size_bytes);
 		return err_set(e, ERR_INVALID_RANGE, "The requested range is not satisfiable");
+	}
 	if (r == 0)
 		return 0;
 	rq->status = 206;
@@ -223,6 +226,7 @@ object_get(struct request *rq, struct err *e)
 	reply_expiration(rq, &o);
 	if (refused) {
 		rq->status = refused;
+		metadata_reply_unchanged(rq, &o);
 		return 0;
 	}
 	r = choose_bytes(rq, &o, reader, e);
