@@ -218,9 +218,12 @@ object_get(struct request *rq, struct err *e)
 		return r;
 	rq->facts.object_size = (int64_t)o.size_bytes;
 	refused = condition_of_read(rq, &o);
-	if (refused == 412)
+	if (refused == 412) {
+		err_detail(&rq->details, "Condition",
+		    request_header(rq, "if-match").p ? STR("If-Match") : STR("If-Unmodified-Since"));
 		return err_set(e, ERR_PRECONDITION_FAILED,
 		    "At least one of the pre-conditions you specified did not hold");
+	}
 	reply_validators(rq, &o);
 	object_reply_version(rq, o.version_id);
 	reply_expiration(rq, &o);
