@@ -220,3 +220,39 @@ def test_an_open_bucket_takes_unsigned_forms(world, s3, bucket):
     status, _, text = post(world, f"/{bucket}", form([("key", "guest book"), ("acl", "public-read")], b"hello"))
     assert status == 204, text
     assert ask(world, "GET", f"/{bucket}/guest%20book")[2] == b"hello"
+
+
+# -- pages --
+
+NAVIGATION = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Upgrade-Insecure-Requests": "1",
+              "Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "none", "Sec-Fetch-User": "?1",
+              "Cookie": "consent=yes; theme=dark"}
+
+
+def test_a_website_is_read(world, s3, bucket):
+    """By its host name: the page, what it loads, a folder, a page that is not there, and all again on a second visit."""
+    s3.put_bucket_website(Bucket=bucket, WebsiteConfiguration={"IndexDocument": {"Suffix": "index.html"},
+                                                               "ErrorDocument": {"Key": "errors/404.html"}})
+    pages = {"index.html": ("text/html", b"<!doctype html><title>home</title>"), "docs/index.html": ("text/html", b"docs"),
+             "errors/404.html": ("text/html", b"not here"), "site.css": ("text/css", b"body {}"), "data.json": ("application/json", b"[]")}
+    for key, (kind, body) in pages.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=body, ContentType=kind, CacheControl="max-age=60", ACL="public-read")
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": ["s3:GetObject", "s3:ListBucket"],
+                                                      "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}]}
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    host = {**NAVIGATION, "Host": f"{bucket}.web.test:{world.website_port}"}
+
+    def visit(path, **headers):
+        return ask(world, "GET", path, {**host, **headers}, port=world.website_port)
+    for path, key in (("/", "index.html"), ("/docs/", "docs/index.html"), ("/site.css", "site.css"), ("/data.json?_=17", "data.json")):
+        status, headers, text = visit(path)
+        assert (status, headers["content-type"], text) == (200, *pages[key])
+        assert headers["cache-control"] == "max-age=60" and "set-cookie" not in headers
+        again = visit(path, **{"If-None-Match": headers["etag"], "Cache-Control": "max-age=0"})
+        assert (again[0], again[2]) == (304, b"")
+    status, headers, _ = visit("/docs")
+    assert status == 302 and urllib.parse.urlsplit(headers["location"]).path == "/docs/"
+    status, headers, text = visit("/favicon.ico")
+    assert (status, headers["content-type"], text) == (404, "text/html", b"not here")
+    status, headers, text = ask(world, "GET", "/", {**NAVIGATION, "Host": "no-such-bucket.web.test"}, port=world.website_port)
+    assert status == 404 and headers["content-type"].startswith("text/html") and b"NoSuchBucket" in text
