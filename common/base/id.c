@@ -61,15 +61,19 @@ id_is_valid(const char *id, const char *prefix)
 void
 uuid_new(char out[UUID_TEXT_SIZE])
 {
+	static const unsigned char groups[] = { 4, 2, 2, 2, 6 };
 	unsigned char b[16];
-	char hex[33];
+	const unsigned char *from = b;
 
 	random_bytes(b, sizeof(b));
 	b[6] = (b[6] & 0x0f) | 0x40;
 	b[8] = (b[8] & 0x3f) | 0x80;
-	hex_encode(b, sizeof(b), hex);
-	(void)snprintf(out, UUID_TEXT_SIZE, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12,
-	    hex + 16, hex + 20);
+	for (size_t i = 0; i < sizeof(groups); i++) {
+		hex_encode(from, groups[i], out);
+		from += groups[i];
+		out += 2 * groups[i];
+		*out++ = i + 1 < sizeof(groups) ? '-' : 0;
+	}
 }
 
 /* A number below `bound` (at most 2^32), each equally likely. */

@@ -79,13 +79,29 @@ escape_of(unsigned char c, bool in_attribute)
 	}
 }
 
+/* Bytes that stand for themselves everywhere: what nearly all text is made of. */
+static size_t
+plain_length(const unsigned char *p, size_t n)
+{
+	static const bool is_plain[256] = { [' ' ... '!'] = true,
+		['#' ... '%'] = true,
+		['\'' ... ';'] = true,
+		['='] = true,
+		['?' ... '~'] = true };
+	size_t i = 0;
+
+	while (i < n && is_plain[p[i]])
+		i++;
+	return i;
+}
+
 static void
 add_escaped(struct strbuf *out, struct str s, bool in_attribute)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
 	size_t run = 0; /* start of what is copied as it is */
 
-	for (size_t i = 0; i < s.n;) {
+	for (size_t i = plain_length(p, s.n); i < s.n; i += plain_length(p + i, s.n - i)) {
 		const char *escape;
 		size_t step = 1;
 
