@@ -1,6 +1,7 @@
 #pragma once
 /* Inside of the SQLite driver: a connection with its statements, the writer, the store. */
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include "base/list.h"
 #include "run/lock.h"
 #include "run/metrics.h"
@@ -86,6 +87,8 @@ struct store {
 	void *on_events_arg;
 	pthread_t writer_thread, keeper_thread;
 	bool has_writer_thread, has_keeper_thread;
+
+	_Atomic(const struct store_watch *) watch; /* read by the writer thread */
 
 	struct conn *writer;        /* the writer thread's own, before it starts the opener's */
 	int wal_pages;              /* the writer thread's own */

@@ -239,6 +239,43 @@ bind_one(sqlite3_stmt *stmt, int parameter, char type, va_list *args)
 	return sqlite3_bind_blob64(stmt, parameter, bytes.p, bytes.n, SQLITE_TRANSIENT);
 }
 
+/* Whether the statement writes the table. One that begins in another way may write anything. */
+static bool
+writes_table(const char *text, const char *table)
+{
+	static const char *const verbs[] = { "INSERT INTO ", "UPDATE ", "DELETE FROM " };
+	size_t n = strlen(table);
+
+	if (strncmp(text, "SELECT ", 7) == 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		size_t verb = strlen(verbs[i]);
+
+		if (strncmp(text, verbs[i], verb) == 0)
+			return strncmp(text + verb, table, n) == 0 && text[verb + n] == ' ';
+	}
+	return true;
+}
+
+static void
+tell_watch(struct store_tx *tx, const struct store_query *query, va_list *args)
+{
+	const struct store_watch *watch = atomic_load(&tx->store->watch);
+	struct str second = { NULL, 0 };
+	int64_t first = 0;
+	va_list copy;
+
+	if (!watch || !writes_table(query->text, watch->table))
+		return;
+	if (strncmp(query->types, "ib", 2) == 0) {
+		va_copy(copy, *args);
+		first = va_arg(copy, int64_t);
+		second = va_arg(copy, struct str);
+		va_end(copy);
+	}
+	watch->wrote(watch->arg, first, second);
+}
+
 /* Remembers the first error of the closure: what comes after it is not done. */
 static int
 tx_failed(struct store_tx *tx, const struct store_query *query, int rc, struct err *e)
@@ -280,6 +317,8 @@ rows_open(struct store_tx *tx, unsigned id, struct store_rows **ret, struct err 
 	rows->query = query;
 	rows->is_open = true;
 	tx->open_rows++;
+	if (tx->conn->is_writer)
+		tell_watch(tx, query, args);
 	for (unsigned i = 0; query->types[i]; i++) {
 		int rc = bind_one(rows->stmt, parameters[i], query->types[i], args);
 

@@ -59,6 +59,7 @@ job_run(struct store *s, struct job *job, struct err *e)
 static int
 jobs_commit(struct store *s, struct job **jobs, size_t count, struct err *e)
 {
+	const struct store_watch *watch;
 	uint64_t start_us;
 	int r;
 
@@ -75,6 +76,9 @@ jobs_commit(struct store *s, struct job **jobs, size_t count, struct err *e)
 	}
 	if (r < 0 && !transaction_is_lost(s))
 		(void)conn_run(s->writer, "ROLLBACK", NULL); /* r has the reason */
+	watch = atomic_load(&s->watch);
+	if (watch)
+		watch->ended(watch->arg);
 	return r;
 }
 
@@ -262,6 +266,12 @@ writer_stop(struct store *s)
 	pthread_join(s->writer_thread, NULL);
 	s->has_writer_thread = false;
 	health_set("store", false, "closed");
+}
+
+void
+store_set_watch(struct store *s, const struct store_watch *watch)
+{
+	atomic_store(&s->watch, watch);
 }
 
 int

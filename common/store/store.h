@@ -89,6 +89,17 @@ typedef int (*store_fn)(struct store_tx *tx, void *arg, struct err *e);
  * every further statement returns the same code and the savepoint is rolled back whatever fn
  * returns. Where a duplicate is expected write ON CONFLICT DO NOTHING and look at *ret_changed. */
 int store_write(struct store *s, store_fn fn, void *arg, struct err *e);
+/* For a cache of rows: what closures write, told on the writer's thread. wrote: a statement that writes
+ * `table`, before it runs, with its first two parameters when they are an integer and bytes (else 0 and
+ * p NULL: it may be any row). ended: the transaction of all that was told is over, durable or undone, and
+ * none of its callers has returned. One watch per store; it outlives the store. */
+struct store_watch {
+	const char *table;
+	void (*wrote)(void *arg, int64_t first, struct str second);
+	void (*ended)(void *arg);
+	void *arg;
+};
+void store_set_watch(struct store *s, const struct store_watch *watch);
 /* A snapshot: all statements of one closure see the same state. Writes are refused. Do not nest. */
 int store_read(struct store *s, store_fn fn, void *arg, struct err *e);
 /* Writes a heartbeat row every half second and keeps health condition "store" (ready: the last one
