@@ -6,8 +6,11 @@
 #include "auth/sigv4.h"
 #include "disk.h"
 #include "error.h"
+#include "lane.h"
 #include "post.h"
 #include "request.h"
+
+#define LANE_LEAST (1024 * 1024) /* bytes of a body that is worth a second worker */
 
 /* -- what is announced -- */
 
@@ -144,6 +147,9 @@ body_expect_digests(struct request *rq, struct err *e)
 		return r;
 	if (is_object || rq->wanted_md5)
 		rq->md5_context = digest_begin(DIGEST_MD5);
+	/* a form's file may lie in two pieces at once */
+	if (rq->md5_context && rq->body_length >= LANE_LEAST && !rq->post)
+		rq->md5_lane = lane_new(daemon_workers(rq->walrus->daemon), rq->md5_context);
 	if (flags & S3_WANTS_SHA256 || rq->post || rq->wanted_sha256)
 		rq->sha256_context = digest_begin(DIGEST_SHA256);
 	return 0;
@@ -170,7 +176,9 @@ body_expect(struct request *rq, const struct sigv4_result *signature, struct err
 int
 body_add(struct request *rq, struct str bytes, struct err *e)
 {
-	if (rq->md5_context)
+	if (rq->md5_lane && rq->piece)
+		lane_add(rq->md5_lane, bytes, rq->piece);
+	else if (rq->md5_context)
 		EVP_DigestUpdate(rq->md5_context, bytes.p, bytes.n);
 	if (rq->sha256_context)
 		EVP_DigestUpdate(rq->sha256_context, bytes.p, bytes.n);
@@ -315,6 +323,8 @@ body_check(struct request *rq, struct err *e)
 
 	if (rq->chunks && !rq->chunks_ended)
 		return err_set(e, ERR_INCOMPLETE_BODY, "The request body terminated unexpectedly");
+	if (rq->md5_lane)
+		lane_finish(rq->md5_lane);
 	if (rq->md5_context)
 		digest_end(TAKE(rq->md5_context), rq->md5);
 	if (rq->sha256_context)

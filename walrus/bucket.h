@@ -26,6 +26,8 @@ struct buckets *buckets_new(void);
 void buckets_free(struct buckets *b);
 /* One count is the caller's. ERR_BUCKET_NOT_FOUND. */
 int bucket_get(struct walrus *w, const char *name, struct bucket **ret, struct err *e);
+/* The same when it is in memory, else NULL: never blocks. */
+struct bucket *bucket_peek(struct walrus *w, const char *name);
 void bucket_unref(struct bucket *b);
 DEFINE_CLEANUP(struct bucket *, bucket_unref)
 /* After every commit that changed the bucket's rows, before it is acknowledged. */

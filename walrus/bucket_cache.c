@@ -124,6 +124,14 @@ offer(struct buckets *cache, struct bucket *b, uint64_t epoch)
 	map_set(cache->by_name, b->name, b);
 }
 
+struct bucket *
+bucket_peek(struct walrus *w, const char *name)
+{
+	uint64_t epoch;
+
+	return find_cached(w->buckets, name, &epoch);
+}
+
 int
 bucket_get(struct walrus *w, const char *name, struct bucket **ret, struct err *e)
 {

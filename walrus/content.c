@@ -4,22 +4,29 @@
  * pin. A reader of one file just opens it, and starts anew when it came too late. */
 #include "content.h"
 
+#include <endian.h>
+
+#include "base/clock.h"
 #include "base/id.h"
 #include "base/map.h"
 #include "base/vec.h"
 #include "encryption.h"
+#include "hot.h"
 #include "run/lock.h"
 #include "schema.h"
 #include "version.h"
 
 #define TRIES_MAX 20
 
+/* What is made together lies together in an index, so that a commit of many writes few pages. */
 void
 content_id_new(char out[CONTENT_ID_SIZE])
 {
+	uint64_t ms = htobe64((uint64_t)clock_now_us() / 1000 << 16);
 	uint8_t bytes[16];
 
 	random_bytes(bytes, sizeof(bytes));
+	memcpy(bytes, &ms, 6);
 	hex_encode(bytes, sizeof(bytes), out);
 }
 
@@ -222,7 +229,8 @@ struct content_reader {
 	VEC(struct extent) extents;
 	size_t at; /* extent that is open */
 	struct blob_reader *open;
-	struct strbuf inlined; /* bytes of all extents that have no file */
+	struct strbuf inlined;  /* bytes of all extents that have no file */
+	struct hot_object *hot; /* NULL, or what has the bytes */
 	char pinned[CONTENT_ID_SIZE];
 	const char *encryption; /* of the object */
 	struct cipher *cipher;  /* NULL: not needed, or not yet */
@@ -327,12 +335,55 @@ try_open(struct lookup *l, struct err *e)
 	return r < 0 ? r : open_extent(reader, 0, e);
 }
 
+/* Strings live as long as the request, which may be longer than the entry. */
+static void
+copy_object(const struct object *from, struct arena *arena, struct object *ret)
+{
+	struct object_attributes *a = &ret->attributes;
+	char **const texts[] = { &a->headers, &a->acl, &a->tags, &a->checksum, &a->storage_class,
+		&a->lock_mode, &a->encryption, &ret->version_id, &ret->content_id, &ret->etag,
+		&ret->sha256, &ret->account_id };
+
+	*ret = *from;
+	ret->key = arena_bytes(arena, from->key);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		*texts[i] = arena_strdup(arena, *texts[i]);
+}
+
+int
+content_open_hot(struct walrus *w, struct hot_object *hot, struct arena *arena,
+    struct object *ret_object, struct content_reader **ret, struct err *e)
+{
+	_cleanup_(content_reader_freep) struct content_reader *reader = xcalloc(1, sizeof(*reader));
+	int r = 0;
+
+	reader->walrus = w;
+	reader->arena = arena;
+	reader->hot = hot;
+	copy_object(&hot->object, arena, ret_object);
+	if (hot->extent.end > 0) {
+		struct extent x = hot->extent;
+
+		x.checksum = arena_strdup(arena, x.checksum);
+		vec_add(&reader->extents, x);
+		r = open_extent(reader, 0, e);
+	}
+	if (r == 0)
+		*ret = TAKE(reader);
+	return r;
+}
+
 int
 content_open(struct walrus *w, const struct object_name *name, struct arena *arena,
     struct object *ret_object, struct content_reader **ret, struct err *e)
 {
+	bool is_current = !name->version_id && !name->content_id;
+	struct hot_object *hot = is_current ? hot_find(w->hot, name->bucket_id, name->key) : NULL;
+	struct hot_ticket ticket;
 	int r = 0;
 
+	if (hot)
+		return content_open_hot(w, hot, arena, ret_object, ret, e);
 	for (unsigned i = 0; i < TRIES_MAX; i++) {
 		_cleanup_(content_reader_freep) struct content_reader *reader =
 		    xcalloc(1, sizeof(*reader));
@@ -340,9 +391,13 @@ content_open(struct walrus *w, const struct object_name *name, struct arena *are
 
 		reader->walrus = w;
 		reader->arena = arena;
+		ticket = hot_ticket(w->hot, name->bucket_id, name->key);
 		r = try_open(&l, e);
 		if (r == 0) {
 			reader->encryption = ret_object->attributes.encryption;
+			if (is_current)
+				hot_offer(w->hot, ticket, name->bucket_id, ret_object,
+				    reader->extents.items, reader->extents.count);
 			*ret = TAKE(reader);
 			return 0;
 		}
@@ -364,6 +419,7 @@ content_reader_free(struct content_reader *r)
 	}
 	blob_reader_free(r->open);
 	cipher_free(r->cipher);
+	hot_unref(r->hot);
 	strbuf_done(&r->inlined);
 	vec_done(&r->extents);
 	free(r);

@@ -68,6 +68,10 @@ struct content_reader;
  * ERR_CORRUPT. */
 int content_open(struct walrus *w, const struct object_name *name, struct arena *arena,
     struct object *ret_object, struct content_reader **ret, struct err *e);
+/* The same of one that is in memory already; takes the count. */
+struct hot_object;
+int content_open_hot(struct walrus *w, struct hot_object *hot, struct arena *arena,
+    struct object *ret_object, struct content_reader **ret, struct err *e);
 void content_reader_free(struct content_reader *r);
 DEFINE_CLEANUP(struct content_reader *, content_reader_free)
 /* Whether it can be read, by the client's key where walrus has none: as encryption_key. Reading does it by

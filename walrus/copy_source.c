@@ -57,7 +57,7 @@ copy_source_parse(
 	if (whole.n > S3_KEY_MAX)
 		return err_set(e, ERR_KEY_TOO_LONG, "Your key is too long");
 	if (id.n && !version_id_is_valid(id))
-		return version_id_invalid(e);
+		return err_set(e, ERR_INVALID_ARGUMENT, VERSION_ID_INVALID);
 	*ret = (struct copy_source_name){ .bucket = arena_str(arena, bucket),
 		.key = whole,
 		.version_id = id.n ? arena_str(arena, id) : NULL };

@@ -15,11 +15,13 @@
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "lane.h"
 #include "logging.h"
 #include "request.h"
 #include "run/lock.h"
 
 #define WORK_TIMEOUT_MS 120000 /* of one stretch of work without news for the client */
+#define SMALL_BODY (64 * 1024) /* read before anything is decided */
 #define AHEAD_MAX                                                                                  \
 	(BLOB_BLOCK + HTTP_REPLY_LOW) /* queued bytes below which the next block is read */
 
@@ -48,6 +50,7 @@ struct exchange {
 	/* the loop's own */
 	bool is_replying;
 	bool is_more_asked;
+	bool is_small;    /* the body is read at once, and a worker asked when it is whole */
 	uint64_t to_send; /* bytes of content not handed to the connection yet */
 };
 
@@ -208,10 +211,8 @@ on_block(struct http_exchange *h, void *arg)
 
 /* Everything but the first block, which may be missing: then the reply is whole without it. */
 static void
-send_head(struct exchange *x, struct http_exchange *h)
+send_head(struct request *rq, struct http_exchange *h)
 {
-	struct request *rq = x->rq;
-
 	rq->facts.replied_ms = clock_monotonic_ms();
 	http_reply_begin(h, rq->status);
 	http_reply_header(h, "x-amz-request-id", rq->id);
@@ -221,24 +222,29 @@ send_head(struct exchange *x, struct http_exchange *h)
 }
 
 static void
+send_reply(struct request *rq, struct http_exchange *h)
+{
+	size_t n = rq->reply.n;
+	char *bytes = strbuf_take(&rq->reply);
+
+	send_head(rq, h);
+	http_reply_length(h, rq->has_length ? rq->length : n);
+	rq->facts.sent = n;
+	if (n > 0)
+		http_reply_add_owned(h, bytes, n, free, bytes);
+	else
+		free(bytes);
+	http_reply_end(h);
+}
+
+static void
 on_reply(struct http_exchange *h, void *arg)
 {
 	struct exchange *x = arg;
-	struct request *rq = x->rq;
 
 	if (h && !x->is_replying) {
-		size_t n = rq->reply.n;
-		char *bytes = strbuf_take(&rq->reply);
-
 		x->is_replying = true;
-		send_head(x, h);
-		http_reply_length(h, rq->has_length ? rq->length : n);
-		rq->facts.sent = n;
-		if (n > 0)
-			http_reply_add_owned(h, bytes, n, free, bytes);
-		else
-			free(bytes);
-		http_reply_end(h);
+		send_reply(x->rq, h);
 	}
 	unref(x);
 }
@@ -252,7 +258,7 @@ on_content(struct http_exchange *h, void *arg)
 	if (h && !x->is_replying) {
 		x->is_replying = true;
 		x->to_send = x->rq->length;
-		send_head(x, h);
+		send_head(x->rq, h);
 		http_reply_length(h, x->rq->length);
 		send_block(x, h, b);
 	}
@@ -350,10 +356,10 @@ begin(struct exchange *x)
 
 	if (request_begin(x->rq, &e) < 0)
 		fail(x, &e);
-	else if (x->rq->has_body || x->rq->head->expect_continue)
-		resume(x, on_accept, x);
-	else
+	else if (!x->rq->has_body && !x->rq->head->expect_continue)
 		finish(x);
+	else if (!x->is_small)
+		resume(x, on_accept, x);
 }
 
 static void
@@ -361,9 +367,10 @@ take_piece(struct exchange *x, struct http_body *piece)
 {
 	struct err e = { 0 };
 
+	x->rq->piece = piece_new(piece, http_body_release);
 	if (!x->is_over && request_body(x->rq, (struct str){ piece->p, piece->n }, &e) < 0)
 		fail(x, &e);
-	http_body_release(piece);
+	piece_unref(TAKE(x->rq->piece));
 }
 
 enum step { STEP_NONE, STEP_GONE, STEP_BEGIN, STEP_PIECE, STEP_END, STEP_MORE };
@@ -382,14 +389,14 @@ next_step(struct exchange *x, struct http_body **ret_piece)
 {
 	LOCK_SCOPE(&x->lock);
 	*ret_piece = NULL;
+	if (!x->is_gone && take_mark(&x->is_begin_due))
+		return STEP_BEGIN;
 	if (x->piece_count > 0) {
 		*ret_piece = x->pieces[0];
 		memmove(x->pieces, x->pieces + 1, --x->piece_count * sizeof(x->pieces[0]));
 		return STEP_PIECE;
 	}
 	if (!x->is_gone) {
-		if (take_mark(&x->is_begin_due))
-			return STEP_BEGIN;
 		if (take_mark(&x->is_end_due))
 			return STEP_END;
 		if (take_mark(&x->is_more_due))
@@ -485,28 +492,81 @@ internal_options(void *arg)
 	return &all->walrus->internal;
 }
 
+/* What memory alone can answer is answered here and now: a worker would cost more than the answer.
+ * It is one block at most. */
+static void
+answer_quickly(struct request *rq, struct http_exchange *h)
+{
+	struct block b = { 0 };
+	struct err e = { 0 };
+	int r = request_begin(rq, &e);
+
+	rq->facts.asked_ms = clock_monotonic_ms();
+	if (r == 0)
+		r = request_end(rq, &e);
+	if (r == 0 && rq->content) {
+		rq->length = rq->content_left;
+		r = read_block(rq, &b, &e);
+	}
+	if (r < 0)
+		request_fail(rq, &e);
+	if (!b.buffer) {
+		send_reply(rq, h);
+		return;
+	}
+	send_head(rq, h);
+	http_reply_length(h, rq->length);
+	rq->facts.sent = b.bytes.n;
+	http_reply_add_owned(h, b.bytes.p, b.bytes.n, blob_buffer_free, b.buffer);
+	http_reply_end(h);
+}
+
+/* A client that does not wait to be asked has sent it with the head: one worker, once, does it all.
+ */
+static bool
+has_small_body(const struct http_head *head)
+{
+	return head->content_length > 0 && head->content_length <= SMALL_BODY &&
+	       !head->expect_continue;
+}
+
 static void
 on_head(struct http_exchange *h, void *arg)
 {
 	struct exchanges *all = arg;
+	struct request *rq;
 	struct exchange *x;
 
 	if (is_internal(h, arg)) {
 		http_worker_handler.head(h, internal_options(arg));
 		return;
 	}
+	rq = request_new(all->walrus, h, local_port(h));
+	rq->is_website = all->is_website;
+	if (request_is_quick(rq)) {
+		http_set_data(h, NULL);
+		answer_quickly(rq, h);
+		logging_note(rq);
+		request_free(rq);
+		return;
+	}
+	request_keep_head(rq);
 	x = xcalloc(1, sizeof(*x));
 	x->all = all;
 	atomic_init(&x->references, 1);
 	lock_init(&x->lock, LOCK_STATE);
-	x->rq = request_new(all->walrus, h);
-	x->rq->port = local_port(h);
-	x->rq->is_website = all->is_website;
+	x->rq = rq;
 	daemon_busy(all->walrus->daemon, 1);
 	lock_take(&all->lock);
 	all->count++;
 	lock_release(&all->lock);
 	http_set_data(h, x);
+	x->is_small = has_small_body(http_request(h));
+	if (x->is_small) {
+		x->is_begin_due = true;
+		http_accept_body(h, 0);
+		return;
+	}
 	x->ref = http_suspend(h, WORK_TIMEOUT_MS, on_expired);
 	mark(x, &x->is_begin_due, h);
 }
@@ -528,7 +588,7 @@ on_body(struct http_exchange *h, struct http_body *piece, void *arg)
 	lock_take(&x->lock);
 	assert(x->piece_count < HTTP_BODY_CREDITS);
 	x->pieces[x->piece_count++] = piece;
-	is_woken = wake_locked(x);
+	is_woken = x->is_small || wake_locked(x);
 	lock_release(&x->lock);
 	if (!is_woken)
 		http_reply_abort(h);
@@ -554,7 +614,7 @@ on_drained(struct http_exchange *h, void *arg)
 {
 	struct exchange *x = http_data(h);
 
-	if (!is_internal(h, arg))
+	if (!is_internal(h, arg) && x)
 		ask_more(x, h);
 }
 
@@ -568,6 +628,8 @@ on_gone(struct http_exchange *h, bool complete, void *arg)
 		http_worker_handler.gone(h, complete, internal_options(arg));
 		return;
 	}
+	if (!x)
+		return; /* it was answered at once */
 	http_set_data(h, NULL);
 	lock_take(&x->lock);
 	x->is_gone = true;

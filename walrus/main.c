@@ -10,6 +10,7 @@
 #include "content.h"
 #include "disk.h"
 #include "exchange.h"
+#include "hot.h"
 #include "identity.h"
 #include "image.h"
 #include "internal.h"
@@ -30,9 +31,11 @@
 #define TRIM_INTERVAL_MS (30 * 1000)
 #define ROOM_INTERVAL_MS (5 * 1000)
 #define OUTBOX_KEEP 100000
+#define CONNECTIONS_MAX 60000 /* idle ones cost little and must not keep others out */
 
 static const struct conf_key keys[] = {
-	DAEMON_CONF_KEYS(struct walrus_conf, "walrus", "8777", "9777"),
+	/* A worker waits while a commit is on its way: so many writers may share one. */
+	DAEMON_CONF_KEYS_WORKERS(struct walrus_conf, "walrus", "8777", "9777", "80"),
 	{ "advertise", CONF_STRING, offsetof(struct walrus_conf, advertise), "",
 	    "URL at which clc and nodes reach this daemon; empty: made of 'listen'", NULL, 0, 0 },
 	{ "domains", CONF_LIST, offsetof(struct walrus_conf, domains), "",
@@ -79,6 +82,8 @@ static const struct conf_key keys[] = {
 	    NULL, 0, UINT32_MAX },
 	{ "scrub_rate", CONF_SIZE, offsetof(struct walrus_conf, scrub_bytes_per_second), "20M",
 	    "bytes that such a check reads in a second", NULL, 1 << 20, 0 },
+	{ "cache_size", CONF_SIZE, offsetof(struct walrus_conf, cache_bytes), "64M",
+	    "memory for small objects that are asked for again", NULL, 0, UINT64_C(1) << 40 },
 	CONF_END,
 };
 
@@ -137,6 +142,7 @@ open_front(struct daemon *d, struct state *s, struct err *e)
 		.tls_mode = HTTP_TLS_OPTIONAL,
 		.tls = s->tls,
 		.threads = w->conf->loops,
+		.connections_max = CONNECTIONS_MAX,
 		.server_header = "Mallee" };
 	_cleanup_free_ int *fds = NULL;
 	size_t count;
@@ -234,6 +240,7 @@ stop(struct daemon *d, void *arg)
 	if (s->tls)
 		tls_unref(s->tls);
 	store_close(w->store);
+	hot_free(w->hot);
 	free(s);
 }
 
@@ -256,8 +263,10 @@ start(struct daemon *d, void **ret_state, struct err *e)
 		.arg = w,
 		.body_max = INTERNAL_BODY_MAX };
 	r = store_open(url, &walrus_schema, w->log, &w->store, e);
-	if (r == 0)
+	if (r == 0) {
+		w->hot = hot_new(w->store, conf->cache_bytes);
 		r = blobs_open(blobs, &w->blobs, e);
+	}
 	if (r == 0)
 		r = keyring_open(keys_file, &w->keyring, e);
 	w->disk = disk_new(conf, w->log);

@@ -179,7 +179,8 @@ object_open(
 {
 	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
 	struct object_name name = object_name_of(rq);
-	int r = content_open(rq->walrus, &name, rq->arena, ret, &reader, e);
+	int r = rq->hot ? content_open_hot(rq->walrus, TAKE(rq->hot), rq->arena, ret, &reader, e)
+			: content_open(rq->walrus, &name, rq->arena, ret, &reader, e);
 
 	if (r == ERR_KEY_NOT_FOUND || r == ERR_VERSION_NOT_FOUND)
 		return access_missing(rq, e);

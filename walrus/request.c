@@ -13,6 +13,8 @@
 #include "bucket.h"
 #include "cors.h"
 #include "error.h"
+#include "hot.h"
+#include "lane.h"
 #include "route.h"
 #include "store/outbox.h"
 #include "version.h"
@@ -58,7 +60,7 @@ copy_head(const struct http_head *from, struct arena *arena)
 }
 
 struct request *
-request_new(struct walrus *w, struct http_exchange *x)
+request_new(struct walrus *w, struct http_exchange *x, uint16_t port)
 {
 	struct arena *arena = arena_new(ARENA_MAX);
 	struct request *rq = arena_alloc(arena, sizeof(*rq));
@@ -66,7 +68,8 @@ request_new(struct walrus *w, struct http_exchange *x)
 	rq->walrus = w;
 	rq->arena = arena;
 	rq->details.arena = arena;
-	rq->head = copy_head(http_request(x), arena);
+	rq->head = http_request(x);
+	rq->port = port;
 	rq->peer = *http_peer(x);
 	rq->id = arena_strdup(arena, http_id(x));
 	rq->log = *w->log;
@@ -79,6 +82,12 @@ request_new(struct walrus *w, struct http_exchange *x)
 }
 
 void
+request_keep_head(struct request *rq)
+{
+	rq->head = copy_head(rq->head, rq->arena);
+}
+
+void
 request_free(struct request *rq)
 {
 	if (!rq)
@@ -86,11 +95,13 @@ request_free(struct request *rq)
 	if (rq->operation && rq->operation->done)
 		rq->operation->done(rq);
 	sigv4_chunks_free(rq->chunks);
+	lane_free(rq->md5_lane);
 	EVP_MD_CTX_free(rq->md5_context);
 	EVP_MD_CTX_free(rq->sha256_context);
 	checksum_done(&rq->checksum);
 	content_reader_free(rq->content);
 	bucket_unref(rq->bucket);
+	hot_unref(rq->hot);
 	strbuf_done(&rq->body);
 	strbuf_done(&rq->reply);
 	vec_done(&rq->headers);
@@ -264,16 +275,50 @@ authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 	return 0;
 }
 
+static bool
+is_plain_read(const struct http_head *head)
+{
+	struct str rest = head->query, part;
+
+	if (head->content_length != 0 ||
+	    !(str_is(head->method, "GET") || str_is(head->method, "HEAD")))
+		return false;
+	while (str_split(&rest, '&', &part))
+		if (part.n > 0 && !str_starts(part, "X-Amz-"))
+			return false;
+	return true;
+}
+
+bool
+request_is_quick(struct request *rq)
+{
+	struct err e = { 0 };
+
+	if (rq->is_website || !is_plain_read(rq->head) ||
+	    target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->details,
+		&rq->target, &e) < 0 ||
+	    rq->target.level != TARGET_OBJECT)
+		return false;
+	rq->bucket = bucket_peek(rq->walrus, rq->target.bucket);
+	if (rq->bucket)
+		rq->hot = hot_find(rq->walrus->hot, rq->bucket->id, rq->target.key);
+	if (rq->hot)
+		return true;
+	bucket_unref(TAKE(rq->bucket));
+	return false;
+}
+
 int
 request_begin(struct request *rq, struct err *e)
 {
 	struct sigv4_result signature = { 0 };
-	int r;
+	int r = 0;
 
 	if (rq->is_website)
 		return website_begin(rq, e);
-	r = target_parse(
-	    rq->head, rq->walrus->conf->domains, rq->arena, &rq->details, &rq->target, e);
+	if (!rq->hot)
+		r = target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->details,
+		    &rq->target, e);
 	if (r < 0)
 		return r;
 	if (form_parse(rq->head->query, PARAMETERS_MAX, rq->arena, &rq->query, e) < 0)
@@ -287,7 +332,8 @@ request_begin(struct request *rq, struct err *e)
 		r = version_id_check(rq, e);
 	if (r < 0)
 		return r;
-	if (rq->operation->level != TARGET_SERVICE && !(rq->operation->flags & S3_ANY_BUCKET))
+	if (!rq->bucket && rq->operation->level != TARGET_SERVICE &&
+	    !(rq->operation->flags & S3_ANY_BUCKET))
 		r = bucket_get(rq->walrus, rq->target.bucket, &rq->bucket, e);
 	if (r == 0 && !(rq->operation->flags & S3_FORM))
 		r = access_request(rq, e);

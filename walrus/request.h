@@ -34,7 +34,7 @@ struct request_facts {
 struct request {
 	struct walrus *walrus;
 	struct arena *arena;
-	const struct http_head *head; /* a copy of ours */
+	const struct http_head *head; /* the exchange's, or a copy of ours */
 	struct http_peer peer;
 	uint16_t port; /* that the client connected to */
 	const char *id;
@@ -47,7 +47,8 @@ struct request {
 	struct auth_key caller;
 	bool is_anonymous;
 	bool is_website; /* came by the listener of websites */
-	struct bucket *bucket; /* one count; NULL: none was looked up */
+	struct bucket *bucket;  /* one count; NULL: none was looked up */
+	struct hot_object *hot; /* one count; the object of a GET, when it was in memory */
 
 	/* the body, decoded */
 	bool has_body;
@@ -57,6 +58,8 @@ struct request {
 	const char *wanted_sha256; /* hex; NULL: any */
 	const uint8_t *wanted_md5;
 	EVP_MD_CTX *md5_context, *sha256_context;
+	struct lane *md5_lane; /* NULL: summed here */
+	struct piece *piece;   /* that the bytes at hand lie in */
 	uint8_t md5[16], sha256[32]; /* once it is whole */
 	bool has_checksum;           /* the client sends one: in a header, or in the trailer */
 	struct str wanted_checksum;  /* base64; p NULL: to come in the trailer */
@@ -111,7 +114,12 @@ struct s3_operation {
 extern const struct s3_operation s3_operations[];
 extern const unsigned s3_operation_count;
 
-struct request *request_new(struct walrus *w, struct http_exchange *x);
+/* Borrows the head from the exchange. */
+struct request *request_new(struct walrus *w, struct http_exchange *x, uint16_t port);
+void request_keep_head(struct request *rq); /* before it leaves the loop */
+/* On the loop: whether it is a GET that memory alone can answer, so that none of the functions below
+ * will block. It is authorised and answered by the same ones either way. */
+bool request_is_quick(struct request *rq);
 void request_free(struct request *rq);
 int request_begin(struct request *rq, struct err *e);
 int request_body(struct request *rq, struct str bytes, struct err *e);

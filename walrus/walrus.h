@@ -24,6 +24,7 @@ struct walrus_conf {
 	uint64_t disk_reserve_bytes;
 	uint32_t scrub_interval_ms;
 	uint64_t scrub_bytes_per_second;
+	uint64_t cache_bytes;
 };
 struct walrus {
 	struct daemon *daemon;
@@ -37,6 +38,7 @@ struct walrus {
 	struct keyring *keyring; /* of encrypted objects */
 	struct buckets *buckets;
 	struct contents *contents;
+	struct hot *hot;
 	struct images *images;
 	struct bundles *bundles;
 	struct disk *disk;

@@ -21,6 +21,8 @@ struct daemon_conf {
 };
 /* Expands to conf_key rows; `type` has `struct daemon_conf daemon` as a member. */
 #define DAEMON_CONF_KEYS(type, name, port, status_port)                                            \
+	DAEMON_CONF_KEYS_WORKERS(type, name, port, status_port, "16")
+#define DAEMON_CONF_KEYS_WORKERS(type, name, port, status_port, worker_count)                      \
 	{ "state_dir", CONF_PATH, offsetof(type, daemon.state_dir), "/var/lib/mallee/" name,       \
 	    "directory of what must survive", NULL, 0, 0 },                                        \
 	    { "runtime_dir", CONF_PATH, offsetof(type, daemon.runtime_dir), "/run/mallee/" name,   \
@@ -32,7 +34,7 @@ struct daemon_conf {
 	    { "status_listen", CONF_LIST, offsetof(type, daemon.status_listen),                    \
 		"127.0.0.1:" status_port, "addresses of /healthz, /readyz and /metrics", NULL, 0,  \
 		0 },                                                                               \
-	    { "workers", CONF_U32, offsetof(type, daemon.workers), "16",                           \
+	    { "workers", CONF_U32, offsetof(type, daemon.workers), worker_count,                   \
 		"threads for blocking work", NULL, 1, 256 },                                       \
 	    { "drain_timeout", CONF_DURATION, offsetof(type, daemon.drain_ms), "10s",              \
 		"how long requests under way may take after SIGTERM", NULL, 0, 0 }
