@@ -1,13 +1,14 @@
 /* A client for benchmarks: one thread, keep-alive connections on epoll, requests made and signed
  * before the clock starts, so that it takes less of the machine than what it measures.
  *
- *     load [-m METHOD] [-c CONNECTIONS] [-t SECONDS] [-n REQUESTS] [-f FIRST] [-d KEYS] [-b BODY-BYTES]
+ *     load [-m METHOD] [-c CONNECTIONS] [-t SECONDS] [-n REQUESTS] [-f FIRST] [-d KEYS] [-b
+ * BODY-BYTES]
  *          [-k ID:SECRET] PORT TARGET
  *
- * A '#' in TARGET becomes a number: FIRST and on with each of -n requests, or one of -d KEYS, in turns.
- * It ends after SECONDS, or when all -n requests were answered. Bodies up to 1 MiB are signed with
- * their SHA-256, longer ones as UNSIGNED-PAYLOAD. Prints one line of JSON; ends with status 1 when a
- * reply was not 2xx or a connection broke. */
+ * A '#' in TARGET becomes a number: FIRST and on with each of -n requests, or one of -d KEYS, in
+ * turns. It ends after SECONDS, or when all -n requests were answered. Bodies up to 1 MiB are
+ * signed with their SHA-256, longer ones as UNSIGNED-PAYLOAD. Prints one line of JSON; ends with
+ * status 1 when a reply was not 2xx or a connection broke. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -89,8 +90,7 @@ make_head(uint64_t number, const char *payload_hash)
 	char date[17];
 	size_t n;
 
-	strbuf_addf(
-	    &head, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n", o.method, target, o.port);
+	strbuf_addf(&head, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n", o.method, target, o.port);
 	if (o.access_key_id) {
 		if (sigv4_sign(&signer, o.method, url, payload_hash, date, &authorization, &e) < 0)
 			die(e.text);
@@ -99,8 +99,7 @@ make_head(uint64_t number, const char *payload_hash)
 		    payload_hash, strbuf_c(&authorization));
 	}
 	if (strcmp(o.method, "PUT") == 0)
-		strbuf_addf(
-		    &head, "Content-Length: %llu\r\n", (unsigned long long)o.body_bytes);
+		strbuf_addf(&head, "Content-Length: %llu\r\n", (unsigned long long)o.body_bytes);
 	strbuf_adds(&head, "\r\n");
 	n = head.n;
 	return (struct str){ strbuf_take(&head), n };
@@ -347,15 +346,32 @@ main(int argc, char **argv)
 
 	while ((c = getopt(argc, argv, "m:c:t:n:f:d:b:k:")) != -1)
 		switch (c) {
-		case 'm': o.method = optarg; break;
-		case 'c': o.connections = (unsigned)atoi(optarg); break;
-		case 't': o.seconds = (unsigned)atoi(optarg); break;
-		case 'n': o.count = strtoull(optarg, NULL, 10); break;
-		case 'f': o.first = strtoull(optarg, NULL, 10); break;
-		case 'd': o.distinct = strtoull(optarg, NULL, 10); break;
-		case 'b': o.body_bytes = strtoull(optarg, NULL, 10); break;
-		case 'k': read_keys(optarg); break;
-		default: return 2;
+		case 'm':
+			o.method = optarg;
+			break;
+		case 'c':
+			o.connections = (unsigned)atoi(optarg);
+			break;
+		case 't':
+			o.seconds = (unsigned)atoi(optarg);
+			break;
+		case 'n':
+			o.count = strtoull(optarg, NULL, 10);
+			break;
+		case 'f':
+			o.first = strtoull(optarg, NULL, 10);
+			break;
+		case 'd':
+			o.distinct = strtoull(optarg, NULL, 10);
+			break;
+		case 'b':
+			o.body_bytes = strtoull(optarg, NULL, 10);
+			break;
+		case 'k':
+			read_keys(optarg);
+			break;
+		default:
+			return 2;
 		}
 	if (argc - optind != 2)
 		die("load [options] PORT TARGET");

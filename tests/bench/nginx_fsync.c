@@ -1,6 +1,6 @@
-/* Preloaded into nginx: makes its DAV PUT durable before it answers, which it has no setting for. It
- * writes the body to a temporary file and renames that into place; here the file is synced before the
- * rename, and the directory after it. */
+/* Preloaded into nginx: makes its DAV PUT durable before it answers, which it has no setting for.
+ * It writes the body to a temporary file and renames that into place; here the file is synced
+ * before the rename, and the directory after it. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <libgen.h>
