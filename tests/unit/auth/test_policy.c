@@ -303,6 +303,8 @@ static const struct {
 	{ "x:date", "2024-02-03T04:05:06Z" },
 	{ "x:true", "true" },
 	{ "x:v4", "10.1.2.3" },
+	{ "x:net", "10.0.0.0/7" },
+	{ "x:bytes", "\xfe\xfe\xfe\xfe\xfe" },
 	{ "x:v6", "2001:db8::1" },
 	{ "x:mapped", "::ffff:10.1.2.3" },
 	{ "x:arn", "arn:aws:iam::111122223333:user/a/b:c" },
@@ -377,6 +379,7 @@ static const struct {
 	{ "IpAddress", "x:v4", "\"0.0.0.0/0\"", true },
 	{ "NotIpAddress", "x:v4", "[\"10.0.0.0/8\",\"1.2.3.4\"]", false },
 	{ "IpAddress", "x:mapped", "\"10.1.0.0/16\"", true },
+	{ "IpAddress", "x:net", "\"10.0.0.0/8\"", false },
 	{ "IpAddress", "x:v6", "\"2001:db8::/32\"", true },
 	{ "IpAddress", "x:v6", "\"2001:db9::/32\"", false },
 	{ "IpAddress", "x:text", "\"0.0.0.0/0\"", false },
@@ -404,6 +407,7 @@ static const struct {
 	{ "StringEquals", "x:text", "\"${x:none, 'Hello'}\"", true },
 	{ "StringEquals", "x:text", "\"${x:tags}\"", false }, /* two values */
 	{ "StringLike", "x:text", "\"${aws:star}\"", false }, /* the star of a value is none */
+	{ "StringLike", "x:text", "\"${x:bytes}\"", false },  /* nor any byte of it */
 	{ "StringLike", "aws:star", "\"a${*}\"", true },
 	{ "StringLike", "x:text", "\"Hell${*}\"", false },
 	{ "StringLike", "x:text", "\"${$}{x\"", false },
@@ -429,6 +433,40 @@ test_conditions(void **state)
 			fail_msg("%s: %s", text, e.text);
 		if ((policy_evaluate(p, &rq) == POLICY_ALLOW) != conditions[i].holds)
 			fail_msg("%s", text);
+	}
+}
+
+/* Variables are of Version 2012-10-17. */
+static void
+test_versions(void **state)
+{
+	static const struct {
+		const char *version, *resource;
+		enum policy_effect effect;
+	} rows[] = {
+		{ "2012-10-17", "of/ann", POLICY_ALLOW },
+		{ "2012-10-17", "of/${aws:username}", POLICY_NONE },
+		{ "2008-10-17", "of/ann", POLICY_NONE },
+		{ "2008-10-17", "of/${aws:username}", POLICY_ALLOW },
+	};
+	struct policy_caller ann = { .account_id = "111122223333", .user_name = "ann" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_arena_ struct arena *arena = arena_new(0);
+		const struct policy *p = NULL;
+		const char *text = arena_printf(arena,
+		    "{\"Version\":\"%s\",\"Statement\":{\"Effect\":\"Allow\","
+		    "\"Principal\":\"*\",\"Action\":\"*\","
+		    "\"Resource\":\"of/${aws:username}\"}}",
+		    rows[i].version);
+		struct policy_request rq = { &ann, "s3:GetObject", str_of(rows[i].resource), lookup,
+			NULL };
+		struct err e = { 0 };
+
+		assert_int_equal(
+		    policy_parse(str_of(text), POLICY_OF_RESOURCE, NULL, arena, &p, &e), 0);
+		if (policy_evaluate(p, &rq) != rows[i].effect)
+			fail_msg("row %zu", i);
 	}
 }
 
@@ -556,6 +594,7 @@ main(void)
 		cmocka_unit_test(test_identity_policies),
 		cmocka_unit_test(test_wildcards),
 		cmocka_unit_test(test_conditions),
+		cmocka_unit_test(test_versions),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_public),
 	};
