@@ -359,30 +359,3 @@ bucket_delete(struct request *rq, struct err *e)
 	rq->status = 204;
 	return 0;
 }
-
-static int
-write_buckets(struct store_tx *tx, void *arg, struct err *e)
-{
-	struct request *rq = arg;
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	struct xml_writer *w = reply_xml(rq, "ListAllMyBucketsResult");
-	int r = store_query(tx, Q_BUCKETS_OF_ACCOUNT, &rows, e, rq->caller.account_id);
-
-	xml_owner(rq, w, "Owner", rq->caller.account_id);
-	xml_open(w, "Buckets");
-	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		xml_open(w, "Bucket");
-		xml_element(w, "Name", store_text(rows, 1));
-		xml_time(w, "CreationDate", store_int(rows, 4));
-		xml_close(w, "Bucket");
-	}
-	xml_close(w, "Buckets");
-	reply_xml_end(rq, "ListAllMyBucketsResult");
-	return r;
-}
-
-int
-bucket_list_all(struct request *rq, struct err *e)
-{
-	return store_read(rq->walrus->store, write_buckets, rq, e);
-}

@@ -317,8 +317,8 @@ cors_reply(struct request *rq)
 		reply_rule(rq, rule, pattern, origin);
 }
 
-static int
-run_preflight(struct request *rq, struct err *e)
+int
+cors_preflight(struct request *rq, struct err *e)
 {
 	struct str origin = request_header(rq, "origin"),
 		   method = request_header(rq, "access-control-request-method"),
@@ -359,12 +359,11 @@ run_preflight(struct request *rq, struct err *e)
 }
 
 int
-cors_preflight(struct request *rq, struct err *e)
+cors_begin(struct request *rq, struct err *e)
 {
-	static const struct s3_operation preflight = { "PreflightRequest", "OPTIONS", TARGET_BUCKET,
-		NULL, NULL, NULL, PERMISSION_NONE, S3_ANY_BUCKET, 0, run_preflight };
-
-	rq->operation = &preflight;
+	for (unsigned i = 0; i < s3_operation_count; i++)
+		if (strcmp(s3_operations[i].method, "OPTIONS") == 0)
+			rq->operation = &s3_operations[i];
 	rq->is_anonymous = true;
 	return 0;
 }

@@ -324,7 +324,7 @@ request_begin(struct request *rq, struct err *e)
 	if (form_parse(rq->head->query, PARAMETERS_MAX, rq->arena, &rq->query, e) < 0)
 		return err_set(e, ERR_INVALID_URI, "Couldn't parse the specified URI.");
 	if (rq->target.bucket && str_is(rq->head->method, "OPTIONS"))
-		return cors_preflight(rq, e);
+		return cors_begin(rq, e);
 	r = authenticate(rq, &signature, e);
 	if (r == 0)
 		r = route(rq, e);

@@ -4,6 +4,7 @@
 #include "acl_request.h"
 #include "bucket.h"
 #include "bucket_policy.h"
+#include "cors.h"
 #include "lifecycle.h"
 #include "list.h"
 #include "lock.h"
@@ -142,6 +143,7 @@ const struct s3_operation s3_operations[] = {
 	    "s3:GetObjectVersionAttributes", READ, S3_OBJECT_ACL, 0, object_attributes },
 	{ "CopyObject", "PUT", O, NULL, "s3:PutObject", NULL, WRITE, S3_COPY | S3_OBJECT_CHECKSUM,
 	    0, object_copy },
+	{ "OptionsObject", "OPTIONS", O, NULL, NULL, NULL, NONE, S3_ANY_BUCKET, 0, cors_preflight },
 	{ "DeleteObject", "DELETE", O, NULL, "s3:DeleteObject", "s3:DeleteObjectVersion", WRITE, 0,
 	    0, object_delete },
 	{ "DeleteObjects", "POST", B, "delete", "s3:DeleteObject", NULL, WRITE, S3_EACH_KEY,
