@@ -312,8 +312,8 @@ blob_writer_free(struct blob_writer *w)
 
 /* -- reading -- */
 
-/* Buffers of blocks, the one used last first: it is still in the processor's cache, and its pages are
- * mapped. What the allocator gives to one thread after another is neither. */
+/* Buffers of blocks, the one used last first: it is still in the processor's cache, and its pages
+ * are mapped. What the allocator gives to one thread after another is neither. */
 static struct lock spare_lock = LOCK_INITIALIZER(LEAF);
 static char *spare[SPARE_BUFFERS]; /* under spare_lock, like the count */
 static unsigned spare_count;
@@ -452,8 +452,8 @@ read_block(const struct blob_reader *r, uint64_t block, char *buffer, size_t n, 
 		seen = crc32c(seen, buffer + at, piece);
 	}
 	if (seen != r->table[block])
-		return err_set(e, ERR_CORRUPT, "block %llu of a blob is damaged",
-		    (unsigned long long)block);
+		return err_set(
+		    e, ERR_CORRUPT, "block %llu of a blob is damaged", (unsigned long long)block);
 	return 0;
 }
 

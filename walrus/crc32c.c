@@ -1,6 +1,6 @@
-/* CRC-32C with SSE 4.2 or by a table. The instruction answers after three cycles but may begin in each:
- * three lanes of a piece run side by side, and their sums are joined by moving each past the bytes that
- * follow it, which is linear and therefore four look-ups. */
+/* CRC-32C with SSE 4.2 or by a table. The instruction answers after three cycles but may begin in
+ * each: three lanes of a piece run side by side, and their sums are joined by moving each past the
+ * bytes that follow it, which is linear and therefore four look-ups. */
 #include "crc32c.h"
 
 #include <pthread.h>
@@ -66,8 +66,8 @@ make_past_lane(void)
 static uint32_t
 move_past_lane(uint32_t c)
 {
-	return past_lane[0][c & 0xff] ^ past_lane[1][c >> 8 & 0xff] ^
-	       past_lane[2][c >> 16 & 0xff] ^ past_lane[3][c >> 24];
+	return past_lane[0][c & 0xff] ^ past_lane[1][c >> 8 & 0xff] ^ past_lane[2][c >> 16 & 0xff] ^
+	       past_lane[3][c >> 24];
 }
 
 static uint64_t

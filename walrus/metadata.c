@@ -261,7 +261,7 @@ metadata_reply_unchanged(struct request *rq, const struct object *o)
 
 		if (line.n && str_split(&value, ':', &name) &&
 		    (str_is(name, "Cache-Control") || str_is(name, "Expires")))
-			reply_header(rq, arena_str(rq->arena, name),
-			    arena_str(rq->arena, str_trim(value)));
+			reply_header(
+			    rq, arena_str(rq->arena, name), arena_str(rq->arena, str_trim(value)));
 	}
 }

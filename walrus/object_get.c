@@ -31,8 +31,8 @@ choose_range(struct request *rq, const struct object *o, struct err *e)
 	if (header.p && condition_wants_range(rq, o))
 		r = http_range_parse(header, o->size_bytes, &range, e);
 	if (r < 0) {
-		err_detailf(&rq->details, "ActualObjectSize", "%llu",
-		    (unsigned long long)o->size_bytes);
+		err_detailf(
+		    &rq->details, "ActualObjectSize", "%llu", (unsigned long long)o->size_bytes);
 		return err_set(e, ERR_INVALID_RANGE, "The requested range is not satisfiable");
 	}
 	if (r == 0)
@@ -221,7 +221,8 @@ object_get(struct request *rq, struct err *e)
 	refused = condition_of_read(rq, &o);
 	if (refused == 412) {
 		err_detail(&rq->details, "Condition",
-		    request_header(rq, "if-match").p ? STR("If-Match") : STR("If-Unmodified-Since"));
+		    request_header(rq, "if-match").p ? STR("If-Match")
+						     : STR("If-Unmodified-Since"));
 		return err_set(e, ERR_PRECONDITION_FAILED,
 		    "At least one of the pre-conditions you specified did not hold");
 	}

@@ -177,9 +177,9 @@ object_replace(
 {
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct object_attributes a = put->attributes;
-	struct usage_change change = { .objects = !put->is_marker,
-		.versions = 1,
-		.bytes = (int64_t)put->size_bytes };
+	struct usage_change change = {
+		.objects = !put->is_marker, .versions = 1, .bytes = (int64_t)put->size_bytes
+	};
 	struct bucket now;
 	int64_t position = 0;
 	int r = bucket_find(tx, bucket->name, arena, &now, e);

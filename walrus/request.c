@@ -295,8 +295,8 @@ request_is_quick(struct request *rq)
 	struct err e = { 0 };
 
 	if (rq->is_website || !is_plain_read(rq->head) ||
-	    target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->details,
-		&rq->target, &e) < 0 ||
+	    target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->details, &rq->target,
+		&e) < 0 ||
 	    rq->target.level != TARGET_OBJECT)
 		return false;
 	rq->bucket = bucket_peek(rq->walrus, rq->target.bucket);
@@ -317,8 +317,8 @@ request_begin(struct request *rq, struct err *e)
 	if (rq->is_website)
 		return website_begin(rq, e);
 	if (!rq->hot)
-		r = target_parse(rq->head, rq->walrus->conf->domains, rq->arena, &rq->details,
-		    &rq->target, e);
+		r = target_parse(
+		    rq->head, rq->walrus->conf->domains, rq->arena, &rq->details, &rq->target, e);
 	if (r < 0)
 		return r;
 	if (form_parse(rq->head->query, PARAMETERS_MAX, rq->arena, &rq->query, e) < 0)
@@ -424,8 +424,8 @@ xml_owner(struct request *rq, struct xml_writer *w, const char *name, const char
 	xml_close(w, name);
 }
 
-/* What XML 1.0 has no place for goes out as a reference all the same, as from Amazon: lenient parsers
- * give the key back. Who wants to be sure asks for encoding-type=url. */
+/* What XML 1.0 has no place for goes out as a reference all the same, as from Amazon: lenient
+ * parsers give the key back. Who wants to be sure asks for encoding-type=url. */
 static void
 write_key(struct xml_writer *w, struct str key)
 {

@@ -160,7 +160,8 @@ compute(struct content_reader *reader, uint64_t size, char out[65], struct err *
 	return r;
 }
 
-/* An object that is gone, damaged or for its owner's key alone gets none, and is not tried again: reading it says why. */
+/* An object that is gone, damaged or for its owner's key alone gets none, and is not tried again:
+ * reading it says why. */
 static int
 digest_one(struct walrus *w, struct due *d, struct err *e)
 {

@@ -178,8 +178,8 @@ count_part(struct store_tx *tx, struct request *rq, const struct part_writer *p,
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
 	struct usage_change change = { .parts = 1, .part_bytes = (int64_t)p->blob.size_bytes };
-	int r = store_query(
-	    tx, Q_PARTS, &rows, e, p->upload.id, (int64_t)p->number - 1, (int64_t)1);
+	int r =
+	    store_query(tx, Q_PARTS, &rows, e, p->upload.id, (int64_t)p->number - 1, (int64_t)1);
 
 	if (r == 0)
 		r = store_next(rows, e);

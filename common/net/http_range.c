@@ -1,7 +1,8 @@
 /* Range requests (RFC 9110 section 14) and the reason phrases of status lines. */
 #include "net/http.h"
 
-/* Numbers may have any length (RFC 9110 section 14.1.1): what does not fit lies behind every end. */
+/* Numbers may have any length (RFC 9110 section 14.1.1): what does not fit lies behind every end.
+ */
 static bool
 position(struct str text, uint64_t *ret)
 {

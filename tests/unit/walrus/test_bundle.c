@@ -334,8 +334,7 @@ test_what_fails_says_why_and_leaves_nothing(void **state)
 		assert_int_equal(
 		    walrus_handle_delete_export(&v->rq, &over, &(struct empty){ 0 }, NULL), 0);
 	}
-	assert_int_equal(
-	    bucket_get(&v->w, "No_Name", &bucket, NULL), ERR_BUCKET_NOT_FOUND);
+	assert_int_equal(bucket_get(&v->w, "No_Name", &bucket, NULL), ERR_BUCKET_NOT_FOUND);
 	in = wanted(ME, "mine");
 	in.cipher_key.n = 15;
 	assert_int_equal(walrus_handle_write_bundle(&v->rq, &in, &out, NULL), ERR_INVALID);
