@@ -51,7 +51,13 @@ def home(world):
     s3.delete_bucket(Bucket="errors")
 
 
-MD5 = base64.b64encode(hashlib.md5(b"other").digest()).decode()
+
+
+def md5(content):
+    return base64.b64encode(hashlib.md5(content).digest()).decode()
+
+
+MD5 = md5(b"other")
 CASES = [  # method, path, query, headers, body, status, code, elements
     ("GET", "/nowhere", {}, {}, b"", 404, "NoSuchBucket", {"BucketName": "nowhere", "Resource": "/nowhere"}),
     ("GET", "/errors/absent", {}, {}, b"", 404, "NoSuchKey", {"Key": "absent"}),
@@ -66,7 +72,7 @@ CASES = [  # method, path, query, headers, body, status, code, elements
     ("GET", "/errors/key", {}, {"range": "bytes=10-"}, b"", 416, "InvalidRange", {"RangeRequested": "bytes=10-"}),
     ("PUT", "/errors/part", {}, {"content-md5": "bm8="}, b"x", 400, "InvalidDigest", {"Content-MD5": "bm8="}),
     ("PUT", "/errors/part", {}, {"content-md5": MD5}, b"x", 400, "BadDigest", {
-        "ExpectedDigest": MD5, "CalculatedDigest": base64.b64encode(hashlib.md5(b"x").digest()).decode()}),
+        "ExpectedDigest": MD5, "CalculatedDigest": md5(b"x")}),
     ("PUT", "/errors/part", {}, {"x-amz-checksum-crc32": "AAAAAA=="}, b"x", 400, "BadDigest", {
         "Message": "The CRC32 you specified did not match the calculated checksum."}),
     ("PUT", "/errors/part", {}, {"x-amz-checksum-crc32": "AA=="}, b"x", 400, "InvalidRequest", {
@@ -75,8 +81,8 @@ CASES = [  # method, path, query, headers, body, status, code, elements
      "InvalidRequest", {"Message": "Value for x-amz-sdk-checksum-algorithm header is invalid."}),
     ("PUT", "/errors/part", {}, {"x-amz-trailer": "x-amz-checksum-none"}, b"x", 400, "InvalidRequest", {
         "Message": "The value specified in the x-amz-trailer header is not supported"}),
-    ("POST", "/errors", {"delete": ""}, {}, b"", 400, "MissingRequestBodyError", {}),
-    ("POST", "/errors", {"delete": ""}, {}, b"<Delete>", 400, "MalformedXML", {}),
+    ("POST", "/errors", {"delete": ""}, {"content-md5": md5(b"")}, b"", 400, "MissingRequestBodyError", {}),
+    ("POST", "/errors", {"delete": ""}, {"content-md5": md5(b"<Delete>")}, b"<Delete>", 400, "MalformedXML", {}),
     ("POST", "/errors", {"delete": ""}, {}, b" " * (4 << 20) + b" ", 400, "MaxMessageLengthExceeded", {
         "MaxMessageLengthBytes": str(4 << 20)}),
     ("POST", "/errors", {}, {"content-type": "text/plain"}, b"x", 412, "PreconditionFailed", {

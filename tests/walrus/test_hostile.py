@@ -265,6 +265,10 @@ DOCUMENTS = {  # of each operation: what is well formed, with a place for text
 }
 
 
+def md5_of(body):
+    return [(b"Content-MD5", base64.b64encode(hashlib.md5(body).digest()))]
+
+
 def bodies(document):
     root = document[1:document.index(b">")]
     yield b"entities", ENTITIES + document % b"&b;&b;&b;&b;"
@@ -299,8 +303,7 @@ def bodies(document):
 def test_xml(world, home, call):
     method, target = call.split(b" ")
     for what, body in bodies(DOCUMENTS[call]):
-        md5 = [(b"Content-MD5", base64.b64encode(hashlib.md5(body).digest()))]
-        status, text = exchange(world, method, target, md5, body)
+        status, text = exchange(world, method, target, md5_of(body), body)
         check(status, text, (call, what))
         refused = what in (b"entities", b"a file", b"deep", b"another root", b"cut", b"two roots", b"text before", b"no XML",
                            b"only space", b"bad UTF-8", b"a control", b"a surrogate", b"many attributes", b"JSON")
@@ -317,7 +320,7 @@ def test_no_xml_is_malformed_xml(world, home):
         method, target = call.split(b" ")
         for what, body in bodies(DOCUMENTS[call]):
             if what in (b"entities", b"deep", b"another root", b"cut", b"no XML", b"many attributes", b"a control"):
-                status, text = exchange(world, method, target, body=body)
+                status, text = exchange(world, method, target, md5_of(body), body)
                 assert (status, b"<Code>MalformedXML</Code>" in text) == (400, True), (call, what, text)
 
 
