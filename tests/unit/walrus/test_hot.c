@@ -125,6 +125,7 @@ write_row(struct store_tx *tx, void *arg, struct err *e)
 
 	w->was_found = is_found(w->v, w->key, "1");
 	offer_now(w->v, w->key, "1"); /* a reader of just now, whose snapshot is the old one */
+	w->was_found |= is_found(w->v, w->key, "1");
 	return r < 0 ? r : w->end;
 }
 
