@@ -17,8 +17,9 @@
 
 #define XML_MAX S3_XML_BODY_MAX
 #define BYTES_MAX S3_OBJECT_MAX
-#define FORM_MAX (S3_OBJECT_MAX + 65536) /* with its fields and what browsers put behind the file  \
-					  */
+#define FORM_MAX                                                                                   \
+	(S3_OBJECT_MAX + 65536) /* with its fields and what browsers put behind the file           \
+				 */
 #define S TARGET_SERVICE
 #define B TARGET_BUCKET
 #define O TARGET_OBJECT

@@ -1,5 +1,6 @@
-/* x-amz-copy-source, and x-amz-copy-source-range behind a line feed. What is accepted keeps its promises: a
- * bucket, a key of at most S3_KEY_MAX bytes of UTF-8 without NUL, a range within the object. */
+/* x-amz-copy-source, and x-amz-copy-source-range behind a line feed. What is accepted keeps its
+ * promises: a bucket, a key of at most S3_KEY_MAX bytes of UTF-8 without NUL, a range within the
+ * object. */
 #include <assert.h>
 #include "walrus/copy_source.h"
 
