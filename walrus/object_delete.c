@@ -188,7 +188,7 @@ object_delete(struct request *rq, struct err *e)
 	if (removal.made_marker || removal.was_marker)
 		reply_header(rq, "x-amz-delete-marker", "true");
 	if (removal.version_id[0])
-		object_reply_version(rq, arena_strdup(rq->arena, removal.version_id));
+		object_reply_version(rq, removal.version_id);
 	rq->status = 204;
 	return 0;
 }

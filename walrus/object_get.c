@@ -133,7 +133,7 @@ void
 object_reply_version(struct request *rq, const char *version_id)
 {
 	if (rq->bucket->versioning != VERSIONING_NEVER || strcmp(version_id, VERSION_NULL) != 0)
-		reply_header(rq, "x-amz-version-id", version_id);
+		reply_header(rq, "x-amz-version-id", arena_strdup(rq->arena, version_id));
 }
 
 /* A delete marker has no bytes: asked for by its id it may only be deleted, else the key is not

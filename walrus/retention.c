@@ -155,7 +155,7 @@ commit(struct request *rq, struct change *c, struct err *e)
 	if (r == 0)
 		r = store_write(rq->walrus->store, commit_change, c, e);
 	if (r == 0)
-		object_reply_version(rq, arena_strdup(rq->arena, c->version_id));
+		object_reply_version(rq, c->version_id);
 	return r;
 }
 

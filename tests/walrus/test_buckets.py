@@ -77,12 +77,12 @@ def test_shape_of_an_error(world, bucket):
     ("PUT", "/B", {}, {"content-length": None}, 411, "MissingContentLength"),
     ("PUT", "/B", {}, {"content-length": str(6 << 30)}, 400, "EntityTooLarge"),
     ("POST", "/B", {}, {}, 405, "MethodNotAllowed"),
-    ("GET", "/B", {"acl": ""}, {}, 501, "NotImplemented"),
+    ("GET", "/B", {"acl": ""}, {}, 404, "NoSuchKey"),
     ("PUT", "/B", {"uploadId": "x", "partNumber": "0"}, {}, 400, "InvalidArgument"),
     ("PUT", "/B", {"uploadId": "x", "partNumber": "1"}, {}, 404, "NoSuchUpload"),
     ("GET", "/B", {"versionId": "0" * 32}, {}, 404, "NoSuchVersion"),
     ("GET", "/B", {"versionId": "v1"}, {}, 400, "InvalidArgument"),
-    ("PUT", "/B", {}, {"x-amz-copy-source": "/a/b"}, 501, "NotImplemented"),
+    ("PUT", "/B", {}, {"x-amz-copy-source": "/no-such-bucket/b"}, 404, "NoSuchBucket"),
 ])
 def test_refused(world, bucket, method, path, query, headers, status, name):
     path = path.replace("/B", f"/{bucket}/key")

@@ -54,7 +54,8 @@ def test_elements_and_their_order(world, s3, bucket):
     assert [c.tag for c in root] == ["Name", "Prefix", "KeyCount", "StartAfter", "NextContinuationToken", "MaxKeys",
                                      "Delimiter", "EncodingType", "IsTruncated", "Contents", "CommonPrefixes"]
     assert root.findtext("Prefix") == "" and root.findtext("KeyCount") == "2" and root.findtext("Delimiter") == "/"
-    assert [c.tag for c in root.find("Contents")] == ["Key", "LastModified", "ETag", "Size", "StorageClass", "Owner"]
+    assert [c.tag for c in root.find("Contents")] == ["Key", "LastModified", "ETag", "ChecksumAlgorithm", "ChecksumType",
+                                                        "Size", "StorageClass", "Owner"]
     root = listing(world, bucket, max_keys=1)
     assert [c.tag for c in root] == ["Name", "Prefix", "Marker", "MaxKeys", "IsTruncated", "Contents"]
     assert root.findtext("Contents/StorageClass") == "GLACIER_IR" and root.findtext("Contents/Size") == "2"

@@ -302,7 +302,7 @@ def test_retention_ends(s3, vault):
 
 
 @pytest.mark.parametrize("query, body, name", [
-    ("retention", "", "MalformedXML"),
+    ("retention", "", "MissingRequestBodyError"),
     ("retention", "<Retention><Mode>GOVERNANCE</Mode></Retention>", "MalformedXML"),
     ("retention", "<Retention><RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate></Retention>", "MalformedXML"),
     ("retention", "<Retention><Mode>governance</Mode><RetainUntilDate>2099-01-01T00:00:00Z</RetainUntilDate></Retention>",
@@ -310,7 +310,7 @@ def test_retention_ends(s3, vault):
     ("retention", "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>soon</RetainUntilDate></Retention>", "MalformedXML"),
     ("retention", "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2019-01-01T00:00:00Z</RetainUntilDate></Retention>",
      "InvalidArgument"),
-    ("legal-hold", "", "MalformedXML"),
+    ("legal-hold", "", "MissingRequestBodyError"),
     ("legal-hold", "<LegalHold/>", "MalformedXML"),
     ("legal-hold", "<LegalHold><Status>on</Status></LegalHold>", "MalformedXML"),
 ])
