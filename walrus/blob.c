@@ -18,8 +18,9 @@
 #include "run/fs.h"
 #include "run/lock.h"
 
+#define PAGE 4096
 #define MAGIC "MalleeB1"
-#define WRITEBACK_EVERY (8 * 1024 * 1024)
+#define WRITEBACK_EVERY (1024 * 1024)
 #define BLOCKS_MAX (UINT64_C(5) << 10) /* 5 GiB */
 #define SPARE_BUFFERS 16
 #define READ_PIECE (128 * 1024) /* summed while it is still in the processor's cache */
@@ -318,6 +319,17 @@ static struct lock spare_lock = LOCK_INITIALIZER(LEAF);
 static char *spare[SPARE_BUFFERS]; /* under spare_lock, like the count */
 static unsigned spare_count;
 
+/* The kernel copies to the start of a page several times faster than to malloc's sixteenth byte. */
+static char *
+aligned(size_t n)
+{
+	char *p = aligned_alloc(PAGE, (n + PAGE - 1) / PAGE * PAGE);
+
+	if (!p)
+		abort();
+	return p;
+}
+
 static char *
 take_buffer(size_t n)
 {
@@ -326,7 +338,7 @@ take_buffer(size_t n)
 		if (spare_count > 0)
 			return spare[--spare_count];
 	}
-	return xmalloc(n);
+	return aligned(n);
 }
 
 void

@@ -23,7 +23,7 @@
 #define WORK_TIMEOUT_MS 120000 /* of one stretch of work without news for the client */
 #define SMALL_BODY (64 * 1024) /* read before anything is decided */
 #define AHEAD_MAX                                                                                  \
-	(BLOB_BLOCK + HTTP_REPLY_LOW) /* queued bytes below which the next block is read */
+	(2 * BLOB_BLOCK + HTTP_REPLY_LOW) /* queued bytes below which the next block is read */
 
 struct exchanges {
 	struct walrus *walrus;

@@ -15,7 +15,9 @@ http_piece_take(struct http_exchange *x, size_t size)
 		h->spare_pieces = p->next;
 		h->spare_piece_count--;
 	} else {
-		p = xmalloc(sizeof(*p) + size);
+		p = aligned_alloc(_Alignof(struct http_piece), (sizeof(*p) + size + 63) / 64 * 64);
+		if (!p)
+			abort();
 		p->size = size;
 	}
 	p->body = (struct http_body){ p->data, 0 };

@@ -88,7 +88,7 @@ struct http_piece {
 	struct http_piece *next; /* spare */
 	unsigned index;          /* in x->pieces */
 	size_t size;
-	char data[];
+	_Alignas(64) char data[]; /* what the kernel copies to faster */
 };
 struct http_piece *http_piece_take(struct http_exchange *x, size_t size);
 void http_piece_free(struct http_piece *p); /* loop thread or hub closed */
