@@ -262,8 +262,8 @@ finish_head(struct http_exchange *x)
 		http_out_add(x, "\r\n", 2);
 		return;
 	}
-	/* Who waited for 100 Continue and was refused may have lost its place (botocore, also when its
-	 * body is empty): a new connection is a new beginning. */
+	/* Who waited for 100 Continue and was refused may have lost its place (botocore, also when
+	 * its body is empty): a new connection is a new beginning. */
 	x->reply_keep =
 	    x->head.keep_alive && http_input_is_whole(x) &&
 	    !(x->head.expect_continue && x->body_state == BODY_NONE) &&
