@@ -205,15 +205,12 @@ resource_account(const struct access_context *c, struct str rest)
 	return str_of(c->bucket->account_id);
 }
 
-/* A header, or with presigned URLs a parameter. */
+/* A parameter of that name does nothing, and so must not count as the header. */
 static struct str
 amz_header(const struct access_context *c, struct str rest)
 {
-	const char *name =
-	    arena_printf(c->arena, "x-amz-%.*s", (int)(rest.n < 200 ? rest.n : 200), rest.p);
-	struct str value = header(c, name);
-
-	return value.p ? value : parameter(c, name);
+	return header(c,
+	    arena_printf(c->arena, "x-amz-%.*s", (int)(rest.n < 200 ? rest.n : 200), rest.p));
 }
 
 static struct str

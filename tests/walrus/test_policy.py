@@ -319,6 +319,19 @@ def test_conditions_of_writes(ann, bob, box, accounts):
     ann.delete_object(Bucket=box, Key="w")
 
 
+def test_parameters_are_no_headers(world, bob, ann, box, accounts):
+    """A parameter that is named like a header changes nothing of what is stored, nor who may store it."""
+    for name, value in (("x-amz-acl", "bucket-owner-full-control"), ("x-amz-server-side-encryption", "AES256"),
+                        ("x-amz-storage-class", "STANDARD_IA")):
+        actions = ["s3:PutObject", "s3:PutObjectAcl"] if name == "x-amz-acl" else "s3:PutObject"
+        allows(ann, box, accounts, actions, {"StringEquals": {f"s3:{name}": value}})
+        assert world.request("PUT", f"/{box}/w", {name: value}, keys=world.other_keys)[0] == 403, name
+        assert world.request("PUT", f"/{box}/w", headers={name: value}, keys=world.other_keys)[0] == 200, name
+        url = urllib.parse.urlsplit(bob.generate_presigned_url("put_object", {"Bucket": box, "Key": "w"}))
+        assert anonymous(world, "PUT", f"{url.path}?{url.query}&{name}={value}", b"") == 403, name
+    ann.delete_object(Bucket=box, Key="w")
+
+
 def test_variables(world, ann, bob, box, accounts):
     name = world.rows("SELECT user_name FROM identity_key WHERE access_key_id = ?", world.other_keys[0])[0][0]
     put(ann, box, statement(box, {"AWS": accounts["bob"]}, "s3:PutObject", "/of-${aws:PrincipalAccount}/*"),
