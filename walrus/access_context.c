@@ -266,10 +266,24 @@ existing_tag(const struct access_context *c, struct str rest)
 	return c->object ? tag_of(c, str_of(c->object->attributes.tags), rest) : nothing;
 }
 
+/* What an object is given: not what a header says that means nothing to the operation. */
+static struct str
+asked_tags(const struct access_context *c)
+{
+	const struct s3_operation *operation = c->rq ? c->rq->operation : NULL;
+
+	if (operation && c->rq->tags)
+		return str_of(c->rq->tags);
+	if (operation && operation->flags & S3_COPY &&
+	    !str_is(header(c, "x-amz-tagging-directive"), "REPLACE"))
+		return nothing;
+	return header(c, "x-amz-tagging");
+}
+
 static struct str
 request_tag(const struct access_context *c, struct str rest)
 {
-	return tag_of(c, header(c, "x-amz-tagging"), rest);
+	return tag_of(c, asked_tags(c), rest);
 }
 
 static bool
@@ -277,7 +291,7 @@ request_tag_keys(struct access_context *c, struct policy_values *ret)
 {
 	struct form form;
 
-	if (!read_tags(c, header(c, "x-amz-tagging"), &form))
+	if (!read_tags(c, asked_tags(c), &form))
 		return false;
 	for (size_t i = 0; i < form.count; i++)
 		c->values[i] = str_of(form.fields[i].name);

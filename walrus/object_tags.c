@@ -89,7 +89,8 @@ object_put_tags(struct request *rq, struct err *e)
 	if (r < 0)
 		return r;
 	tags_format(&tags, &text);
-	return store_tags(rq, tags.count ? strbuf_c(&text) : NULL, e);
+	rq->tags = arena_str(rq->arena, strbuf_str(&text));
+	return store_tags(rq, tags.count ? rq->tags : NULL, e);
 }
 
 int

@@ -68,6 +68,7 @@ struct request {
 	struct post *post;           /* a form, whose file is the object's bytes */
 	struct strbuf body;          /* of operations that do not stream */
 	void *data;                  /* the operation's own */
+	const char *tags; /* "a=b&..." that an object is to have; NULL: those of x-amz-tagging */
 
 	struct request_facts facts;
 
@@ -88,7 +89,7 @@ enum {
 	S3_ANY_BUCKET = 1,   /* the bucket is not looked up first */
 	S3_NEEDS_LENGTH = 2, /* a PUT of bytes: 411 without a length */
 	S3_WANTS_SHA256 = 4,
-	S3_OBJECT_ACL = 8, /* of an object that exists: its own ACL grants, once it is found */
+	S3_OBJECT_ACL = 8, /* of an object that exists: its own ACL and tags count, once it is found */
 	S3_COPY = 16,      /* the one of two that has x-amz-copy-source */
 	S3_EACH_KEY = 32,  /* names keys in its body, and asks access_action for each */
 	S3_OBJECT_CHECKSUM = 64, /* x-amz-checksum-* are not of the body, but of what becomes of it */

@@ -168,11 +168,11 @@ const struct s3_operation s3_operations[] = {
 
 	/* their tags */
 	{ "GetObjectTagging", "GET", O, "tagging", "s3:GetObjectTagging",
-	    "s3:GetObjectVersionTagging", NONE, 0, 0, object_get_tags },
+	    "s3:GetObjectVersionTagging", NONE, S3_OBJECT_ACL, 0, object_get_tags },
 	{ "PutObjectTagging", "PUT", O, "tagging", "s3:PutObjectTagging",
-	    "s3:PutObjectVersionTagging", NONE, 0, XML_MAX, object_put_tags },
+	    "s3:PutObjectVersionTagging", NONE, S3_OBJECT_ACL, XML_MAX, object_put_tags },
 	{ "DeleteObjectTagging", "DELETE", O, "tagging", "s3:DeleteObjectTagging",
-	    "s3:DeleteObjectVersionTagging", NONE, 0, 0, object_delete_tags },
+	    "s3:DeleteObjectVersionTagging", NONE, S3_OBJECT_ACL, 0, object_delete_tags },
 
 	/* uploads */
 	{ "CreateMultipartUpload", "POST", O, "uploads", "s3:PutObject", NULL, WRITE, 0, 0,

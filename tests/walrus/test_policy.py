@@ -332,6 +332,33 @@ def test_parameters_are_no_headers(world, bob, ann, box, accounts):
     ann.delete_object(Bucket=box, Key="w")
 
 
+def tagging(ann, box, key):
+    return {t["Key"]: t["Value"] for t in ann.get_object_tagging(Bucket=box, Key=key)["TagSet"]}
+
+
+def test_conditions_of_tags(world, ann, bob, box, accounts):
+    """Those that are put, and those that are there, whatever a header says beside them."""
+    def put_tags(value, headers=None):
+        xml = f"<Tagging><TagSet><Tag><Key>team</Key><Value>{value}</Value></Tag></TagSet></Tagging>"
+        return world.request("PUT", f"/{box}/public/a", {"tagging": ""}, headers, xml.encode(),
+                             keys=world.other_keys)[0]
+
+    allows(ann, box, accounts, "s3:PutObjectTagging", {"StringEquals": {"s3:RequestObjectTag/team": "red"}})
+    assert put_tags("red") == 200 and put_tags("blue") == 403
+    assert put_tags("blue", {"x-amz-tagging": "team=red"}) == 403
+    assert tagging(ann, box, "public/a") == {"team": "red"}
+    allows(ann, box, accounts, "s3:PutObjectTagging",
+           {"ForAllValues:StringEquals": {"s3:RequestObjectTagKeys": ["colour"]}})
+    assert put_tags("red", {"x-amz-tagging": "colour=red"}) == 403
+    allows(ann, box, accounts, ["s3:GetObjectTagging", "s3:PutObjectTagging", "s3:DeleteObjectTagging"],
+           {"StringEquals": {"s3:ExistingObjectTag/team": "red"}})
+    assert tagging(bob, box, "public/a") == {"team": "red"}
+    assert refusal(bob.get_object_tagging, Bucket=box, Key="private/a") == (403, "AccessDenied")
+    assert refusal(bob.get_object_tagging, Bucket=box, Key="missing") == (403, "AccessDenied")
+    bob.delete_object_tagging(Bucket=box, Key="public/a")
+    assert put_tags("red") == 403
+
+
 def test_variables(world, ann, bob, box, accounts):
     name = world.rows("SELECT user_name FROM identity_key WHERE access_key_id = ?", world.other_keys[0])[0][0]
     put(ann, box, statement(box, {"AWS": accounts["bob"]}, "s3:PutObject", "/of-${aws:PrincipalAccount}/*"),
