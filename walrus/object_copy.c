@@ -96,6 +96,28 @@ check_source(const struct copy *c, struct err *e)
 	return check_change(c, e);
 }
 
+/* The source's tags: to be read there, to be put here. */
+static int
+copy_tags(struct copy *c, struct err *e)
+{
+	struct request *rq = c->rq;
+	const struct copy_source *s = &c->source;
+	char *tags = s->object.attributes.tags;
+	int r;
+
+	c->put.attributes.tags = tags;
+	if (!tags)
+		return 0;
+	rq->tags = tags;
+	r = access_action(rq,
+	    s->name.version_id ? "s3:GetObjectVersionTagging" : "s3:GetObjectTagging",
+	    PERMISSION_NONE, s->bucket, s->name.key, &s->object, e);
+	if (r == 0)
+		r = access_action(rq, "s3:PutObjectTagging", PERMISSION_NONE, rq->bucket,
+		    rq->target.key, NULL, e);
+	return r;
+}
+
 /* -- bytes -- */
 
 static int
@@ -249,7 +271,10 @@ try_copy(struct copy *c, struct err *e)
 {
 	struct request *rq = c->rq;
 	struct object_attributes *a = &c->put.attributes;
-	int r = read_request(c, e);
+	int r;
+
+	rq->tags = NULL;
+	r = read_request(c, e);
 
 	if (r == 0)
 		r = copy_source_open(rq, &c->source, e);
@@ -260,8 +285,9 @@ try_copy(struct copy *c, struct err *e)
 	if (!c->replaces_metadata)
 		a->headers = metadata_copy(rq, c->source.object.attributes.headers);
 	if (!c->replaces_tags)
-		a->tags = c->source.object.attributes.tags;
-	r = prepare(c, e);
+		r = copy_tags(c, e);
+	if (r == 0)
+		r = prepare(c, e);
 	if (r < 0)
 		return r;
 	c->put.key = rq->target.key;

@@ -359,6 +359,38 @@ def test_conditions_of_tags(world, ann, bob, box, accounts):
     assert put_tags("red") == 403
 
 
+def test_tags_of_copies(world, ann, bob, box, accounts):
+    """They need what reading and putting them needs."""
+    mine = "copies-" + uuid.uuid4().hex[:12]
+    who = {"AWS": accounts["bob"]}
+    bob.create_bucket(Bucket=mine)
+    ann.put_object(Bucket=box, Key="public/a", Body=b"a", Tagging="team=red")
+    bob.put_object(Bucket=mine, Key="blue", Body=b"b", Tagging="team=blue")
+    put(ann, box, statement(box, who))
+    from_ann = {"Bucket": mine, "Key": "c", "CopySource": f"{box}/public/a"}
+    assert refusal(bob.copy_object, **from_ann) == (403, "AccessDenied")
+    bob.copy_object(**from_ann, TaggingDirective="REPLACE", Tagging="team=none")
+    bob.copy_object(Bucket=mine, Key="c", CopySource=f"{box}/private/a")
+    put(ann, box, statement(box, who, ["s3:GetObject", "s3:GetObjectTagging"]))
+    bob.copy_object(**from_ann)
+    assert tagging(bob, mine, "c") == {"team": "red"}
+
+    to_ann = {"Bucket": box, "Key": "w", "CopySource": f"{mine}/blue"}
+    put(ann, box, statement(box, who, "s3:PutObject"))
+    assert refusal(bob.copy_object, **to_ann) == (403, "AccessDenied")
+    put(ann, box, statement(box, who, "s3:PutObject"),
+        statement(box, who, "s3:PutObjectTagging", Condition={"StringEquals": {"s3:RequestObjectTag/team": "red"}}))
+    assert refusal(bob.copy_object, **to_ann) == (403, "AccessDenied")
+    status, _, _ = world.request("PUT", f"/{box}/w", keys=world.other_keys, headers={
+        "x-amz-copy-source": f"{mine}/blue", "x-amz-tagging": "team=red"})
+    assert status == 403
+    bob.copy_object(Bucket=box, Key="w", CopySource=f"{mine}/c")
+    ann.delete_object(Bucket=box, Key="w")
+    for key in ("blue", "c"):
+        bob.delete_object(Bucket=mine, Key=key)
+    bob.delete_bucket(Bucket=mine)
+
+
 def test_variables(world, ann, bob, box, accounts):
     name = world.rows("SELECT user_name FROM identity_key WHERE access_key_id = ?", world.other_keys[0])[0][0]
     put(ann, box, statement(box, {"AWS": accounts["bob"]}, "s3:PutObject", "/of-${aws:PrincipalAccount}/*"),
