@@ -481,7 +481,7 @@ on_expired(struct http_exchange *h)
 static bool
 is_internal(const struct http_exchange *h, const struct exchanges *all)
 {
-	return !all->is_website && str_starts(http_request(h)->path, "/services/internal");
+	return !all->is_website && str_is(http_request(h)->path, "/services/internal");
 }
 
 static struct http_worker_options *

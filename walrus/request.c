@@ -219,7 +219,7 @@ verify_mounted(struct request *rq, struct auth_request *a, struct sigv4_result *
 	struct str path = target_without_mount(a->path);
 	int r = verify(rq, a, ret, e);
 
-	if (r != ERR_SIGNATURE_DOES_NOT_MATCH || path.n == a->path.n)
+	if (r != ERR_SIGNATURE_DOES_NOT_MATCH || path.n == a->path.n || rq->target.is_virtual_host)
 		return r;
 	a->path = path.n ? path : STR("/");
 	return verify(rq, a, ret, e);

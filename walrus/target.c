@@ -1,5 +1,6 @@
-/* Bucket and key. Paths may be mounted where Eucalyptus had its object storage; a key keeps every
- * other slash, dot and empty segment as the client sent it: keys are no paths. */
+/* Bucket and key. Paths may be mounted where Eucalyptus had its object storage, unless the host
+ * names the bucket and all of the path is the key; a key keeps every other slash, dot and empty
+ * segment as the client sent it: keys are no paths. */
 #include "target.h"
 
 #include "net/url.h"
@@ -55,8 +56,8 @@ int
 target_parse(const struct http_head *head, const char *domains, struct arena *arena,
     struct err_details *details, struct target *ret, struct err *e)
 {
-	struct str rest = target_without_mount(head->path),
-		   bucket = target_bucket_of_host(head->host, domains), key;
+	struct str bucket = target_bucket_of_host(head->host, domains), key;
+	struct str rest = bucket.n ? head->path : target_without_mount(head->path);
 	struct target t = { .key = { "", 0 } };
 	int r;
 

@@ -222,6 +222,26 @@ def test_boto_2_connect_walrus(world, bucket):
     assert one.get_key("k").get_contents_as_string() == b"v"
 
 
+def test_keys_that_look_like_mounts(world, bucket, s3):
+    """In virtual-host style all of the path is the key, also for the signature."""
+    connection = world.connection()
+
+    def get(path, signed_path=None):
+        host = f"{bucket}.s3.test:{world.walrus.port}"
+        _, headers, _ = world.signed("GET", signed_path or path, headers={"host": host})
+        connection.request("GET", path, headers=headers)
+        reply = connection.getresponse()
+        return reply.status, reply.read()
+
+    keys = ["k", "services/Walrus/k", "services/objectstorage/k", "services/internal/k", "services/internals"]
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+    for key in keys:
+        assert get("/" + key) == (200, key.encode())
+    assert get("/services/Walrus/k", "/k")[0] == 403
+    connection.close()
+
+
 def test_virtual_host_style(world, bucket, s3):
     s3.put_object(Bucket=bucket, Key="a/b", Body=b"x")
     connection = world.connection()

@@ -27,6 +27,8 @@ static const struct {
 	{ "h", "/services/objectstorage/b/services/Walrus/k", 0, "b", "services/Walrus/k", false },
 	{ "h", "/services/Walruses/k", 0, "services", "Walruses/k", false },
 	{ "b.s3.test", "/k", 0, "b", "k", true },
+	{ "b.s3.test", "/services/Walrus/k", 0, "b", "services/Walrus/k", true },
+	{ "b.s3.test", "/services/objectstorage", 0, "b", "services/objectstorage", true },
 	{ "b.c.S3.Test:8777", "/", 0, "b.c", "", true },
 	{ "B.s3.test", "/K", 0, "b", "K", true },
 	{ "[::1]:8777", "/b/k", 0, "b", "k", false },
