@@ -15,14 +15,16 @@ static const struct {
 	{ "b//k", "b", "/k", NULL },
 	{ "b%2Fk", "b", "k", NULL },
 	{ "b/%C3%BC%20%25+", "b", "\xc3\xbc %+", NULL },
-	{ "b/k?versionId=123", "b", "k", "123" },
+	{ "b/k?versionId=7ff99eb9c50f3b452cfc6eef52503c26", "b", "k",
+	    "7ff99eb9c50f3b452cfc6eef52503c26" },
 	{ "b/k?versionId=null", "b", "k", "null" },
 	{ "b/k?versionId=", "b", "k", NULL },
 	{ "b/k%3FversionId=1", "b", "k?versionId=1", NULL },
 	{ "b/what?ever", "b", "what?ever", NULL },
 };
 static const char *const bad[] = { "", "/", "b", "b/", "/b", "//k", "b/%zz", "b/%", "b/%00",
-	"b/%ff", "?versionId=1" };
+	"b/%ff", "?versionId=1",
+	"b/k?versionId=123" };
 
 static void
 test_sources(void **state)
