@@ -241,6 +241,15 @@ refuse_token(struct request *rq, struct err *e)
 	    e, ERR_INVALID_TOKEN, "The provided token is malformed or otherwise invalid.");
 }
 
+/* Clients frame a body to put a checksum behind it whatever they sign with; only version 4 says so
+ * in what is signed. */
+static bool
+is_framed(const struct request *rq)
+{
+	return http_list_has(request_header(rq, "content-encoding"), "aws-chunked") &&
+	       request_header(rq, "x-amz-decoded-content-length").p;
+}
+
 static int
 authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 {
@@ -263,6 +272,8 @@ authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 		    rq, "Authorization", header, e, "Unsupported Authorization Type");
 	else
 		rq->is_anonymous = true;
+	if (!sigv4_is_present(&a) && is_framed(rq))
+		ret->payload = SIGV4_PAYLOAD_UNSIGNED_TRAILER;
 	if (!rq->is_anonymous && identity_check(rq->walrus->identity, e) < 0)
 		return e->code;
 	if (r == 0 && !rq->is_anonymous)

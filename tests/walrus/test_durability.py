@@ -1,5 +1,6 @@
 """kill -9, flipped bits, clients that vanish, are slow or lie, a full disk."""
 import hashlib
+import hmac
 import http.client
 import os
 import random
@@ -276,6 +277,33 @@ def test_checksums_in_headers_and_trailers(world, s3, bucket, algorithm):
         "PUT", f"/{bucket}/a", payload="STREAMING-UNSIGNED-PAYLOAD-TRAILER", body=b"0\r\n\r\n",
         headers={"x-amz-decoded-content-length": "0", "x-amz-trailer": name})
     assert got == 400 and b"<Code>MalformedTrailerError</Code>" in text
+
+
+@pytest.mark.parametrize("is_signed", [False, True], ids=["anonymous", "version 2"])
+def test_trailers_without_signature_version_4(world, s3, bucket, is_signed):
+    """Clients frame the body for its checksum's sake over TLS, also when nothing or an older version signs it."""
+    import base64
+    import email.utils
+    body = b"five!"
+    s3.put_bucket_acl(Bucket=bucket, ACL="public-read-write")
+    headers = {"Content-Encoding": "aws-chunked", "Date": email.utils.formatdate(usegmt=True),
+               "x-amz-decoded-content-length": str(len(body)), "x-amz-trailer": "x-amz-checksum-crc32"}
+    if is_signed:
+        text = (f"PUT\n\n\n{headers['Date']}\nx-amz-decoded-content-length:{len(body)}\n"
+                f"x-amz-trailer:x-amz-checksum-crc32\n/{bucket}/framed")
+        key, secret = world.admin_keys
+        signature = base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha1).digest()).decode()
+        headers["Authorization"] = f"AWS {key}:{signature}"
+    for of, status in ((b"other", 400), (body, 200)):
+        digest = base64.b64encode(checksums(of)["crc32"])
+        connection = world.connection()
+        connection.request("PUT", f"/{bucket}/framed", headers=headers,
+                           body=b"5\r\n%s\r\n0\r\nx-amz-checksum-crc32:%s\r\n\r\n" % (body, digest))
+        reply = connection.getresponse()
+        assert reply.status == status, reply.read()
+        connection.close()
+    assert s3.get_object(Bucket=bucket, Key="framed")["Body"].read() == body
+    s3.put_bucket_acl(Bucket=bucket, ACL="private")
 
 
 @pytest.fixture
