@@ -209,8 +209,8 @@ resource_account(const struct access_context *c, struct str rest)
 static struct str
 amz_header(const struct access_context *c, struct str rest)
 {
-	return header(c,
-	    arena_printf(c->arena, "x-amz-%.*s", (int)(rest.n < 200 ? rest.n : 200), rest.p));
+	return header(
+	    c, arena_printf(c->arena, "x-amz-%.*s", (int)(rest.n < 200 ? rest.n : 200), rest.p));
 }
 
 static struct str

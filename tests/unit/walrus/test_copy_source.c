@@ -23,8 +23,7 @@ static const struct {
 	{ "b/what?ever", "b", "what?ever", NULL },
 };
 static const char *const bad[] = { "", "/", "b", "b/", "/b", "//k", "b/%zz", "b/%", "b/%00",
-	"b/%ff", "?versionId=1",
-	"b/k?versionId=123" };
+	"b/%ff", "?versionId=1", "b/k?versionId=123" };
 
 static void
 test_sources(void **state)
