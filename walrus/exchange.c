@@ -228,7 +228,8 @@ send_reply(struct request *rq, struct http_exchange *h)
 	char *bytes = strbuf_take(&rq->reply);
 
 	send_head(rq, h);
-	http_reply_length(h, rq->has_length ? rq->length : n);
+	if (rq->status != 304) /* there it would be the length of the object (RFC 9110 8.6) */
+		http_reply_length(h, rq->has_length ? rq->length : n);
 	rq->facts.sent = n;
 	if (n > 0)
 		http_reply_add_owned(h, bytes, n, free, bytes);

@@ -44,7 +44,7 @@ def test_conditions_as_they_are_sent(get):
             status, answered, text = get(headers, method)
             assert (status, text) == (304, b""), headers
             assert answered["etag"] == tag and answered["last-modified"] == at and answered["cache-control"] == "max-age=60"
-            assert "content-length" not in answered or answered["content-length"] in ("0", "10")
+            assert answered.get("content-length", "10") == "10"  # the object's, if any
     for headers in ({"if-none-match": '"x"'}, {"if-none-match": '"x"', "if-modified-since": at}, {"if-modified-since": "yesterday"},
                     {"if-match": tag}, {"if-match": "*"}, {"if-match": tag.strip('"')}, {"if-match": f'"x",{tag}'},
                     {"if-unmodified-since": at}, {"if-match": tag, "if-unmodified-since": "Thu, 01 Jan 1970 00:00:00 GMT"}):
