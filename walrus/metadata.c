@@ -220,6 +220,16 @@ metadata_check_overrides(const struct request *rq, struct err *e)
 	return 0;
 }
 
+static bool
+may_read_tags(struct request *rq, const struct object *o)
+{
+	bool has_version = request_parameter(rq, "versionId") != NULL;
+	struct err why;
+
+	return access_action(rq, has_version ? "s3:GetObjectVersionTagging" : "s3:GetObjectTagging",
+		   PERMISSION_NONE, rq->bucket, o->key, o, &why) == 0;
+}
+
 void
 metadata_reply(struct request *rq, const struct object *o)
 {
@@ -247,7 +257,7 @@ metadata_reply(struct request *rq, const struct object *o)
 	if (o->attributes.storage_class)
 		reply_header(rq, "x-amz-storage-class", o->attributes.storage_class);
 	lock_reply(rq, o);
-	if (o->attributes.tags)
+	if (o->attributes.tags && may_read_tags(rq, o))
 		reply_headerf(rq, "x-amz-tagging-count", "%u", tags_count(o->attributes.tags));
 }
 

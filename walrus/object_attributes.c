@@ -1,6 +1,7 @@
 /* GetObjectAttributes: what is known of an object, without its bytes. */
 #include "base/clock.h"
 
+#include "access.h"
 #include "bucket.h"
 #include "checksum_value.h"
 #include "encryption_request.h"
@@ -156,6 +157,10 @@ object_attributes(struct request *rq, struct err *e)
 		r = read_page(rq, &page, e);
 	if (r == 0)
 		r = object_open(rq, &o, &reader, e);
+	if (r == 0) /* they tell of the bytes: who must not read those does not get these either */
+		r = access_action(rq,
+		    request_parameter(rq, "versionId") ? "s3:GetObjectVersion" : "s3:GetObject",
+		    PERMISSION_READ, rq->bucket, rq->target.key, &o, e);
 	if (r == 0)
 		r = encryption_unlock(rq, &o, reader, e);
 	if (r < 0)

@@ -359,6 +359,24 @@ def test_conditions_of_tags(world, ann, bob, box, accounts):
     assert put_tags("red") == 403
 
 
+def test_what_tells_of_bytes_and_tags(world, ann, bob, box, accounts):
+    """Attributes need the right to read the object beside their own; the number of tags that to read tags."""
+    who = {"AWS": accounts["bob"]}
+    asked = {"Bucket": box, "Key": "public/a", "ObjectAttributes": ["ETag", "ObjectSize"]}
+    ann.put_object(Bucket=box, Key="public/a", Body=b"a", Tagging="team=red")
+
+    def count():
+        return world.request("HEAD", f"/{box}/public/a", keys=world.other_keys)[1].get("x-amz-tagging-count")
+
+    put(ann, box, statement(box, who, "s3:GetObjectAttributes"))
+    assert refusal(bob.get_object_attributes, **asked) == (403, "AccessDenied")
+    put(ann, box, statement(box, who, "s3:GetObject"))
+    assert refusal(bob.get_object_attributes, **asked) == (403, "AccessDenied")
+    assert count() is None
+    put(ann, box, statement(box, who, ["s3:GetObject", "s3:GetObjectAttributes", "s3:GetObjectTagging"]))
+    assert bob.get_object_attributes(**asked)["ObjectSize"] == 1 and count() == "1"
+
+
 def test_tags_of_copies(world, ann, bob, box, accounts):
     """They need what reading and putting them needs."""
     mine = "copies-" + uuid.uuid4().hex[:12]
