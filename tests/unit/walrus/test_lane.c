@@ -78,7 +78,7 @@ test_a_worker_helps(void **state)
 	workers_free(workers);
 }
 
-static struct lock gate = LOCK_INITIALIZER(LEAF);
+static struct lock gate = LOCK_INITIALIZER(DAEMON); /* taken before all others */
 
 static void
 wait_at_gate(void *arg)
