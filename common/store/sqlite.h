@@ -1,5 +1,6 @@
 #pragma once
 /* Inside of the SQLite driver: a connection with its statements, the writer, the store. */
+#include <semaphore.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include "base/list.h"
@@ -57,8 +58,7 @@ struct job {
 	struct err *e;
 	int r;
 	uint64_t revision;
-	bool is_done;
-	pthread_cond_t done;
+	sem_t done; /* posted once: the job is gone then */
 };
 
 struct store {

@@ -164,11 +164,10 @@ jobs_finish(struct store *s, struct job **jobs, size_t count)
 			revision = jobs[i]->revision;
 	if (revision && on_events)
 		on_events(arg, revision);
+	/* Without the lock, which all that wake would want at once. */
+	for (size_t i = 0; i < count; i++)
+		(void)sem_post(&jobs[i]->done);
 	lock_take(&s->writer_lock);
-	for (size_t i = 0; i < count; i++) {
-		jobs[i]->is_done = true;
-		pthread_cond_signal(&jobs[i]->done); /* the job is gone once the lock is */
-	}
 	if (s->wal_pages >= checkpoint_pages && !s->is_checkpoint_wanted) {
 		s->is_checkpoint_wanted = true;
 		pthread_cond_signal(&s->keep);
@@ -281,16 +280,16 @@ store_write(struct store *s, store_fn fn, void *arg, struct err *e)
 
 	assert(!pthread_equal(
 	    pthread_self(), s->writer_thread)); /* a write within a write: never ends */
-	pthread_cond_init(&job.done, NULL);
+	(void)sem_init(&job.done, 0, 0);
 	lock_take(&s->writer_lock);
 	assert(!s->is_stopping);
 	list_add_tail(&s->queue, &job.link);
 	s->queue_length++;
 	if (s->queue_length == 1)
 		pthread_cond_signal(&s->work);
-	while (!job.is_done)
-		(void)lock_wait(&s->writer_lock, &job.done, -1);
 	lock_release(&s->writer_lock);
-	pthread_cond_destroy(&job.done);
+	while (sem_wait(&job.done) < 0)
+		continue; /* a signal came */
+	(void)sem_destroy(&job.done);
 	return job.r;
 }
