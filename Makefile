@@ -9,7 +9,7 @@
 # build/bin/mallee-X-NAME, each linked with libX.a and libcommon.a.
 #
 #   make [CC=clang] [SANITIZE=address,undefined|thread]   each combination in a subdirectory of build/
-#   make check [T=name]      unit tests and fuzz corpora (of those whose path holds `name`)
+#   make check [T=names]     unit tests and fuzz corpora (of those whose path holds one of the words)
 #   make fuzz F=name [SECONDS=60]
 #   make bench [B=name]      make install [DESTDIR= PREFIX=/usr]     make format[-check]    make clean
 

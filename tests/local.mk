@@ -58,7 +58,7 @@ $(foreach f,head chunked,$(BUILD)/tests/fuzz/fuzz_http_$(f) $(BUILD)/fuzzer/http
 $(BUILD)/obj/tests/fuzz/fuzz_http_%.o: EXTRA_CFLAGS := $(LLHTTP_CFLAGS)
 endif
 
-SELECTED := $(strip $(if $(T),$(foreach p,$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS),$(if $(findstring $(T),$(p)),$(p))),$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)))
+SELECTED := $(strip $(if $(T),$(foreach p,$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS),$(if $(strip $(foreach t,$(T),$(findstring $(t),$(p)))),$(p))),$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)))
 check: $(SELECTED) $(BUILD)/includes.ok $(if $(T),,all)
 	@MALLEE_BUILD=$(BUILD) $(PYTHON) tools/run-unit $(SELECTED)
 
