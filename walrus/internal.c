@@ -75,6 +75,20 @@ read_head(struct content_reader *reader, const struct object *o, struct arena *a
 	return r;
 }
 
+/* It is not there: told to who could read it if it was. */
+static int
+missing(struct walrus *w, const char *account_id, const struct bucket *bucket, struct str key,
+    struct err *e)
+{
+	struct err not_there = *e;
+	int r = access_as(w, account_id, false, "s3:GetObject", bucket, key, NULL, e);
+
+	if (r < 0)
+		return r;
+	*e = not_there;
+	return e->code;
+}
+
 /* An object as that account may read it, its digest known. */
 static int
 open_for(struct rpc_request *rq, const char *account_id, const char *bucket_name, const char *key,
@@ -89,6 +103,8 @@ open_for(struct rpc_request *rq, const char *account_id, const char *bucket_name
 		return r;
 	name.bucket_id = bucket->id;
 	r = content_open(w, &name, rq->arena, ret, ret_reader, e);
+	if (r == ERR_KEY_NOT_FOUND)
+		return missing(w, account_id, bucket, name.key, e);
 	if (r == 0)
 		r = access_as(w, account_id, false, "s3:GetObject", bucket, name.key, ret, e);
 	if (r == 0 && ret->is_marker)
@@ -162,7 +178,11 @@ read_sizes(struct store_tx *tx, void *arg, struct err *e)
 		struct object o;
 
 		r = object_find(tx, &name, l->arena, &o, e);
-		if (r == 0)
+		if (r == 0 && o.is_marker)
+			r = err_set(e, ERR_KEY_NOT_FOUND, "The specified key does not exist.");
+		if (r == ERR_KEY_NOT_FOUND)
+			r = missing(l->walrus, l->in->account_id, l->bucket, name.key, e);
+		else if (r == 0)
 			r = access_as(l->walrus, l->in->account_id, false, "s3:GetObject",
 			    l->bucket, name.key, &o, e);
 		if (r < 0)
