@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import tempfile
 import threading
 
 import pytest
@@ -13,6 +14,23 @@ from test_durability import flip
 from test_multipart import PART, complete, make
 from test_objects import MIB, code
 from world import wait_for
+import world as worlds
+
+
+@pytest.fixture(scope="module", name="world")
+def world_of_these_tests():
+    """Of their own: what others left behind would be held after a restoration, and counted."""
+    directory = tempfile.mkdtemp(prefix="walrus-test-")
+    made = None
+    try:
+        made = worlds.World(directory)
+        yield made
+        made.stop()
+    finally:
+        for daemon in (made.walrus, made.clc) if made else ():
+            daemon.kill()
+        worlds.remove(directory)
+
 
 
 def scrub(world):
