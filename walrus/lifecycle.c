@@ -1,7 +1,6 @@
 /* Rules of a lifecycle: read, written, and asked. Nothing here looks at the store. */
 #include "lifecycle.h"
 
-#include "auth/digest.h"
 #include "base/clock.h"
 #include "bucket.h"
 #include "request.h"
@@ -301,22 +300,6 @@ read_rule(xmlNode *node, struct arena *arena, struct lifecycle_rule *rule, struc
 	return r < 0 ? r : check_rule(rule, e);
 }
 
-/* The document is stored as it came: what is made up is made of it, and so the same at every
- * reading. */
-static const char *
-make_id(struct str body, size_t index, struct arena *arena)
-{
-	EVP_MD_CTX *sha = digest_begin(DIGEST_SHA256);
-	uint8_t hash[32];
-	char *id = arena_alloc(arena, 49);
-
-	EVP_DigestUpdate(sha, body.p, body.n);
-	EVP_DigestUpdate(sha, &index, sizeof(index));
-	digest_end(sha, hash);
-	hex_encode(hash, 24, id);
-	return id;
-}
-
 static int
 name_rules(struct lifecycle *l, struct str body, struct arena *arena, struct err *e)
 {
@@ -324,7 +307,7 @@ name_rules(struct lifecycle *l, struct str body, struct arena *arena, struct err
 		struct lifecycle_rule *rule = &l->rules[i];
 
 		if (!rule->id || !*rule->id)
-			rule->id = make_id(body, i, arena);
+			rule->id = setting_make_id(body, i, arena);
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(l->rules[j].id, rule->id) == 0)
 				return err_set(e, ERR_INVALID_ARGUMENT,

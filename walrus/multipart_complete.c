@@ -34,14 +34,6 @@ struct completion {
 
 /* -- what the client chose -- */
 
-static int
-malformed(struct err *e)
-{
-	return err_set(e, ERR_MALFORMED_XML,
-	    "The XML you provided was not well-formed or did not validate against our published "
-	    "schema");
-}
-
 static struct str
 without_quotes(struct str s)
 {
@@ -62,7 +54,7 @@ read_checksum(xmlNode *node, struct arena *arena, struct checksum_value *ret, st
 		if (!found)
 			continue;
 		if (!text || !checksum_value_read(a, str_trim(str_of(text)), ret))
-			return malformed(e);
+			return setting_malformed(e);
 	}
 	return 0;
 }
@@ -76,7 +68,7 @@ read_part(xmlNode *node, struct arena *arena, struct chosen *ret, struct err *e)
 
 	if (!xml_is(node, NULL, "Part") || !number_text || !etag_text ||
 	    !str_to_u32(str_trim(str_of(number_text)), &ret->number))
-		return malformed(e);
+		return setting_malformed(e);
 	if (ret->number < 1 || ret->number > PARTS_MAX)
 		return err_set(e, ERR_INVALID_ARGUMENT,
 		    "PartNumber must be an integer between 1 and 10000, inclusive");
@@ -95,7 +87,7 @@ read_parts(struct completion *c, xmlNode *root, struct err *e)
 		struct chosen *part = &c->parts[c->count];
 
 		if (c->count == PARTS_MAX)
-			return malformed(e);
+			return setting_malformed(e);
 		r = read_part(node, arena, part, e);
 		if (r < 0)
 			return r;
@@ -105,7 +97,7 @@ read_parts(struct completion *c, xmlNode *root, struct err *e)
 			    "by part number.");
 		c->count++;
 	}
-	return c->count ? 0 : malformed(e);
+	return c->count ? 0 : setting_malformed(e);
 }
 
 static int

@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-#include "auth/digest.h"
 #include "base/clock.h"
 #include "bucket.h"
 #include "request.h"
@@ -144,20 +143,6 @@ read_rule(xmlNode *node, struct arena *arena, struct notification_rule *rule, st
 	return r < 0 ? r : read_filter(xml_find(node, "Filter"), arena, rule, e);
 }
 
-static const char *
-make_id(struct str body, size_t index, struct arena *arena)
-{
-	EVP_MD_CTX *sha = digest_begin(DIGEST_SHA256);
-	uint8_t hash[32];
-	char *id = arena_alloc(arena, 49);
-
-	EVP_DigestUpdate(sha, body.p, body.n);
-	EVP_DigestUpdate(sha, &index, sizeof(index));
-	digest_end(sha, hash);
-	hex_encode(hash, 24, id);
-	return id;
-}
-
 /* Whether one pattern of events holds another or the other way round. */
 static bool
 events_overlap(const char *a, const char *b)
@@ -234,7 +219,7 @@ notification_parse(struct str body, struct arena *arena, const void **ret, struc
 		if (r < 0)
 			return r;
 		if (!rule->id || !*rule->id)
-			rule->id = make_id(body, n->count, arena);
+			rule->id = setting_make_id(body, n->count, arena);
 		for (size_t i = 0; r == 0 && i < n->count; i++)
 			r = check_pair(&n->rules[i], rule, e);
 		if (r < 0)

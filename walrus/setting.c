@@ -6,6 +6,7 @@
 
 #include "accelerate.h"
 #include "acl.h"
+#include "auth/digest.h"
 #include "bucket.h"
 #include "bucket_policy.h"
 #include "cors.h"
@@ -54,6 +55,20 @@ setting_parse_xml(struct str body, const char *root, xmlDoc **ret, struct err *e
 	}
 	*ret = doc;
 	return 0;
+}
+
+const char *
+setting_make_id(struct str body, size_t index, struct arena *arena)
+{
+	EVP_MD_CTX *sha = digest_begin(DIGEST_SHA256);
+	uint8_t hash[32];
+	char *id = arena_alloc(arena, 49);
+
+	EVP_DigestUpdate(sha, body.p, body.n);
+	EVP_DigestUpdate(sha, &index, sizeof(index));
+	digest_end(sha, hash);
+	hex_encode(hash, 24, id);
+	return id;
 }
 
 int

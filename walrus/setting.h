@@ -34,6 +34,9 @@ extern const struct setting_kind setting_kinds[SETTING_MAX + 1];
 /* For parse: the document, if it has that root. ERR_MALFORMED_XML. */
 int setting_parse_xml(struct str body, const char *root, xmlDoc **ret, struct err *e);
 int setting_malformed(struct err *e); /* ERR_MALFORMED_XML in S3's words */
+/* For a rule without an id: made of the document, which is stored as it came, and so the same at every
+ * reading. */
+const char *setting_make_id(struct str body, size_t index, struct arena *arena);
 
 /* In a closure: body NULL removes it. Whoever commits forgets the cached bucket afterwards. */
 int setting_set(struct store_tx *tx, int64_t bucket_id, enum setting s, const char *body, struct err *e);
