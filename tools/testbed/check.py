@@ -62,7 +62,7 @@ def stages(long):
         Stage("postgres", "build", make("check-postgres")),
         Stage("node-tools", "build", make("node-tools", "SANITIZE=address,undefined")),
         Stage("node", "pytest", pytest("node", "tests/node"), {"MALLEE_BUILD": "build/asan"}, needs="tests/node"),
-        Stage("walrus", "pytest", pytest("walrus", "-n", "2", "tests/walrus"), {"CYCLES": "200" if long else "8",
+        Stage("walrus", "pytest", pytest("walrus", "-n", "2", "--dist", "loadfile", "tests/walrus"), {"CYCLES": "200" if long else "8",
               "LARGE_MIB": "3000" if long else "18"}, needs="tests/walrus"),
         Stage("clc", "pytest", pytest("clc", "tests/clc", "--ignore=tests/clc/test_model.py"), {
               "MALLEE_BUILD": "build/asan", "CYCLES": "50" if long else "1", "ASAN_OPTIONS": "detect_leaks=1",
