@@ -76,13 +76,23 @@ def template_name(world):
     return world.must("DescribeLaunchTemplates", {"LaunchTemplateId.1": template(world)}).text("launchTemplateName")
 
 
+def free_address(world):
+    """Instances that name none have taken theirs at random from all of the subnet."""
+    while True:
+        n = next(world.serial)
+        address = f"172.31.{8 + n // 250 % 7}.{n % 250 + 4}"
+        held = world.must("DescribeInstances", {"Filter.1.Name": "private-ip-address", "Filter.1.Value.1": address})
+        if not held.all("privateIpAddress"):
+            return address
+
+
 # Things that a request may name in braces, beside those of world.py: name, how it is made.
 MAKERS = {
     "bundle": bundle, "template": template, "template_name": template_name, "placement_group": placement_group, "deprecated": deprecated,
     "root": lambda w: f"arn:aws:iam::{w.account.id}:root",
     "key_id": lambda w: w.must("DescribeKeyPairs", {"KeyName.1": w.new_key()}).text("keyPairId"),
     "reservation": lambda w: w.must("DescribeInstances", {}).text("reservationId"),
-    "address": lambda w: (lambda n: f"172.31.{8 + n // 250 % 7}.{n % 250 + 4}")(next(w.serial)),
+    "address": free_address,
 }
 
 # The least that an action needs to succeed. Without a row: nothing.
