@@ -7,16 +7,18 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/id.h"
 #include "base/map.h"
 #include "base/vec.h"
-#include "crc32c.h"
+#include "crc.h"
 #include "run/fd.h"
 #include "run/fs.h"
 #include "run/lock.h"
+#include "run/page_pipe.h"
 
 #define PAGE 4096
 #define MAGIC "MalleeB1"
@@ -451,6 +453,14 @@ blob_reader_free(struct blob_reader *r)
 }
 
 static int
+check_block(const struct blob_reader *r, uint64_t block, uint32_t seen, struct err *e)
+{
+	return seen == r->table[block] ? 0
+				       : err_set(e, ERR_CORRUPT, "block %llu of a blob is damaged",
+					     (unsigned long long)block);
+}
+
+static int
 read_block(const struct blob_reader *r, uint64_t block, char *buffer, size_t n, struct err *e)
 {
 	uint32_t seen = 0;
@@ -463,10 +473,7 @@ read_block(const struct blob_reader *r, uint64_t block, char *buffer, size_t n, 
 			return result;
 		seen = crc32c(seen, buffer + at, piece);
 	}
-	if (seen != r->table[block])
-		return err_set(
-		    e, ERR_CORRUPT, "block %llu of a blob is damaged", (unsigned long long)block);
-	return 0;
+	return check_block(r, block, seen, e);
 }
 
 int
@@ -494,6 +501,31 @@ blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **r
 	*ret_bytes = (struct str){ buffer + skip, n - skip < want ? n - skip : (size_t)want };
 	*ret_buffer = buffer;
 	return 0;
+}
+
+int
+blob_reader_lend(struct blob_reader *r, uint64_t offset, uint64_t want, struct page_pipe *pipe,
+    size_t *ret_bytes, struct err *e)
+{
+	uint64_t left = offset < r->size_bytes ? r->size_bytes - offset : 0;
+	size_t n = left < BLOB_BLOCK ? (size_t)left : BLOB_BLOCK;
+	void *bytes;
+	int result;
+
+	*ret_bytes = 0;
+	if (r->fd < 0 || offset % BLOB_BLOCK || n == 0 || want < n)
+		return 0;
+	/* First held, then summed: the pages can't be exchanged in between, nor fail to be read. */
+	if (!page_pipe_fill(pipe, r->fd, offset, n))
+		return 0;
+	bytes = mmap(NULL, n, PROT_READ, MAP_SHARED, r->fd, (off_t)offset);
+	if (bytes == MAP_FAILED)
+		return 0;
+	result = check_block(r, offset / BLOB_BLOCK, crc32c(0, bytes, n), e);
+	(void)munmap(bytes, n);
+	if (result == 0)
+		*ret_bytes = n;
+	return result;
 }
 
 void

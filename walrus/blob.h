@@ -46,6 +46,11 @@ DEFINE_CLEANUP(struct blob_reader *, blob_reader_free)
  * BLOB_BLOCK), of which *ret_bytes is the span asked for. The block was checked: ERR_CORRUPT. */
 int blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
     struct str *ret_bytes, struct err *e);
+/* The same without a copy: *ret_bytes of the file's own pages are in `pipe`, checked there. 0 of them when it
+ * has to be read: a small blob, part of a block, an error of the disk, which reading will name. */
+struct page_pipe;
+int blob_reader_lend(struct blob_reader *r, uint64_t offset, uint64_t want, struct page_pipe *pipe,
+    size_t *ret_bytes, struct err *e);
 /* As free, which would do; but the next block is read into it while it is warm. */
 void blob_buffer_free(void *buffer);
 

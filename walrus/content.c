@@ -474,15 +474,36 @@ decrypt(struct content_reader *r, const struct extent *x, uint64_t offset, char 
 	return result;
 }
 
+static int
+reach(struct content_reader *r, uint64_t offset, const struct extent **ret, struct err *e)
+{
+	size_t at = extent_at(r, offset);
+
+	*ret = &r->extents.items[at];
+	return at == r->at && r->open ? 0 : open_extent(r, at, e);
+}
+
+int
+content_reader_lend(struct content_reader *r, uint64_t offset, uint64_t want,
+    struct page_pipe *pipe, size_t *ret_bytes, struct err *e)
+{
+	const struct extent *x;
+	int n = reach(r, offset, &x, e);
+
+	*ret_bytes = 0;
+	if (n < 0 || x->iv)
+		return n;
+	return blob_reader_lend(r->open, offset - x->start, want, pipe, ret_bytes, e);
+}
+
 int
 content_reader_read(struct content_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
     struct str *ret_bytes, struct err *e)
 {
-	size_t at = extent_at(r, offset);
-	const struct extent *x = &r->extents.items[at];
+	const struct extent *x;
 	_cleanup_free_ char *buffer = NULL;
 	struct str bytes;
-	int n = at == r->at && r->open ? 0 : open_extent(r, at, e);
+	int n = reach(r, offset, &x, e);
 
 	if (n == 0)
 		n = blob_reader_read(r->open, offset - x->start, want, &buffer, &bytes, e);

@@ -19,6 +19,7 @@
 #include "logging.h"
 #include "request.h"
 #include "run/lock.h"
+#include "run/page_pipe.h"
 
 #define WORK_TIMEOUT_MS 120000 /* of one stretch of work without news for the client */
 #define SMALL_BODY (64 * 1024) /* read before anything is decided */
@@ -54,10 +55,12 @@ struct exchange {
 	uint64_t to_send; /* bytes of content not handed to the connection yet */
 };
 
-/* A block on its way from a worker to the loop. */
+/* A block on its way from a worker to the loop: in a buffer, or its own pages; neither when it
+ * could not be read. */
 struct block {
 	struct exchange *x;
-	char *buffer; /* NULL: it could not be read */
+	char *buffer;
+	struct page_pipe *pages;
 	struct str bytes;
 };
 
@@ -179,17 +182,28 @@ ask_more(struct exchange *x, struct http_exchange *h)
 }
 
 static void
+block_free(struct block *b)
+{
+	blob_buffer_free(b->buffer);
+	page_pipe_put(b->pages);
+	free(b);
+}
+
+static void
 send_block(struct exchange *x, struct http_exchange *h, struct block *b)
 {
 	x->is_more_asked = false;
-	if (!b->buffer) {
+	if (!b->buffer && !b->pages) {
 		http_reply_abort(
 		    h); /* what was promised can't be kept, and nothing else may be sent */
 		return;
 	}
 	x->to_send -= b->bytes.n;
 	x->rq->facts.sent += b->bytes.n;
-	http_reply_add_owned(h, b->bytes.p, b->bytes.n, blob_buffer_free, TAKE(b->buffer));
+	if (b->pages)
+		http_reply_pages(h, TAKE(b->pages), b->bytes.n);
+	else
+		http_reply_add_owned(h, b->bytes.p, b->bytes.n, blob_buffer_free, TAKE(b->buffer));
 	if (x->to_send == 0)
 		http_reply_end(h);
 	else
@@ -204,8 +218,7 @@ on_block(struct http_exchange *h, void *arg)
 
 	if (h)
 		send_block(x, h, b);
-	blob_buffer_free(b->buffer);
-	free(b);
+	block_free(b);
 	unref(x);
 }
 
@@ -263,19 +276,38 @@ on_content(struct http_exchange *h, void *arg)
 		http_reply_length(h, x->rq->length);
 		send_block(x, h, b);
 	}
-	blob_buffer_free(b->buffer);
-	free(b);
+	block_free(b);
 	unref(x);
 }
 
 /* -- on a worker -- */
 
+/* Without a copy where it can be had, so that the bytes are touched once, by their sum. */
+static int
+lend_block(struct request *rq, struct block *b, struct err *e)
+{
+	int r;
+
+	if (rq->peer.is_tls || rq->content_left <= BLOB_INLINE_MAX)
+		return 0;
+	b->pages = page_pipe_take();
+	if (!b->pages)
+		return 0;
+	r = content_reader_lend(
+	    rq->content, rq->content_offset, rq->content_left, b->pages, &b->bytes.n, e);
+	if (b->bytes.n == 0)
+		page_pipe_put(TAKE(b->pages));
+	return r;
+}
+
 static int
 read_block(struct request *rq, struct block *b, struct err *e)
 {
-	int r = content_reader_read(
-	    rq->content, rq->content_offset, rq->content_left, &b->buffer, &b->bytes, e);
+	int r = lend_block(rq, b, e);
 
+	if (r == 0 && !b->pages)
+		r = content_reader_read(
+		    rq->content, rq->content_offset, rq->content_left, &b->buffer, &b->bytes, e);
 	if (r < 0)
 		return r;
 	rq->content_offset += b->bytes.n;

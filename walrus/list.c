@@ -4,7 +4,7 @@
 
 #include "base/strbuf.h"
 #include "checksum_value.h"
-#include "crc32c.h"
+#include "crc.h"
 #include "error.h"
 #include "metadata.h"
 

@@ -10,6 +10,7 @@
  * epoll_ctl at all. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <arpa/inet.h>
@@ -217,6 +218,12 @@ plain_result(struct http_connection *c, ssize_t r, size_t wanted)
 	return r;
 }
 
+static bool
+is_in_memory(const struct http_segment *s)
+{
+	return s->kind == SEGMENT_MEMORY || s->kind == SEGMENT_OWNED;
+}
+
 static ssize_t
 send_vectors(struct http_connection *c, struct http_segment *s)
 {
@@ -224,7 +231,7 @@ send_vectors(struct http_connection *c, struct http_segment *s)
 	struct msghdr m = { .msg_iov = vectors };
 	size_t total = 0;
 
-	for (; s && s->kind != SEGMENT_FILE && m.msg_iovlen < SEND_VECTORS; s = s->next) {
+	for (; s && is_in_memory(s) && m.msg_iovlen < SEND_VECTORS; s = s->next) {
 		vectors[m.msg_iovlen++] = (struct iovec){ (void *)(uintptr_t)s->p, s->n };
 		total += s->n;
 	}
@@ -258,6 +265,15 @@ send_file(struct http_connection *c, struct http_segment *s)
 	return tls_send(c, c->hub->scratch, n);
 }
 
+static ssize_t
+send_pages(struct http_connection *c, struct http_segment *s)
+{
+	ssize_t r = splice(page_pipe_descriptor(s->pages), NULL, c->fd, NULL, s->n,
+	    SPLICE_F_NONBLOCK | (s->next ? SPLICE_F_MORE : 0));
+
+	return r == 0 ? IO_BROKEN : plain_result(c, r, s->n);
+}
+
 /* Sends some of what is queued. True when something changed. */
 static bool
 flush(struct http_connection *c, struct http_exchange *x)
@@ -268,6 +284,8 @@ flush(struct http_connection *c, struct http_exchange *x)
 
 	if (s->kind == SEGMENT_FILE)
 		r = send_file(c, s);
+	else if (s->kind == SEGMENT_PAGES)
+		r = send_pages(c, s);
 	else if (c->ssl)
 		r = tls_send(c, s->p, s->n < HTTP_SCRATCH ? s->n : HTTP_SCRATCH);
 	else

@@ -10,6 +10,7 @@
 #include "run/lock.h"
 #include "run/log.h"
 #include "run/metrics.h"
+#include "run/page_pipe.h"
 
 /* -- hub: http_hub.c ------------------------------------------------------------------------------
  */
@@ -109,7 +110,7 @@ enum http_body_state {
 };
 enum http_reply_state { REPLY_NONE, REPLY_HEAD, REPLY_BODY, REPLY_ENDED };
 
-enum http_segment_kind { SEGMENT_MEMORY, SEGMENT_OWNED, SEGMENT_FILE };
+enum http_segment_kind { SEGMENT_MEMORY, SEGMENT_OWNED, SEGMENT_FILE, SEGMENT_PAGES };
 struct http_segment {
 	struct http_segment *next;
 	enum http_segment_kind kind;
@@ -122,6 +123,7 @@ struct http_segment {
 	void *arg;
 	int fd;
 	off_t offset;
+	struct page_pipe *pages; /* SEGMENT_PAGES */
 };
 
 struct http_upgrade { /* what takes a connection over */

@@ -96,6 +96,9 @@ release_segment(struct http_segment *s)
 	case SEGMENT_FILE:
 		fd_close(s->fd);
 		break;
+	case SEGMENT_PAGES:
+		page_pipe_put(s->pages);
+		break;
 	}
 	if (!s->is_inline)
 		free(s);
@@ -134,7 +137,9 @@ http_out_consumed(struct http_exchange *x, uint64_t n)
 
 		s->n -= part;
 		n -= part;
-		if (s->kind == SEGMENT_FILE)
+		if (s->kind == SEGMENT_PAGES)
+			page_pipe_drained(s->pages, (size_t)part);
+		else if (s->kind == SEGMENT_FILE)
 			s->offset += (off_t)part;
 		else
 			s->p += part;
@@ -373,6 +378,23 @@ http_reply_file(struct http_exchange *x, int fd, uint64_t offset, uint64_t n)
 	*s = (struct http_segment){
 		.kind = SEGMENT_FILE, .n = n, .fd = fd, .offset = (off_t)offset
 	};
+	link_segment(x, s);
+	note_queued(x, n);
+	end_part(x);
+}
+
+void
+http_reply_pages(struct http_exchange *x, struct page_pipe *pages, size_t n)
+{
+	struct http_segment *s;
+
+	assert(!x->c->ssl);
+	if (!may_reply(x) || !begin_part(x, n)) {
+		page_pipe_put(pages);
+		return;
+	}
+	s = xcalloc(1, sizeof(*s));
+	*s = (struct http_segment){ .kind = SEGMENT_PAGES, .n = n, .pages = pages };
 	link_segment(x, s);
 	note_queued(x, n);
 	end_part(x);

@@ -11,6 +11,7 @@
 struct http_server;
 struct http_exchange; /* one request and its reply */
 struct http_body;
+struct page_pipe; /* run/page_pipe.h */
 
 enum http_tls {
 	HTTP_PLAIN,
@@ -105,6 +106,8 @@ void http_reply_add(struct http_exchange *x, const void *p, size_t n);
 void http_reply_add_owned(
     struct http_exchange *x, const void *p, size_t n, void (*release)(void *), void *arg);
 void http_reply_file(struct http_exchange *x, int fd, uint64_t offset, uint64_t n); /* takes fd */
+/* Sends the n bytes that the pipe holds and puts it back. Not over TLS, which must read what it sends. */
+void http_reply_pages(struct http_exchange *x, struct page_pipe *pages, size_t n);
 size_t http_reply_queued(const struct http_exchange *x);
 void http_reply_end(struct http_exchange *x);
 /* Cuts the connection: what was promised can't be sent. */

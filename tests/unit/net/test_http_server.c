@@ -17,6 +17,7 @@
 #include <cmocka.h>
 #include "base/clock.h"
 #include "net/http_internal.h"
+#include "run/fd.h"
 #include "run/fs.h"
 #include "tests/lib/net_peer.h"
 
@@ -135,6 +136,26 @@ serve_file(struct http_exchange *x, const char *path, uint64_t promised)
 
 static char *file_path; /* STREAM_BYTES of the pattern */
 
+/* All of it at once, in as many pipes. */
+static void
+serve_pages(struct http_exchange *x)
+{
+	_cleanup_close_ int fd = open(file_path, O_RDONLY | O_CLOEXEC);
+
+	http_reply_begin(x, 200);
+	http_reply_length(x, STREAM_BYTES);
+	for (size_t at = 0; at < STREAM_BYTES; at += PAGE_PIPE_BYTES) {
+		struct page_pipe *pages = page_pipe_take();
+		size_t n =
+		    STREAM_BYTES - at < PAGE_PIPE_BYTES ? STREAM_BYTES - at : PAGE_PIPE_BYTES;
+
+		assert_non_null(pages);
+		assert_true(page_pipe_fill(pages, fd, at, n));
+		http_reply_pages(x, pages, n);
+	}
+	http_reply_end(x);
+}
+
 static void
 on_head(struct http_exchange *x, void *arg)
 {
@@ -153,6 +174,8 @@ on_head(struct http_exchange *x, void *arg)
 		send_more(x, rq);
 	} else if (str_is(h->path, "/file")) {
 		serve_file(x, file_path, STREAM_BYTES);
+	} else if (str_is(h->path, "/pages")) {
+		serve_pages(x);
 	} else if (str_is(h->path, "/file-short")) {
 		serve_file(x, file_path, STREAM_BYTES + 1000);
 	} else if (str_is(h->path, "/suspend")) {
@@ -925,6 +948,32 @@ files_and_ranges(void **state)
 	close(fd);
 }
 
+/* Through a socket that takes little at a time; and as often as to find pipes that are not given
+ * back. */
+static void
+pages_of_a_file(void **state)
+{
+	struct net_reply r = { 0 };
+	int fd;
+
+	for (unsigned round = 0; round < 10; round++) {
+		fd = net_connect(server.port);
+		net_sends(fd, ASK("/pages") "HEAD /pages HTTP/1.1\r\nHost: t\r\n\r\n" ASK("/"));
+		if (round % 2) {
+			assert_int_equal(net_read_reply(fd, false, &r), 200);
+			assert_int_equal(r.body.n, STREAM_BYTES);
+			for (size_t i = 0; i < r.body.n; i++)
+				if (r.body.p[i] != pattern_at(i))
+					fail_msg("byte %zu differs", i);
+			assert_int_equal(net_read_reply(fd, true, &r), 200);
+			assert_int_equal(net_read_reply(fd, false, &r), 200);
+			assert_string_equal(r.body.p, "ok\n");
+		}
+		close(fd); /* or amid the pages */
+	}
+	net_reply_done(&r);
+}
+
 /* Content-Length is a promise: what can't keep it cuts the connection. */
 static void
 broken_promises_cut(void **state)
@@ -1399,6 +1448,7 @@ main(void)
 		TEST(chunked_both_ways),
 		TEST(unreleased_pieces_push_back),
 		TEST(files_and_ranges),
+		TEST(pages_of_a_file),
 		TEST(broken_promises_cut),
 		TEST(values_do_not_become_headers),
 		HASTY(slowloris_head),

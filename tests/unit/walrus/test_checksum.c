@@ -7,7 +7,7 @@
 #include <cmocka.h>
 #include "base/id.h"
 #include "checksum.h"
-#include "crc32c.h"
+#include "crc.h"
 
 static void
 sum(enum checksum_algorithm a, struct str bytes, size_t piece, char out[2 * CHECKSUM_SIZE_MAX + 1])
