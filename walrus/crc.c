@@ -1,7 +1,8 @@
-/* By table, eight bytes at a time; or by folding, where the processor has the multiplication that it
- * needs: what was read so far is kept as a few polynomials of 128 bits that have the same remainder,
- * and each is moved past the bytes that follow it by two products. At last 16 bytes are left, and go
- * by table. ("Fast CRC Computation for Generic Polynomials Using PCLMULQDQ", Intel, 2009.) */
+/* By table, eight bytes at a time; or by folding, where the processor has the multiplication that
+ * it needs: what was read so far is kept as a few polynomials of 128 bits that have the same
+ * remainder, and each is moved past the bytes that follow it by two products. At last 16 bytes are
+ * left, and go by table. ("Fast CRC Computation for Generic Polynomials Using PCLMULQDQ", Intel,
+ * 2009.) */
 #include "crc.h"
 
 #include <pthread.h>
@@ -164,8 +165,7 @@ wide_steps(const struct tables *tables, uint64_t c, const char *p, size_t n)
 		_mm_prefetch(p + AHEAD, _MM_HINT_T0);
 		_mm_prefetch(p + AHEAD + WIDE / 2, _MM_HINT_T0);
 		for (unsigned i = 0; i < 4; i++)
-			x[i] = fold_two(
-			    x[i], past, _mm256_loadu_si256((const void *)(p + 32 * i)));
+			x[i] = fold_two(x[i], past, _mm256_loadu_si256((const void *)(p + 32 * i)));
 	}
 	all = _mm256_castsi256_si128(x[0]);
 	for (unsigned i = 0; i < 4; i++) {
@@ -182,7 +182,8 @@ by_folding(const struct tables *tables, uint64_t c, const char *p, size_t n)
 	const __m128i past_one = load(tables->past_one);
 	size_t step = is_wide && n >= WIDE ? WIDE : NARROW, done = n / step * step;
 	char left[16];
-	__m128i x = step == WIDE ? wide_steps(tables, c, p, done) : narrow_steps(tables, c, p, done);
+	__m128i x =
+	    step == WIDE ? wide_steps(tables, c, p, done) : narrow_steps(tables, c, p, done);
 
 	for (p += done, n -= done; n >= 16; p += 16, n -= 16)
 		x = fold(x, past_one, load(p));
@@ -206,5 +207,5 @@ crc(enum crc_kind kind, uint64_t before, const void *p, size_t n)
 
 	(void)pthread_once(&once, make_all);
 	return ones ^ (is_narrow && n >= NARROW ? by_folding(tables, before ^ ones, p, n)
-						 : by_table(tables, before ^ ones, p, n));
+						: by_table(tables, before ^ ones, p, n));
 }

@@ -19,7 +19,7 @@ struct page_pipe {
 
 static struct lock lock = LOCK_INITIALIZER(LEAF);
 static struct page_pipe *spare; /* under lock, like the count */
-static unsigned count;		/* of all */
+static unsigned count;          /* of all */
 
 static struct page_pipe *
 make(void)
