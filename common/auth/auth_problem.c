@@ -147,20 +147,20 @@ auth_find_key(auth_lookup_fn lookup, void *arg, struct str access_key_id, struct
 }
 
 struct str
-auth_header(const struct auth_request *rq, const char *name)
+auth_header_str(const struct auth_request *rq, struct str name)
 {
 	for (unsigned i = 0; i < rq->header_count; i++)
-		if (str_is_nocase(rq->headers[i].name, name))
+		if (rq->headers[i].name.n == name.n && str_eq_nocase(rq->headers[i].name, name))
 			return rq->headers[i].value;
 	return (struct str){ NULL, 0 };
 }
 
 unsigned
-auth_header_count(const struct auth_request *rq, const char *name)
+auth_header_count_str(const struct auth_request *rq, struct str name)
 {
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < rq->header_count; i++)
-		n += str_is_nocase(rq->headers[i].name, name);
+		n += rq->headers[i].name.n == name.n && str_eq_nocase(rq->headers[i].name, name);
 	return n;
 }

@@ -45,5 +45,15 @@ bool auth_find_key(
     auth_lookup_fn lookup, void *arg, struct str access_key_id, struct auth_key *ret);
 
 /* First header of that name, any case; p NULL when absent. */
-struct str auth_header(const struct auth_request *rq, const char *name);
-unsigned auth_header_count(const struct auth_request *rq, const char *name);
+struct str auth_header_str(const struct auth_request *rq, struct str name);
+unsigned auth_header_count_str(const struct auth_request *rq, struct str name);
+static inline struct str
+auth_header(const struct auth_request *rq, const char *name)
+{
+	return auth_header_str(rq, str_of(name));
+}
+static inline unsigned
+auth_header_count(const struct auth_request *rq, const char *name)
+{
+	return auth_header_count_str(rq, str_of(name));
+}

@@ -3,12 +3,6 @@
  * depends on the locale. */
 #include "base/str.h"
 
-bool
-str_is(struct str a, const char *b)
-{
-	return str_eq(a, str_of(b));
-}
-
 static unsigned char
 lower(char c)
 {
@@ -16,23 +10,15 @@ lower(char c)
 }
 
 bool
-str_is_nocase(struct str a, const char *b)
+str_eq_nocase(struct str a, struct str b)
 {
-	if (a.n != strlen(b))
+	if (a.n != b.n)
 		return false;
 	for (size_t i = 0; i < a.n; i++) {
-		if (lower(a.p[i]) != lower(b[i]))
+		if (a.p[i] != b.p[i] && lower(a.p[i]) != lower(b.p[i]))
 			return false;
 	}
 	return true;
-}
-
-bool
-str_starts(struct str a, const char *prefix)
-{
-	size_t n = strlen(prefix);
-
-	return a.n >= n && memcmp(a.p, prefix, n) == 0;
 }
 
 static bool

@@ -22,9 +22,27 @@ str_eq(struct str a, struct str b)
 {
 	return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
-bool str_is(struct str a, const char *b);
-bool str_is_nocase(struct str a, const char *b); /* ASCII only */
-bool str_starts(struct str a, const char *prefix);
+/* What texts are compared with is mostly constant: inline, its length is too. */
+static inline bool
+str_is(struct str a, const char *b)
+{
+	return str_eq(a, str_of(b));
+}
+bool str_eq_nocase(struct str a, struct str b); /* ASCII only */
+static inline bool
+str_is_nocase(struct str a, const char *b)
+{
+	struct str other = str_of(b);
+
+	return a.n == other.n && str_eq_nocase(a, other);
+}
+static inline bool
+str_starts(struct str a, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return a.n >= n && memcmp(a.p, prefix, n) == 0;
+}
 struct str str_trim(struct str a);               /* spaces and tabs */
 /* Cuts `*rest` at the first `separator`: returns what is before it, leaves what is after.
  * At the end returns false. */

@@ -36,7 +36,12 @@ struct http_head { /* of a request */
 int http_head_parse(
     const char *p, size_t n, struct http_head *head, int *ret_status, struct err *e);
 /* First header of that name, any case; {NULL,0} when absent. */
-struct str http_head_find(const struct http_head *head, const char *name);
+struct str http_head_find_str(const struct http_head *head, struct str name);
+static inline struct str
+http_head_find(const struct http_head *head, const char *name)
+{
+	return http_head_find_str(head, str_of(name));
+}
 unsigned http_head_count(const struct http_head *head, const char *name);
 /* Whether a comma list such as Connection holds a token. */
 bool http_list_has(struct str list, const char *token);

@@ -382,12 +382,10 @@ http_head_parse(const char *begin, size_t n, struct http_head *head, int *ret_st
 }
 
 struct str
-http_head_find(const struct http_head *head, const char *name)
+http_head_find_str(const struct http_head *head, struct str name)
 {
-	size_t n = strlen(name);
-
 	for (unsigned i = 0; i < head->header_count; i++)
-		if (head->headers[i].name.n == n && str_is_nocase(head->headers[i].name, name))
+		if (head->headers[i].name.n == name.n && str_eq_nocase(head->headers[i].name, name))
 			return head->headers[i].value;
 	return (struct str){ NULL, 0 };
 }
