@@ -88,7 +88,8 @@ civil_from_us(int64_t us)
 	return c;
 }
 
-/* Digits and what stands between them. Lists have a time per row, so printf is too slow. */
+/* Digits and what stands between them. Lists have a time per row, and replies one or two: printf is
+ * too slow. */
 static char *
 put_number(char *out, unsigned value, unsigned digits, char after)
 {
@@ -134,9 +135,22 @@ time_format_http(int64_t us, char out[TIME_TEXT_SIZE])
 {
 	struct civil c = civil_from_us(us);
 
-	(void)snprintf(out, TIME_TEXT_SIZE, "%s, %02u %s %04d %02u:%02u:%02u GMT",
-	    day_names[c.weekday], c.day, month_names[c.month - 1], (int)c.year, c.hour, c.minute,
-	    c.second);
+	if (c.year < 0 || c.year > 9999) {
+		(void)snprintf(out, TIME_TEXT_SIZE, "%s, %02u %s %04d %02u:%02u:%02u GMT",
+		    day_names[c.weekday], c.day, month_names[c.month - 1], (int)c.year, c.hour,
+		    c.minute, c.second);
+		return;
+	}
+	memcpy(out, day_names[c.weekday], 3);
+	memcpy(out + 3, ", ", 2);
+	out = put_number(out + 5, c.day, 2, ' ');
+	memcpy(out, month_names[c.month - 1], 3);
+	out[3] = ' ';
+	out = put_number(out + 4, (unsigned)c.year, 4, ' ');
+	out = put_number(out, c.hour, 2, ':');
+	out = put_number(out, c.minute, 2, ':');
+	out = put_number(out, c.second, 2, ' ');
+	memcpy(out, "GMT", 4);
 }
 
 /* Exactly `digits` digits off the front of *s. */

@@ -50,7 +50,8 @@ make_room(struct strbuf *b, size_t more)
 		b->overflowed = true;
 		return false;
 	}
-	grow(b, needed + 1);
+	if (needed >= b->size)
+		grow(b, needed + 1);
 	return true;
 }
 
@@ -85,7 +86,10 @@ strbuf_adds(struct strbuf *b, const char *s)
 void
 strbuf_addc(struct strbuf *b, char c)
 {
-	strbuf_add(b, &c, 1);
+	if (!make_room(b, 1))
+		return;
+	b->p[b->n++] = c;
+	b->p[b->n] = '\0';
 }
 
 void
