@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +28,40 @@ memory_is_zeroed_aligned_and_apart(void **state)
 	for (size_t i = 0; i < 500; i++) {
 		for (size_t j = 0; j < i; j++)
 			assert_int_equal(blocks[i][j], i % 256);
+	}
+}
+
+/* A chunk may be one that an arena before had, of this thread or of one that is over. */
+static void *
+dirty_and_free(void *arg)
+{
+	struct arena *a = arena_new(0), *b = arena_new(0);
+
+	memset(arena_alloc(a, 4096), 0xff, 4096);
+	memset(arena_alloc(b, 100), 0xff, 100);
+	memset(arena_alloc(b, 5000), 0xff, 5000);
+	arena_free(a);
+	arena_free(b);
+	return arena_new(0);
+}
+
+static void
+what_an_arena_left_is_zeroed_again(void **state)
+{
+	for (int i = 0; i < 3; i++) {
+		_cleanup_arena_ struct arena *here = dirty_and_free(NULL), *there = NULL;
+		pthread_t thread;
+		void *result;
+
+		assert_int_equal(pthread_create(&thread, NULL, dirty_and_free, NULL), 0);
+		assert_int_equal(pthread_join(thread, &result), 0);
+		there = result;
+		for (size_t j = 0; j < 64; j++) {
+			static const unsigned char zeros[64];
+
+			assert_memory_equal(arena_alloc(here, 64), zeros, 64);
+			assert_memory_equal(arena_alloc(there, 64), zeros, 64);
+		}
 	}
 }
 
@@ -87,6 +122,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(memory_is_zeroed_aligned_and_apart),
+		cmocka_unit_test(what_an_arena_left_is_zeroed_again),
 		cmocka_unit_test(copies_and_prints),
 		cmocka_unit_test(the_limit_is_exact),
 		cmocka_unit_test(past_the_limit_alloc_aborts),
