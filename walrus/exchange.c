@@ -10,9 +10,7 @@
 #include "exchange.h"
 
 #include <assert.h>
-#include <arpa/inet.h>
 #include <stdatomic.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "lane.h"
@@ -481,24 +479,6 @@ work(void *arg)
 
 /* -- on the loop -- */
 
-static uint16_t
-local_port(struct http_exchange *h)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-		struct sockaddr_storage storage;
-	} address;
-	socklen_t n = sizeof(address);
-
-	if (getsockname(http_socket(h), &address.any, &n) < 0)
-		return 0;
-	return address.any.sa_family == AF_INET    ? ntohs(address.v4.sin_port)
-	       : address.any.sa_family == AF_INET6 ? ntohs(address.v6.sin6_port)
-						   : 0;
-}
-
 static void
 on_expired(struct http_exchange *h)
 {
@@ -574,7 +554,7 @@ on_head(struct http_exchange *h, void *arg)
 		http_worker_handler.head(h, internal_options(arg));
 		return;
 	}
-	rq = request_new(all->walrus, h, local_port(h));
+	rq = request_new(all->walrus, h);
 	rq->is_website = all->is_website;
 	if (request_is_quick(rq)) {
 		http_set_data(h, NULL);

@@ -60,7 +60,7 @@ copy_head(const struct http_head *from, struct arena *arena)
 }
 
 struct request *
-request_new(struct walrus *w, struct http_exchange *x, uint16_t port)
+request_new(struct walrus *w, struct http_exchange *x)
 {
 	struct arena *arena = arena_new(ARENA_MAX);
 	struct request *rq = arena_alloc(arena, sizeof(*rq));
@@ -69,8 +69,8 @@ request_new(struct walrus *w, struct http_exchange *x, uint16_t port)
 	rq->arena = arena;
 	rq->details.arena = arena;
 	rq->head = http_request(x);
-	rq->port = port;
 	rq->peer = *http_peer(x);
+	rq->port = rq->peer.local_port;
 	rq->id = arena_strdup(arena, http_id(x));
 	rq->log = *w->log;
 	rq->log.request_id = rq->id;
@@ -114,18 +114,6 @@ bool
 request_is_head(const struct request *rq)
 {
 	return str_is(rq->head->method, "HEAD");
-}
-
-struct str
-request_header(const struct request *rq, const char *name)
-{
-	return http_head_find(rq->head, name);
-}
-
-const char *
-request_parameter(const struct request *rq, const char *name)
-{
-	return form_find(&rq->query, name);
 }
 
 int

@@ -116,7 +116,7 @@ extern const struct s3_operation s3_operations[];
 extern const unsigned s3_operation_count;
 
 /* Borrows the head from the exchange. */
-struct request *request_new(struct walrus *w, struct http_exchange *x, uint16_t port);
+struct request *request_new(struct walrus *w, struct http_exchange *x);
 void request_keep_head(struct request *rq); /* before it leaves the loop */
 /* On the loop: whether it is a GET that memory alone can answer, so that none of the functions below
  * will block. It is authorised and answered by the same ones either way. */
@@ -138,8 +138,16 @@ void xml_owner(struct request *rq, struct xml_writer *w, const char *name, const
 /* Percent-encoded when the client asked for encoding-type=url. */
 void xml_key(struct xml_writer *w, const char *name, struct str key, bool is_encoded);
 bool request_is_head(const struct request *rq);
-struct str request_header(const struct request *rq, const char *name);
-const char *request_parameter(const struct request *rq, const char *name); /* NULL when absent */
+static inline struct str
+request_header(const struct request *rq, const char *name)
+{
+	return http_head_find(rq->head, name);
+}
+static inline const char *
+request_parameter(const struct request *rq, const char *name) /* NULL when absent */
+{
+	return rq->query.count ? form_find(&rq->query, name) : NULL;
+}
 int request_number(const struct request *rq, const char *name, uint32_t fallback, uint32_t max,
     uint32_t *ret, struct err *e); /* larger values read as max */
 int request_encoding(const struct request *rq, bool *ret_is_encoded, struct err *e);

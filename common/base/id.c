@@ -61,11 +61,20 @@ id_is_valid(const char *id, const char *prefix)
 void
 uuid_new(char out[UUID_TEXT_SIZE])
 {
-	static const unsigned char groups[] = { 4, 2, 2, 2, 6 };
-	unsigned char b[16];
-	const unsigned char *from = b;
+	uint8_t random[UUID_SIZE];
 
-	random_bytes(b, sizeof(b));
+	random_bytes(random, sizeof(random));
+	uuid_of(random, out);
+}
+
+void
+uuid_of(const uint8_t random[UUID_SIZE], char out[UUID_TEXT_SIZE])
+{
+	static const unsigned char groups[] = { 4, 2, 2, 2, 6 };
+	uint8_t b[UUID_SIZE];
+	const uint8_t *from = b;
+
+	memcpy(b, random, sizeof(b));
 	b[6] = (b[6] & 0x0f) | 0x40;
 	b[8] = (b[8] & 0x3f) | 0x80;
 	for (size_t i = 0; i < sizeof(groups); i++) {

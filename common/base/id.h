@@ -11,6 +11,8 @@ bool id_is_valid(const char *id, const char *prefix);
 void random_bytes(void *out, size_t n); /* aborts when the kernel gives none */
 #define UUID_TEXT_SIZE 37
 void uuid_new(char out[UUID_TEXT_SIZE]); /* version 4, lower case */
+#define UUID_SIZE 16
+void uuid_of(const uint8_t random[UUID_SIZE], char out[UUID_TEXT_SIZE]); /* of bytes drawn before */
 #define ACCOUNT_ID_SIZE 13
 void account_id_new(char out[ACCOUNT_ID_SIZE]); /* 12 digits, no leading zero */
 #define ACCESS_KEY_ID_SIZE 21

@@ -114,8 +114,8 @@ next_exchange(struct http_exchange *old)
 		grow_input(x, n);
 		memcpy(x->in, left, n);
 		x->in_n = n;
-		x->started_ms = x->hub->now_ms;
-		x->started_us = clock_monotonic_us();
+		x->started_ms = http_hub_now(x->hub);
+		x->started_us = x->hub->now_us;
 	}
 	http_exchange_put(old);
 	return x;
@@ -398,7 +398,7 @@ read_head(struct http_connection *c)
 	if (r > 0) {
 		if (x->in_n == 0) {
 			x->started_ms = c->hub->now_ms;
-			x->started_us = clock_monotonic_us();
+			x->started_us = c->hub->now_us;
 		}
 		x->in_n += (size_t)r;
 		return true;
@@ -1012,18 +1012,34 @@ http_connection_due(struct http_connection *c)
 
 /* -- beginnings -- */
 
+union address {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct sockaddr_storage storage;
+};
+
+static uint16_t
+local_port(int fd)
+{
+	union address a = { 0 };
+	socklen_t n = sizeof(a);
+
+	if (getsockname(fd, &a.any, &n) < 0)
+		return 0;
+	return a.any.sa_family == AF_INET    ? ntohs(a.in.sin_port)
+	       : a.any.sa_family == AF_INET6 ? ntohs(a.in6.sin6_port)
+					     : 0;
+}
+
 static void
 name_peer(struct http_connection *c)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_in6 in6;
-		struct sockaddr_storage storage;
-	} a = { 0 };
+	union address a = { 0 };
 	socklen_t n = sizeof(a);
 
 	c->peer.uid = UINT32_MAX;
+	c->peer.local_port = local_port(c->fd);
 	if (getpeername(c->fd, &a.any, &n) < 0)
 		return;
 	if (a.any.sa_family == AF_INET) {
@@ -1133,7 +1149,7 @@ http_id(const struct http_exchange *x)
 	struct http_exchange *writable = (struct http_exchange *)(uintptr_t)x;
 
 	if (!x->id[0]) /* made when first asked for: not all need one */
-		uuid_new(writable->id);
+		http_hub_uuid(x->hub, writable->id);
 	return x->id;
 }
 

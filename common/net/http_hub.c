@@ -184,7 +184,18 @@ http_hub_is_mine(struct http_hub *h)
 uint64_t
 http_hub_now(struct http_hub *h)
 {
-	return h->now_ms = clock_monotonic_ms();
+	h->now_us = clock_monotonic_us();
+	return h->now_ms = h->now_us / 1000;
+}
+
+void
+http_hub_uuid(struct http_hub *h, char out[UUID_TEXT_SIZE])
+{
+	if (h->random_left == 0) {
+		random_bytes(h->random, sizeof(h->random));
+		h->random_left = HTTP_RANDOM;
+	}
+	uuid_of(h->random[--h->random_left], out);
 }
 
 const char *

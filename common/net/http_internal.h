@@ -20,6 +20,7 @@
 #define HTTP_SCRATCH (64 * 1024)
 #define HTTP_SPARE_PIECES 16 /* kept for reuse per loop: 4 MiB */
 #define HTTP_SPARE_EXCHANGES 64
+#define HTTP_RANDOM 64
 
 struct http_hub;
 
@@ -54,7 +55,7 @@ struct http_hub {
 	unsigned timed;
 	bool is_ticking;
 	struct loop_timer *timer;
-	uint64_t now_ms; /* read once per callback */
+	uint64_t now_us, now_ms; /* read once per callback */
 
 	struct list kicked; /* connections to run when the hub wakes */
 	bool is_waking;     /* in the wake callback: no need to wake again */
@@ -64,6 +65,8 @@ struct http_hub {
 	unsigned spare_exchange_count;
 	int64_t date_s;
 	char date[40];
+	uint8_t random[HTTP_RANDOM][UUID_SIZE]; /* for ids: drawn many at a time */
+	unsigned random_left;
 	char *scratch; /* HTTP_SCRATCH bytes for what is used up within one call */
 };
 
@@ -77,6 +80,7 @@ void http_hub_drop(struct http_hub *h);
 void http_hub_tick_soon(struct http_hub *h);
 uint64_t http_hub_now(struct http_hub *h); /* reads the clock */
 const char *http_hub_date(struct http_hub *h);
+void http_hub_uuid(struct http_hub *h, char out[UUID_TEXT_SIZE]);
 
 /* -- body pieces: http_body.c ---------------------------------------------------------------------
  */

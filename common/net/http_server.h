@@ -75,6 +75,7 @@ const struct http_head *http_request(const struct http_exchange *x);
 struct http_peer {
 	char address[64]; /* numeric; "unix" for unix sockets */
 	uint16_t port;
+	uint16_t local_port; /* that it connected to; 0: no port */
 	bool is_tls;
 	char fingerprint[65]; /* SHA-256 of the peer certificate; "" without one */
 	const char *tls_version, *tls_cipher; /* as OpenSSL names them, constant; NULL: no TLS */

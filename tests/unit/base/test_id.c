@@ -83,6 +83,10 @@ other_identifiers_have_their_form(void **state)
 		assert_alphabet(uuid, 36, "0123456789abcdef-");
 		assert_int_equal(uuid[14], '4');
 		assert_non_null(strchr("89ab", uuid[19]));
+		uuid_of((const uint8_t *)"\x00\x11\x22\x33\x44\x55\xf6\x77\xff\x99\xaa\xbb"
+					 "\xcc\xdd\xee\x0f",
+		    uuid);
+		assert_string_equal(uuid, "00112233-4455-4677-bf99-aabbccddee0f");
 		account_id_new(account);
 		assert_alphabet(account, 12, "0123456789");
 		assert_int_not_equal(account[0], '0');

@@ -214,8 +214,8 @@ on_head(struct http_exchange *x, void *arg)
 		http_reply_end(x);
 	} else if (str_is(h->path, "/peer")) {
 		const struct http_peer *p = http_peer(x);
-		_cleanup_free_ char *text = xasprintf("%s %u %s %lld", p->address, p->is_tls,
-		    p->fingerprint, p->uid == UINT32_MAX ? -1LL : (long long)p->uid);
+		_cleanup_free_ char *text = xasprintf("%s %u %s %lld %u", p->address, p->is_tls,
+		    p->fingerprint, p->uid == UINT32_MAX ? -1LL : (long long)p->uid, p->local_port);
 
 		reply_text(x, 200, text);
 	} else if (str_is(h->path, "/abort")) {
@@ -1323,7 +1323,7 @@ other_listeners(void **state)
 {
 	_cleanup_free_ char *directory = net_temporary_directory();
 	_cleanup_free_ char *path = xasprintf("%s/s", directory);
-	_cleanup_free_ char *wanted = xasprintf("unix 0  %u", geteuid());
+	_cleanup_free_ char *wanted = xasprintf("unix 0  %u 0", geteuid());
 	struct net_reply r = { 0 };
 	struct http_server *s;
 	struct net_loop on;
@@ -1357,7 +1357,9 @@ other_listeners(void **state)
 		assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 		net_sends(fd, ASK("/peer"));
 		assert_int_equal(net_read_reply(fd, false, &r), 200);
-		assert_string_equal(r.body.p, "::1 0  -1");
+		free(wanted);
+		wanted = xasprintf("::1 0  -1 %u", port6);
+		assert_string_equal(r.body.p, wanted);
 		close(fd);
 	}
 	net_loop_stop(&on);
