@@ -49,11 +49,34 @@ note_queued(struct http_exchange *x, uint64_t n)
 		x->was_above_low = true;
 }
 
+/* Where n bytes go that fit in one piece behind what is there; they count as added. NULL: they do
+ * not. */
+static char *
+room_for(struct http_exchange *x, size_t n)
+{
+	struct http_segment *s = x->out_last;
+	char *at;
+
+	if (!x->out)
+		s = n <= HTTP_INLINE_OUT ? memory_segment(x, n) : NULL;
+	if (!s || s->kind != SEGMENT_MEMORY || (size_t)(s->data + s->size - s->p) - s->n < n)
+		return NULL;
+	at = s->data + (s->p - s->data) + s->n;
+	s->n += n;
+	note_queued(x, n);
+	return at;
+}
+
 void
 http_out_add(struct http_exchange *x, const void *p, size_t n)
 {
 	const char *from = p;
+	char *at = n ? room_for(x, n) : NULL;
 
+	if (at) {
+		memcpy(at, p, n);
+		return;
+	}
 	note_queued(x, n);
 	while (n > 0) {
 		struct http_segment *s = x->out ? x->out_last : NULL;
@@ -159,12 +182,31 @@ may_reply(const struct http_exchange *x)
 	return x->is_delivered && !x->is_failed && !x->is_aborted;
 }
 
+/* "NAME: VALUE CRLF" */
+static void
+add_line(struct http_exchange *x, const char *name, struct str value)
+{
+	size_t n = strlen(name);
+	char *at = room_for(x, n + value.n + 4);
+
+	if (!at) {
+		http_out_add(x, name, n);
+		http_out_add(x, ": ", 2);
+		http_out_add(x, value.p, value.n);
+		http_out_add(x, "\r\n", 2);
+		return;
+	}
+	memcpy(at, name, n);
+	memcpy(at + n, ": ", 2);
+	memcpy(at + n + 2, value.p, value.n);
+	memcpy(at + n + 2 + value.n, "\r\n", 2);
+}
+
 void
 http_reply_begin(struct http_exchange *x, int status)
 {
 	const char *server = x->c->lane->server->server_header;
-	char line[160];
-	int n;
+	char line[16] = "HTTP/1.1 ";
 
 	if (!may_reply(x))
 		return;
@@ -173,16 +215,15 @@ http_reply_begin(struct http_exchange *x, int status)
 	x->reply_state = REPLY_HEAD;
 	x->swallow =
 	    str_is(x->head.method, "HEAD") || status == 204 || status == 304 || status < 200;
-	n = snprintf(line, sizeof(line), "HTTP/1.1 %d %s\r\n", status, http_reason(status));
-	http_out_add(x, line, (size_t)n);
-	out_adds(x, "Date: ");
-	out_adds(x, http_hub_date(x->hub));
-	out_adds(x, "\r\n");
-	if (server) {
-		out_adds(x, "Server: ");
-		out_adds(x, server);
-		out_adds(x, "\r\n");
-	}
+	for (int i = 0, left = status; i < 3; i++, left /= 10)
+		line[11 - i] = (char)('0' + left % 10);
+	line[12] = ' ';
+	http_out_add(x, line, 13);
+	out_adds(x, http_reason(status));
+	http_out_add(x, "\r\n", 2);
+	add_line(x, "Date", str_of(http_hub_date(x->hub)));
+	if (server)
+		add_line(x, "Server", str_of(server));
 }
 
 static bool
@@ -202,15 +243,15 @@ http_reply_header(struct http_exchange *x, const char *name, const char *value)
 	if (!may_reply(x))
 		return;
 	assert(x->reply_state == REPLY_HEAD);
+	if (is_harmless(value, n)) {
+		add_line(x, name, (struct str){ value, n });
+		return;
+	}
+	/* A value that a user stored must not become a header of its own. */
 	out_adds(x, name);
 	http_out_add(x, ": ", 2);
-	if (is_harmless(value, n)) {
-		http_out_add(x, value, n);
-	} else {
-		/* A value that a user stored must not become a header of its own. */
-		for (size_t i = 0; i < n; i++)
-			http_out_add(x, is_harmless(&value[i], 1) ? &value[i] : " ", 1);
-	}
+	for (size_t i = 0; i < n; i++)
+		http_out_add(x, is_harmless(&value[i], 1) ? &value[i] : " ", 1);
 	http_out_add(x, "\r\n", 2);
 }
 
