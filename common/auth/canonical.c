@@ -234,9 +234,9 @@ static void
 add_path(struct canonical_variants *v, struct str path)
 {
 	for (unsigned i = 0; i < v->path_count; i++)
-		if (str_eq(strbuf_str(&v->paths[i]), path))
+		if (str_eq(v->paths[i], path))
 			return;
-	strbuf_addstr(&v->paths[v->path_count++], path);
+	v->paths[v->path_count++] = path;
 }
 
 /* fog, Net::Amazon::EC2 and boto 2 sign another path than they send: with or without the slash at
@@ -244,16 +244,17 @@ add_path(struct canonical_variants *v, struct str path)
 static void
 add_query_paths(struct canonical_variants *v, struct str raw)
 {
-	_cleanup_strbuf_ struct strbuf path = STRBUF_INIT;
+	size_t n;
+	bool has_slash;
 
-	canonical_path_twice(&path, raw);
-	add_path(v, strbuf_str(&path));
-	if (path.n > 1 && path.p[path.n - 1] == '/') {
-		add_path(v, (struct str){ path.p, path.n - 1 });
-	} else if (path.n > 1) {
-		strbuf_addc(&path, '/');
-		add_path(v, strbuf_str(&path));
-	}
+	canonical_path_twice(&v->path, raw);
+	n = v->path.n;
+	has_slash = v->path.p[n - 1] == '/';
+	if (!has_slash)
+		strbuf_addc(&v->path, '/');
+	add_path(v, (struct str){ v->path.p, n });
+	if (n > 1)
+		add_path(v, (struct str){ v->path.p, has_slash ? n - 1 : n + 1 });
 	add_path(v, STR("/"));
 }
 
@@ -261,9 +262,9 @@ static void
 add_host(struct canonical_variants *v, struct str host)
 {
 	for (unsigned i = 0; i < v->host_count; i++)
-		if (str_eq(strbuf_str(&v->hosts[i]), host))
+		if (str_eq(v->hosts[i], host))
 			return;
-	strbuf_addstr(&v->hosts[v->host_count++], host);
+	v->hosts[v->host_count++] = host;
 }
 
 /* Length of the host without ":port"; brackets keep an IPv6 address together. */
@@ -281,37 +282,47 @@ bare_length(struct str host)
 	return host.n;
 }
 
+/* Most clients send the port, and then it is what came already. */
+static void
+add_host_with_port(struct canonical_variants *v, struct str host, size_t bare, uint16_t port)
+{
+	char text[6], *end = text + sizeof(text), *p = end;
+	struct str sent = { host.p + bare, host.n - bare };
+
+	for (unsigned left = port; left; left /= 10)
+		*--p = (char)('0' + left % 10);
+	*--p = ':';
+	if (str_eq(sent, (struct str){ p, (size_t)(end - p) }))
+		return;
+	strbuf_add(&v->host, host.p, bare);
+	strbuf_add(&v->host, p, (size_t)(end - p));
+	add_host(v, strbuf_str(&v->host));
+}
+
 void
 canonical_variants_init(
     struct canonical_variants *v, const struct auth_request *rq, enum auth_service service)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
 	struct str host = str_trim(rq->host);
 	size_t bare = bare_length(host);
 
 	*v = (struct canonical_variants){ 0 };
 	if (service == AUTH_S3) {
-		canonical_path_once(&text, rq->path);
-		add_path(v, strbuf_str(&text));
+		canonical_path_once(&v->path, rq->path);
+		add_path(v, strbuf_str(&v->path));
 		add_path(v, rq->path);
 	} else {
 		add_query_paths(v, rq->path);
 	}
 	add_host(v, host);
 	add_host(v, (struct str){ host.p, bare });
-	if (rq->port) {
-		strbuf_reset(&text);
-		strbuf_add(&text, host.p, bare);
-		strbuf_addf(&text, ":%u", rq->port);
-		add_host(v, strbuf_str(&text));
-	}
+	if (rq->port)
+		add_host_with_port(v, host, bare, rq->port);
 }
 
 void
 canonical_variants_done(struct canonical_variants *v)
 {
-	for (unsigned i = 0; i < CANONICAL_VARIANTS; i++) {
-		strbuf_done(&v->paths[i]);
-		strbuf_done(&v->hosts[i]);
-	}
+	strbuf_done(&v->path);
+	strbuf_done(&v->host);
 }

@@ -14,11 +14,13 @@ void canonical_path_once(struct strbuf *out, struct str raw); /* S3: decoded, en
 void canonical_path_twice(
     struct strbuf *out, struct str raw); /* others: normalised, encoded again */
 
-/* Paths and hosts that a client may have signed for this request, the likeliest first. */
+/* Paths and hosts that a client may have signed for this request, the likeliest first. Spans of the
+ * request, or of the texts here. */
 #define CANONICAL_VARIANTS 4
 struct canonical_variants {
-	struct strbuf paths[CANONICAL_VARIANTS], hosts[CANONICAL_VARIANTS];
+	struct str paths[CANONICAL_VARIANTS], hosts[CANONICAL_VARIANTS];
 	unsigned path_count, host_count;
+	struct strbuf path, host;
 };
 void canonical_variants_init(
     struct canonical_variants *v, const struct auth_request *rq, enum auth_service service);

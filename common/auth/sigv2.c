@@ -149,9 +149,9 @@ try_query_variants(const struct checking *c, enum digest_algorithm a, const stru
 			strbuf_reset(&text);
 			strbuf_addstr(&text, c->rq->method);
 			strbuf_addc(&text, '\n');
-			add_lower(&text, strbuf_str(&v.hosts[h]));
+			add_lower(&text, v.hosts[h]);
 			strbuf_addc(&text, '\n');
-			strbuf_addstr(&text, strbuf_str(&v.paths[p]));
+			strbuf_addstr(&text, v.paths[p]);
 			strbuf_addc(&text, '\n');
 			strbuf_addstr(&text, strbuf_str(&parameters));
 			is_right = is_signature(a, key, strbuf_str(&text), signature);

@@ -22,6 +22,7 @@
 #define PARAMETERS_MAX 1000
 #define SCOPE_PART_MAX 32 /* region, service: four parts fit sigv4_result.scope */
 #define ARENA_MAX (512 * 1024)
+#define CANONICAL_USUAL 1000 /* bytes that a canonical request seldom exceeds */
 
 struct sigv4 {
 	auth_lookup_fn lookup;
@@ -93,8 +94,9 @@ is_in_header(const struct auth_request *rq)
 static bool
 is_in_query(const struct auth_request *rq)
 {
-	return query_has(rq->query, "X-Amz-Algorithm") ||
-	       query_has(rq->query, "X-Amz-Credential") || query_has(rq->query, "X-Amz-Signature");
+	return rq->query.n && (query_has(rq->query, "X-Amz-Algorithm") ||
+				  query_has(rq->query, "X-Amz-Credential") ||
+				  query_has(rq->query, "X-Amz-Signature"));
 }
 
 bool
@@ -135,7 +137,7 @@ read_credential(struct checking *c, struct str credential)
 {
 	struct claim *claim = &c->claim;
 	struct str rest = credential, end = { NULL, 0 };
-	int n;
+	size_t n;
 
 	if (!str_split(&rest, '/', &claim->access_key_id) ||
 	    !str_split(&rest, '/', &claim->scope.date) ||
@@ -148,9 +150,10 @@ read_credential(struct checking *c, struct str credential)
 	    !is_name(claim->scope.date, 8) || !is_name(claim->scope.region, SCOPE_PART_MAX) ||
 	    !is_name(claim->scope.service, SCOPE_PART_MAX))
 		return malformed(c, "the Credential is mal-formed; its scope cannot be read.");
-	n = snprintf(claim->scope_text, sizeof(claim->scope_text), "%.*s",
-	    (int)(credential.n - claim->access_key_id.n - 1), claim->scope.date.p);
-	assert(n > 0 && (size_t)n < sizeof(claim->scope_text));
+	n = credential.n - claim->access_key_id.n - 1;
+	assert(n < sizeof(claim->scope_text));
+	memcpy(claim->scope_text, claim->scope.date.p, n);
+	claim->scope_text[n] = 0;
 	return 0;
 }
 
@@ -516,7 +519,7 @@ canonical_request(const struct checking *c, struct str path, struct str query, s
 {
 	int r;
 
-	strbuf_reserve(out, 1024);
+	strbuf_reserve(out, CANONICAL_USUAL);
 	strbuf_addstr(out, c->rq->method);
 	strbuf_addc(out, '\n');
 	strbuf_addstr(out, path);
@@ -553,8 +556,7 @@ try_variants(
 			struct strbuf *text = p == 0 && h == 0 ? ret_first : &other;
 
 			strbuf_reset(text);
-			r = canonical_request(c, strbuf_str(&v.paths[p]), strbuf_str(&query),
-			    strbuf_str(&v.hosts[h]), text);
+			r = canonical_request(c, v.paths[p], strbuf_str(&query), v.hosts[h], text);
 			if (r < 0)
 				return r;
 			sigv4_signature(

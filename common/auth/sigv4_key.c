@@ -41,10 +41,16 @@ sigv4_derive(const char *secret, const struct sigv4_scope *scope, uint8_t out[32
 void
 sigv4_string_to_sign(const char *date, const char *scope, struct str canonical, struct strbuf *out)
 {
+	const char *const lines[] = { SIGV4_ALGORITHM, date, scope };
 	char hash[65];
 
 	digest_hex(DIGEST_SHA256, canonical, hash);
-	strbuf_addf(out, SIGV4_ALGORITHM "\n%s\n%s\n%s", date, scope, hash);
+	strbuf_reserve(out, 255);
+	for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
+		strbuf_adds(out, lines[i]);
+		strbuf_addc(out, '\n');
+	}
+	strbuf_add(out, hash, sizeof(hash) - 1);
 }
 
 void
@@ -125,14 +131,20 @@ void
 sigv4_keys_get(struct sigv4_keys *k, const struct auth_key *key, const struct sigv4_scope *scope,
     uint8_t out[32])
 {
-	_cleanup_free_ char *name =
-	    xasprintf("%s/%.*s/%.*s/%.*s", key->access_key_id, (int)scope->date.n, scope->date.p,
-		(int)scope->region.n, scope->region.p, (int)scope->service.n, scope->service.p);
+	const struct str parts[] = { str_of(key->access_key_id), scope->date, scope->region,
+		scope->service };
+	_cleanup_strbuf_ struct strbuf name = STRBUF_INIT;
 
-	if (find(k, name, key->generation, out))
+	strbuf_reserve(&name, 127);
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (i)
+			strbuf_addc(&name, '/');
+		strbuf_addstr(&name, parts[i]);
+	}
+	if (find(k, strbuf_c(&name), key->generation, out))
 		return;
 	sigv4_derive(key->secret, scope, out); /* without the lock */
-	remember(k, name, key->generation, out);
+	remember(k, strbuf_c(&name), key->generation, out);
 }
 
 size_t
