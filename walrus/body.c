@@ -10,6 +10,11 @@
 #include "post.h"
 #include "request.h"
 
+/* The SHA-256 of no bytes. */
+static const uint8_t empty_sha256[32] = { 0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a,
+	0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24, 0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c,
+	0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55 };
+
 #define LANE_LEAST (1024 * 1024) /* bytes of a body that is worth a second worker */
 
 /* -- what is announced -- */
@@ -150,7 +155,7 @@ body_expect_digests(struct request *rq, struct err *e)
 	/* a form's file may lie in two pieces at once */
 	if (rq->md5_context && rq->body_length >= LANE_LEAST && !rq->post)
 		rq->md5_lane = lane_new(daemon_workers(rq->walrus->daemon), rq->md5_context);
-	if (flags & S3_WANTS_SHA256 || rq->post || rq->wanted_sha256)
+	if (flags & S3_WANTS_SHA256 || rq->post || (rq->wanted_sha256 && rq->has_body))
 		rq->sha256_context = digest_begin(DIGEST_SHA256);
 	return 0;
 }
@@ -329,6 +334,8 @@ body_check(struct request *rq, struct err *e)
 		digest_end(TAKE(rq->md5_context), rq->md5);
 	if (rq->sha256_context)
 		digest_end(TAKE(rq->sha256_context), rq->sha256);
+	else if (rq->wanted_sha256)
+		memcpy(rq->sha256, empty_sha256, sizeof(rq->sha256));
 	if (rq->chunks)
 		r = read_trailer(rq, e);
 	if (r == 0)

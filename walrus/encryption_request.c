@@ -43,20 +43,25 @@ read_key(struct str key, struct str md5, struct customer *ret, struct err *e)
 	return 0;
 }
 
-/* prefix: "x-amz-" or "x-amz-copy-source-". */
+#define CUSTOMER_HEADERS(prefix)                                                                   \
+	{                                                                                          \
+		STR(prefix "server-side-encryption-customer-algorithm"),                           \
+		    STR(prefix "server-side-encryption-customer-key"),                             \
+		    STR(prefix "server-side-encryption-customer-key-md5")                          \
+	}
+
+enum whose { OF_OBJECT, OF_SOURCE }; /* the key of what is written or read, or of what is copied */
+
 static int
-read_customer(struct request *rq, const char *prefix, struct customer *ret, struct err *e)
+read_customer(struct request *rq, enum whose whose, struct customer *ret, struct err *e)
 {
-	const char *names[] = { "algorithm", "key", "key-md5" };
+	const struct str names[][3] = { [OF_OBJECT] = CUSTOMER_HEADERS("x-amz-"),
+		[OF_SOURCE] = CUSTOMER_HEADERS("x-amz-copy-source-") };
 	struct str values[3];
 
 	*ret = (struct customer){ 0 };
 	for (unsigned i = 0; i < 3; i++) {
-		char name[96];
-
-		(void)snprintf(
-		    name, sizeof(name), "%sserver-side-encryption-customer-%s", prefix, names[i]);
-		values[i] = request_header(rq, name);
+		values[i] = http_head_find_str(rq->head, names[whose][i]);
 		ret->is_given |= values[i].p != NULL;
 	}
 	if (!ret->is_given)
@@ -107,7 +112,7 @@ choose(struct request *rq, struct customer *ret_customer, enum encryption *ret, 
 {
 	struct str service = request_header(rq, "x-amz-server-side-encryption");
 	struct str key_id = request_header(rq, "x-amz-server-side-encryption-aws-kms-key-id");
-	int r = read_customer(rq, "x-amz-", ret_customer, e);
+	int r = read_customer(rq, OF_OBJECT, ret_customer, e);
 
 	if (r < 0)
 		return r;
@@ -153,7 +158,7 @@ encryption_go_on(struct request *rq, const char *text, struct cipher **ret_ciphe
 	uint8_t key[DATA_KEY_SIZE];
 	struct customer customer;
 	enum encryption kind = encryption_kind(text);
-	int r = read_customer(rq, "x-amz-", &customer, e);
+	int r = read_customer(rq, OF_OBJECT, &customer, e);
 
 	*ret_cipher = NULL;
 	if (r < 0)
@@ -183,12 +188,12 @@ encryption_go_on(struct request *rq, const char *text, struct cipher **ret_ciphe
 /* -- reading -- */
 
 static int
-unlock(struct request *rq, const char *prefix, const struct object *o,
-    struct content_reader *reader, struct err *e)
+unlock(struct request *rq, enum whose whose, const struct object *o, struct content_reader *reader,
+    struct err *e)
 {
 	struct customer customer;
 	enum encryption kind = encryption_kind(o->attributes.encryption);
-	int r = read_customer(rq, prefix, &customer, e);
+	int r = read_customer(rq, whose, &customer, e);
 
 	if (r < 0)
 		return r;
@@ -211,7 +216,7 @@ encryption_unlock(
 	if (request_header(rq, "x-amz-server-side-encryption").p)
 		return err_set(e, ERR_INVALID_ARGUMENT,
 		    "x-amz-server-side-encryption header is not supported for this operation.");
-	r = unlock(rq, "x-amz-", o, reader, e);
+	r = unlock(rq, OF_OBJECT, o, reader, e);
 	if (r == 0)
 		encryption_reply(rq, o->attributes.encryption);
 	return r;
@@ -221,7 +226,7 @@ int
 encryption_unlock_source(
     struct request *rq, const struct object *o, struct content_reader *reader, struct err *e)
 {
-	return unlock(rq, "x-amz-copy-source-", o, reader, e);
+	return unlock(rq, OF_SOURCE, o, reader, e);
 }
 
 bool

@@ -236,7 +236,7 @@ metadata_reply(struct request *rq, const struct object *o)
 	struct str rest = str_of(o->attributes.headers), line, name;
 	bool has_type = false;
 
-	for (size_t i = 0; i < ARRAY_SIZE(overrides); i++) {
+	for (size_t i = 0; rq->query.count && i < ARRAY_SIZE(overrides); i++) {
 		const char *value = request_parameter(rq, overrides[i].parameter);
 
 		if (!value)

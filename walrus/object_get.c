@@ -13,10 +13,14 @@ static void
 reply_validators(struct request *rq, const struct object *o)
 {
 	char *modified = arena_alloc(rq->arena, TIME_TEXT_SIZE);
+	size_t n = strlen(o->etag);
+	char *etag = arena_alloc(rq->arena, n + 3);
 
 	time_format_http(o->modified_us, modified);
 	reply_header(rq, "Last-Modified", modified);
-	reply_headerf(rq, "ETag", "\"%s\"", o->etag);
+	etag[0] = etag[n + 1] = '"';
+	memcpy(etag + 1, o->etag, n);
+	reply_header(rq, "ETag", etag);
 }
 
 static int

@@ -28,6 +28,8 @@ sub_resource(const struct request *rq)
 {
 	const char *found = NULL;
 
+	if (rq->query.count == 0)
+		return NULL;
 	for (size_t i = 0; i < ARRAY_SIZE(sub_resources); i++)
 		if (request_parameter(rq, sub_resources[i])) {
 			found = sub_resources[i];

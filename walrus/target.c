@@ -41,14 +41,13 @@ target_bucket_of_host(struct str host, const char *domains)
 static int
 decode(struct str raw, struct arena *arena, struct str *ret, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
-	struct err why;
+	char *bytes = arena_alloc(arena, raw.n + 1); /* zeroed, so it ends where it is decoded to */
+	struct str text = { bytes, 0 };
 
-	if (url_decode(&text, raw, false, &why) < 0 || !is_utf8(strbuf_str(&text)) ||
-	    strlen(strbuf_c(&text)) != text.n)
+	if (!url_decode_to(bytes, raw, false, &text.n) || !is_utf8(text) ||
+	    memchr(bytes, 0, text.n))
 		return err_set(e, ERR_INVALID_URI, "Couldn't parse the specified URI.");
-	ret->p = arena_str(arena, strbuf_str(&text));
-	ret->n = text.n;
+	*ret = text;
 	return 0;
 }
 

@@ -126,9 +126,8 @@ hex_digit(char c)
 	return -1;
 }
 
-/* Decodes into out, which has room for in.n bytes. False on a bad escape. */
-static bool
-decode_into(char *out, struct str in, bool plus_is_space, size_t *ret_n)
+bool
+url_decode_to(char *out, struct str in, bool plus_is_space, size_t *ret_n)
 {
 	size_t n = 0;
 
@@ -155,7 +154,7 @@ url_decode(struct strbuf *out, struct str in, bool plus_is_space, struct err *e)
 	_cleanup_free_ char *bytes = xmalloc(in.n + 1);
 	size_t n;
 
-	if (!decode_into(bytes, in, plus_is_space, &n))
+	if (!url_decode_to(bytes, in, plus_is_space, &n))
 		return err_set(e, ERR_INVALID, "malformed percent-escape");
 	strbuf_add(out, bytes, n);
 	return 0;
@@ -169,7 +168,7 @@ decode_field(struct str raw, struct arena *arena, struct str *ret, struct err *e
 
 	if (!bytes)
 		return err_set(e, ERR_LIMIT, "form too large");
-	if (!decode_into(bytes, raw, true, &n))
+	if (!url_decode_to(bytes, raw, true, &n))
 		return err_set(e, ERR_MALFORMED_QUERY_STRING, "malformed percent-escape");
 	if (memchr(bytes, '\0', n))
 		return err_set(e, ERR_MALFORMED_QUERY_STRING, "NUL byte in a parameter");

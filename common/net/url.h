@@ -17,6 +17,8 @@ int url_parse(const char *text, struct url *ret, struct err *e);
 void url_encode(struct strbuf *out, struct str in, bool keep_slash);
 /* %XX, and '+' as space when plus_is_space. Bad escapes: ERR_INVALID. May yield NUL: check. */
 int url_decode(struct strbuf *out, struct str in, bool plus_is_space, struct err *e);
+/* The same to `out`, which has room for in.n bytes; *ret_n is how many it wrote. False on a bad escape. */
+bool url_decode_to(char *out, struct str in, bool plus_is_space, size_t *ret_n);
 
 struct form_field {
 	const char *name;               /* decoded, NUL-free, from the arena */
