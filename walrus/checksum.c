@@ -30,6 +30,11 @@ checksum_size(enum checksum_algorithm a)
 bool
 checksum_from_header(struct str name, enum checksum_algorithm *ret)
 {
+	const struct str prefix = STR("x-amz-checksum-");
+
+	/* hardly a header is one */
+	if (name.n <= prefix.n || !str_eq_nocase((struct str){ name.p, prefix.n }, prefix))
+		return false;
 	for (unsigned a = 0; a < CHECKSUM_MAX; a++)
 		if (str_is_nocase(name, algorithms[a].header)) {
 			*ret = a;

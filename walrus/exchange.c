@@ -514,7 +514,7 @@ answer_quickly(struct request *rq, struct http_exchange *h)
 	struct err e = { 0 };
 	int r = request_begin(rq, &e);
 
-	rq->facts.asked_ms = clock_monotonic_ms();
+	rq->facts.asked_ms = rq->facts.began_ms; /* nothing came behind the head */
 	if (r == 0)
 		r = request_end(rq, &e);
 	if (r == 0 && rq->content) {

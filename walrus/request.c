@@ -250,17 +250,18 @@ authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 		.port = rq->port,
 		.details = &rq->details };
 	struct str header = request_header(rq, "authorization");
+	bool is_version_4 = sigv4_is_present(&a);
 	int r = 0;
 
 	ret->payload = SIGV4_PAYLOAD_UNSIGNED;
-	if (sigv4_is_present(&a) || sigv2_is_present(AUTH_S3, &a))
+	if (is_version_4 || sigv2_is_present(AUTH_S3, &a))
 		r = verify_mounted(rq, &a, ret, e);
 	else if (header.p)
 		r = error_argument(
 		    rq, "Authorization", header, e, "Unsupported Authorization Type");
 	else
 		rq->is_anonymous = true;
-	if (!sigv4_is_present(&a) && is_framed(rq))
+	if (!is_version_4 && is_framed(rq))
 		ret->payload = SIGV4_PAYLOAD_UNSIGNED_TRAILER;
 	if (!rq->is_anonymous && identity_check(rq->walrus->identity, e) < 0)
 		return e->code;
