@@ -33,10 +33,23 @@ struct statement {
 	struct store_rows rows;
 };
 
+/* What surrounds closures; prepared once per connection, when first used. */
+enum control {
+	CONTROL_BEGIN,
+	CONTROL_BEGIN_IMMEDIATE,
+	CONTROL_COMMIT,
+	CONTROL_ROLLBACK,
+	CONTROL_SAVEPOINT,
+	CONTROL_ROLLBACK_TO,
+	CONTROL_RELEASE,
+	CONTROL_MAX
+};
+
 struct conn {
 	struct store *store;
 	sqlite3 *db;
 	bool is_writer;
+	sqlite3_stmt *controls[CONTROL_MAX];
 	struct statement *statements; /* the daemon's, then the base catalogue's */
 	struct conn *next;            /* in the pool */
 };
@@ -50,7 +63,7 @@ struct store_tx {
 	uint64_t last_revision; /* of the events this closure added, or 0 */
 };
 
-/* One call of store_write, on the caller's stack until `is_done`. */
+/* One call of store_write, on the caller's stack until `done`; or of store_write_then, on the heap. */
 struct job {
 	struct list link;
 	store_fn fn;
@@ -58,6 +71,8 @@ struct job {
 	struct err *e;
 	int r;
 	uint64_t revision;
+	void (*then)(void *arg, int r); /* NULL: the caller waits for `done` */
+	void *then_arg;
 	sem_t done; /* posted once: the job is gone then */
 };
 
@@ -85,6 +100,8 @@ struct store {
 	bool is_checkpoint_wanted;                       /* under writer_lock */
 	void (*on_events)(void *arg, uint64_t revision); /* under writer_lock */
 	void *on_events_arg;
+	void (*on_told)(void *arg); /* under writer_lock */
+	void *on_told_arg;
 	pthread_t writer_thread, keeper_thread;
 	bool has_writer_thread, has_keeper_thread;
 
@@ -106,6 +123,7 @@ void conn_free(struct conn *c);
 DEFINE_CLEANUP(struct conn *, conn_free)
 int conn_prepare_all(struct conn *c, struct err *e);          /* finds a wrong statement at start */
 int conn_run(struct conn *c, const char *sql, struct err *e); /* constant text, no rows wanted */
+int conn_control(struct conn *c, enum control control, struct err *e);
 /* SQLite's last error on this connection in our codes. On the running writer an I/O error does not
  * return. */
 int conn_error(struct conn *c, int rc, struct err *e, const char *what);

@@ -107,6 +107,33 @@ conn_run(struct conn *c, const char *sql, struct err *e)
 	return rc == SQLITE_OK ? 0 : conn_error(c, rc, e, sql);
 }
 
+static const char *const control_texts[CONTROL_MAX] = {
+	[CONTROL_BEGIN] = "BEGIN",
+	[CONTROL_BEGIN_IMMEDIATE] = "BEGIN IMMEDIATE",
+	[CONTROL_COMMIT] = "COMMIT",
+	[CONTROL_ROLLBACK] = "ROLLBACK",
+	[CONTROL_SAVEPOINT] = "SAVEPOINT closure",
+	[CONTROL_ROLLBACK_TO] = "ROLLBACK TO closure",
+	[CONTROL_RELEASE] = "RELEASE closure",
+};
+
+int
+conn_control(struct conn *c, enum control control, struct err *e)
+{
+	sqlite3_stmt **stmt = &c->controls[control];
+	const char *text = control_texts[control];
+	int r = 0, rc = SQLITE_OK;
+
+	if (!*stmt)
+		rc = sqlite3_prepare_v3(c->db, text, -1, SQLITE_PREPARE_PERSISTENT, stmt, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(*stmt);
+	if (rc != SQLITE_DONE)
+		r = conn_error(c, rc, e, text);
+	(void)sqlite3_reset(*stmt); /* repeats an error already reported */
+	return r;
+}
+
 int
 conn_new(struct store *s, const char *path, bool is_writer, struct conn **ret, struct err *e)
 {
@@ -146,6 +173,8 @@ conn_free(struct conn *c)
 		(void)sqlite3_finalize(
 		    c->statements[i].stmt); /* repeats an error already reported */
 	free(c->statements);
+	for (unsigned i = 0; i < CONTROL_MAX; i++)
+		(void)sqlite3_finalize(c->controls[i]);
 	if (c->db && sqlite3_close(c->db) != SQLITE_OK)
 		abort(); /* a result is still open: a bug */
 	free(c);

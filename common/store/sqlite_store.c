@@ -286,7 +286,7 @@ store_read(struct store *s, store_fn fn, void *arg, struct err *e)
 	r = reader_take(s, &c, e);
 	if (r < 0)
 		return r;
-	r = conn_run(c, "BEGIN", e);
+	r = conn_control(c, CONTROL_BEGIN, e);
 	if (r >= 0) {
 		tx_init(&tx, c);
 		r = fn(&tx, arg, e);
@@ -294,7 +294,7 @@ store_read(struct store *s, store_fn fn, void *arg, struct err *e)
 		if (tx.failed && r >= 0) /* fn looked away */
 			r = err_set(e, tx.failed, "a statement of the transaction failed");
 		if (!sqlite3_get_autocommit(c->db))
-			(void)conn_run(c, "ROLLBACK", NULL); /* nothing was written */
+			(void)conn_control(c, CONTROL_ROLLBACK, NULL); /* nothing was written */
 	}
 	reader_release(s, c);
 	return r;

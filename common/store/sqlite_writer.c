@@ -35,7 +35,7 @@ job_run(struct store *s, struct job *job, struct err *e)
 
 	err_clear(job->e);
 	job->revision = 0;
-	r = conn_run(s->writer, "SAVEPOINT closure", e);
+	r = conn_control(s->writer, CONTROL_SAVEPOINT, e);
 	if (r < 0)
 		return r;
 	tx_init(&tx, s->writer);
@@ -47,13 +47,13 @@ job_run(struct store *s, struct job *job, struct err *e)
 		return err_set(
 		    e, tx.failed ? tx.failed : ERR_IO, "the transaction was rolled back");
 	if (job->r < 0) {
-		r = conn_run(s->writer, "ROLLBACK TO closure", e);
+		r = conn_control(s->writer, CONTROL_ROLLBACK_TO, e);
 		if (r < 0)
 			return r;
 	} else {
 		job->revision = tx.last_revision;
 	}
-	return conn_run(s->writer, "RELEASE closure", e);
+	return conn_control(s->writer, CONTROL_RELEASE, e);
 }
 
 static int
@@ -64,18 +64,18 @@ jobs_commit(struct store *s, struct job **jobs, size_t count, struct err *e)
 	int r;
 
 	errno = 0; /* what conn_error may find in it is then of this transaction */
-	r = conn_run(s->writer, "BEGIN IMMEDIATE", e);
+	r = conn_control(s->writer, CONTROL_BEGIN_IMMEDIATE, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < count && r >= 0; i++)
 		r = job_run(s, jobs[i], e);
 	if (r >= 0) {
 		start_us = clock_monotonic_us();
-		r = conn_run(s->writer, "COMMIT", e);
+		r = conn_control(s->writer, CONTROL_COMMIT, e);
 		metric_observe(s->commit_seconds, (double)(clock_monotonic_us() - start_us) / 1e6);
 	}
 	if (r < 0 && !transaction_is_lost(s))
-		(void)conn_run(s->writer, "ROLLBACK", NULL); /* r has the reason */
+		(void)conn_control(s->writer, CONTROL_ROLLBACK, NULL); /* r has the reason */
 	watch = atomic_load(&s->watch);
 	if (watch)
 		watch->ended(watch->arg);
@@ -151,13 +151,16 @@ queue_take(struct store *s, uint64_t heartbeat_ms, struct job **jobs, size_t *re
 static void
 jobs_finish(struct store *s, struct job **jobs, size_t count)
 {
-	void (*on_events)(void *, uint64_t);
-	void *arg;
+	void (*on_events)(void *, uint64_t), (*on_told)(void *);
+	void *arg, *told_arg;
 	uint64_t revision = 0;
+	bool is_any_told = false;
 
 	lock_take(&s->writer_lock);
 	on_events = s->on_events;
 	arg = s->on_events_arg;
+	on_told = s->on_told;
+	told_arg = s->on_told_arg;
 	lock_release(&s->writer_lock);
 	for (size_t i = 0; i < count; i++)
 		if (jobs[i]->revision > revision)
@@ -165,8 +168,17 @@ jobs_finish(struct store *s, struct job **jobs, size_t count)
 	if (revision && on_events)
 		on_events(arg, revision);
 	/* Without the lock, which all that wake would want at once. */
-	for (size_t i = 0; i < count; i++)
-		(void)sem_post(&jobs[i]->done);
+	for (size_t i = 0; i < count; i++) {
+		if (!jobs[i]->then) {
+			(void)sem_post(&jobs[i]->done);
+			continue;
+		}
+		jobs[i]->then(jobs[i]->then_arg, jobs[i]->r);
+		is_any_told = true;
+		free(jobs[i]);
+	}
+	if (is_any_told && on_told)
+		on_told(told_arg);
 	lock_take(&s->writer_lock);
 	if (s->wal_pages >= checkpoint_pages && !s->is_checkpoint_wanted) {
 		s->is_checkpoint_wanted = true;
@@ -273,6 +285,35 @@ store_set_watch(struct store *s, const struct store_watch *watch)
 	atomic_store(&s->watch, watch);
 }
 
+void
+store_on_told(struct store *s, void (*fn)(void *arg), void *arg)
+{
+	LOCK_SCOPE(&s->writer_lock);
+	s->on_told = fn;
+	s->on_told_arg = arg;
+}
+
+static void
+queue_add(struct store *s, struct job *job)
+{
+	LOCK_SCOPE(&s->writer_lock);
+	assert(!s->is_stopping);
+	list_add_tail(&s->queue, &job->link);
+	s->queue_length++;
+	if (s->queue_length == 1)
+		pthread_cond_signal(&s->work);
+}
+
+void
+store_write_then(struct store *s, store_fn fn, void *arg, struct err *e,
+    void (*then)(void *arg, int r), void *then_arg)
+{
+	struct job *job = xcalloc(1, sizeof(*job));
+
+	*job = (struct job){ .fn = fn, .arg = arg, .e = e, .then = then, .then_arg = then_arg };
+	queue_add(s, job);
+}
+
 int
 store_write(struct store *s, store_fn fn, void *arg, struct err *e)
 {
@@ -281,13 +322,7 @@ store_write(struct store *s, store_fn fn, void *arg, struct err *e)
 	assert(!pthread_equal(
 	    pthread_self(), s->writer_thread)); /* a write within a write: never ends */
 	(void)sem_init(&job.done, 0, 0);
-	lock_take(&s->writer_lock);
-	assert(!s->is_stopping);
-	list_add_tail(&s->queue, &job.link);
-	s->queue_length++;
-	if (s->queue_length == 1)
-		pthread_cond_signal(&s->work);
-	lock_release(&s->writer_lock);
+	queue_add(s, &job);
 	while (sem_wait(&job.done) < 0)
 		continue; /* a signal came */
 	(void)sem_destroy(&job.done);

@@ -89,6 +89,14 @@ typedef int (*store_fn)(struct store_tx *tx, void *arg, struct err *e);
  * every further statement returns the same code and the savepoint is rolled back whatever fn
  * returns. Where a duplicate is expected write ON CONFLICT DO NOTHING and look at *ret_changed. */
 int store_write(struct store *s, store_fn fn, void *arg, struct err *e);
+/* As store_write, but returns at once, on any thread, a loop's too: then(then_arg, result) is called when
+ * store_write would have returned, on the writer's thread, where it may neither block nor write. arg and e
+ * live until then. */
+void store_write_then(struct store *s, store_fn fn, void *arg, struct err *e,
+    void (*then)(void *arg, int r), void *then_arg);
+/* Called on the writer's thread when the last `then` of a commit has returned: what they gathered can
+ * be passed on together. One per store. */
+void store_on_told(struct store *s, void (*fn)(void *arg), void *arg);
 /* For a cache of rows: what closures write, told on the writer's thread. wrote: a statement that writes
  * `table`, before it runs, with its first two parameters when they are an integer and bytes (else 0 and
  * p NULL: it may be any row). ended: the transaction of all that was told is over, durable or undone, and
