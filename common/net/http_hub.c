@@ -149,16 +149,22 @@ wake(struct http_hub *h)
 	(void)!write(h->wake_fd, &one, sizeof(one)); /* full means awake already */
 }
 
-static void
-post_locked(struct http_hub *h, struct http_message *m)
+static bool
+queue_locked(struct http_hub *h, struct http_message *m)
 {
 	bool was_empty = !h->messages;
 
 	m->next = NULL;
 	*h->messages_tail = m;
 	h->messages_tail = &m->next;
+	return was_empty;
+}
+
+static void
+post_locked(struct http_hub *h, struct http_message *m)
+{
 	/* Under the lock, so that the descriptor is still this hub's. */
-	if (was_empty)
+	if (queue_locked(h, m))
 		wake(h);
 }
 
@@ -427,17 +433,18 @@ http_suspend(struct http_exchange *x, uint32_t timeout_ms, void (*expired)(struc
 	return (struct http_ref){ x->hub->loop, slot, x->hub->slots[slot].generation };
 }
 
-struct resume {
+struct http_resume {
 	struct http_message message;
 	struct http_ref ref;
 	void (*fn)(struct http_exchange *x, void *arg);
 	void *arg;
+	struct http_resume *following; /* among those gathered */
 };
 
 static void
 run_resume(struct http_hub *h, struct http_message *m)
 {
-	struct resume *r = CONTAINER_OF(m, struct resume, message);
+	struct http_resume *r = CONTAINER_OF(m, struct http_resume, message);
 	struct http_exchange *x = NULL;
 
 	if (h && r->ref.slot < h->slot_count &&
@@ -452,13 +459,21 @@ run_resume(struct http_hub *h, struct http_message *m)
 	free(r);
 }
 
+static struct http_resume *
+resume_new(struct http_ref ref, void (*fn)(struct http_exchange *x, void *arg), void *arg)
+{
+	struct http_resume *r = xmalloc(sizeof(*r));
+
+	*r = (struct http_resume){ { NULL, run_resume }, ref, fn, arg, NULL };
+	return r;
+}
+
 void
 http_resume(struct http_ref ref, void (*fn)(struct http_exchange *x, void *arg), void *arg)
 {
-	struct resume *r = xcalloc(1, sizeof(*r));
+	struct http_resume *r = resume_new(ref, fn, arg);
 	struct http_hub *h;
 
-	*r = (struct resume){ { NULL, run_resume }, ref, fn, arg };
 	lock_take(&http_lock);
 	h = find_locked(ref.loop);
 	if (h)
@@ -466,4 +481,60 @@ http_resume(struct http_ref ref, void (*fn)(struct http_exchange *x, void *arg),
 	lock_release(&http_lock);
 	if (!h) /* no server is left there: nobody else will free arg */
 		run_resume(NULL, &r->message);
+}
+
+void
+http_resume_later(struct http_resumes *all, struct http_ref ref,
+    void (*fn)(struct http_exchange *x, void *arg), void *arg)
+{
+	struct http_resume *r = resume_new(ref, fn, arg);
+
+	r->following = all->last_first;
+	all->last_first = r;
+}
+
+/* In the order in which they came. */
+static struct http_resume *
+turned(struct http_resume *r)
+{
+	struct http_resume *first = NULL;
+
+	while (r) {
+		struct http_resume *following = r->following;
+
+		r->following = first;
+		first = r;
+		r = following;
+	}
+	return first;
+}
+
+/* Hubs are woken when all of theirs is there, so that they do not come to wait for the lock. */
+void
+http_resume_all(struct http_resumes *all)
+{
+	struct http_resume *r = turned(TAKE(all->last_first)), *following, *homeless = NULL;
+	struct http_hub *h, *next;
+
+	lock_take(&http_lock);
+	for (; r; r = following) {
+		following = r->following;
+		h = find_locked(r->ref.loop);
+		if (h) {
+			h->is_wake_due |= queue_locked(h, &r->message);
+			continue;
+		}
+		r->following = homeless;
+		homeless = r;
+	}
+	LIST_FOREACH (&hubs, h, next, link) {
+		if (h->is_wake_due)
+			wake(h);
+		h->is_wake_due = false;
+	}
+	lock_release(&http_lock);
+	for (r = turned(homeless); r; r = following) {
+		following = r->following;
+		run_resume(NULL, &r->message);
+	}
 }

@@ -46,6 +46,7 @@ struct http_hub {
 	int wake_fd;
 	struct loop_watch *wake_watch;
 	struct http_message *messages, **messages_tail; /* under the HTTP lock */
+	bool is_wake_due;                               /* the same */
 
 	struct http_slot *slots;
 	uint32_t slot_count, slot_free;

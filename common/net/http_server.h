@@ -131,3 +131,11 @@ struct http_ref http_suspend(
 /* Any thread: calls fn(x, arg) on the exchange's loop; x is NULL when the client is gone. Always
  * called exactly once, so that arg can be freed there. */
 void http_resume(struct http_ref ref, void (*fn)(struct http_exchange *x, void *arg), void *arg);
+/* The same for many at once, of any loops: gathered by one thread, then each loop is woken once for all
+ * of its own. */
+struct http_resumes {
+	struct http_resume *last_first;
+};
+void http_resume_later(struct http_resumes *all, struct http_ref ref,
+    void (*fn)(struct http_exchange *x, void *arg), void *arg);
+void http_resume_all(struct http_resumes *all);
