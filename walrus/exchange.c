@@ -6,7 +6,11 @@
  * What a worker wants of the connection (read the body, send this reply) it asks for by
  * http_resume, which finds out on the loop whether the client is still there. The struct is
  * counted: one count is the HTTP exchange's until gone(), one the running worker's, one each
- * resume's under way. */
+ * resume's under way, one that of a commit.
+ *
+ * Nobody waits for the commit that ends a request: the store's writer hands all requests of a
+ * commit back to their loops at once. What else does not block, as of a PUT of few bytes, the loop
+ * itself does. */
 #include "exchange.h"
 
 #include <assert.h>
@@ -45,11 +49,14 @@ struct exchange {
 	unsigned piece_count;
 
 	bool is_over; /* of the running worker: a reply was decided, what still comes is dropped */
+	int written;  /* of the commit: what came out, and what was wrong */
+	struct err *write_error;
 
 	/* the loop's own */
 	bool is_replying;
 	bool is_more_asked;
 	bool is_small;    /* the body is read at once, and a worker asked when it is whole */
+	bool is_quick;    /* nothing of it blocks: no worker is asked at all */
 	uint64_t to_send; /* bytes of content not handed to the connection yet */
 };
 
@@ -368,6 +375,50 @@ send_more(struct exchange *x)
 	resume(x, on_block, b);
 }
 
+/* -- the commit -- */
+
+static void
+on_written(struct http_exchange *h, void *arg)
+{
+	struct exchange *x = arg;
+
+	if (x->written < 0)
+		request_fail(x->rq, x->write_error);
+	else
+		request_answer(x->rq);
+	on_reply(h, x);
+}
+
+/* On the writer's thread. */
+static void
+on_durable(void *arg, int r)
+{
+	struct exchange *x = arg;
+
+	x->written = r;
+	http_resume_later(&x->all->walrus->written, x->ref, on_written, x);
+}
+
+void
+exchanges_told(void *arg)
+{
+	struct walrus *w = arg;
+
+	http_resume_all(&w->written);
+}
+
+static void
+commit(struct exchange *x)
+{
+	struct request *rq = x->rq;
+
+	x->is_over = true;
+	x->write_error = arena_alloc(rq->arena, sizeof(*x->write_error));
+	atomic_fetch_add(&x->references, 1);
+	store_write_then(
+	    rq->walrus->store, rq->operation->commit, rq, x->write_error, on_durable, x);
+}
+
 static void
 finish(struct exchange *x)
 {
@@ -376,6 +427,8 @@ finish(struct exchange *x)
 	x->rq->facts.asked_ms = clock_monotonic_ms();
 	if (request_end(x->rq, &e) < 0)
 		fail(x, &e);
+	else if (x->rq->operation->commit)
+		commit(x);
 	else
 		reply(x);
 }
@@ -575,6 +628,7 @@ on_head(struct http_exchange *h, void *arg)
 	lock_release(&all->lock);
 	http_set_data(h, x);
 	x->is_small = has_small_body(http_request(h));
+	x->is_quick = x->is_small && request_is_quick_put(rq);
 	if (x->is_small) {
 		x->is_begin_due = true;
 		http_accept_body(h, 0);
@@ -608,6 +662,16 @@ on_body(struct http_exchange *h, struct http_body *piece, void *arg)
 }
 
 static void
+work_here(struct exchange *x)
+{
+	lock_take(&x->lock);
+	x->is_end_due = x->is_running = true;
+	lock_release(&x->lock);
+	atomic_fetch_add(&x->references, 1);
+	work(x);
+}
+
+static void
 on_end(struct http_exchange *h, const struct http_header *trailers, unsigned count, void *arg)
 {
 	struct exchange *x = http_data(h);
@@ -619,7 +683,10 @@ on_end(struct http_exchange *h, const struct http_header *trailers, unsigned cou
 	if (x->is_replying)
 		return;
 	x->ref = http_suspend(h, WORK_TIMEOUT_MS, on_expired);
-	mark(x, &x->is_end_due, h);
+	if (x->is_quick)
+		work_here(x);
+	else
+		mark(x, &x->is_end_due, h);
 }
 
 static void
@@ -631,7 +698,7 @@ on_drained(struct http_exchange *h, void *arg)
 		ask_more(x, h);
 }
 
-/* The last work is a worker's: what is released may be a file. */
+/* The last work is a worker's: what is released may be a file. Of what was quick it is none. */
 static void
 on_gone(struct http_exchange *h, bool complete, void *arg)
 {
@@ -646,7 +713,8 @@ on_gone(struct http_exchange *h, bool complete, void *arg)
 	http_set_data(h, NULL);
 	lock_take(&x->lock);
 	x->is_gone = true;
-	(void)wake_locked(x); /* without a worker: here, then */
+	if (!x->is_quick)
+		(void)wake_locked(x); /* without a worker: here, then */
 	if (!x->is_running)
 		while (x->piece_count > 0)
 			http_body_release(x->pieces[--x->piece_count]);

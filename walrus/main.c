@@ -192,6 +192,7 @@ start_reconcilers(struct daemon *d, struct state *s)
 	w->access_logs = reconciler_new(
 	    loop, workers, "walrus", "access_logs", w->conf->access_log_ms, logging_run, w);
 	store_on_events(w->store, notification_committed, w);
+	store_on_told(w->store, exchanges_told, w);
 	w->scrubbing = reconciler_new(
 	    loop, workers, "walrus", "scrub", SWEEP_INTERVAL_MS, scrub_step, w->scrub);
 	s->room =

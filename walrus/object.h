@@ -43,6 +43,7 @@ struct object_put {
 	/* out */
 	int64_t modified_us;
 	char version_id[VERSION_ID_SIZE];
+	bool leaves_garbage; /* what it replaced may have had files: poke their sweep */
 };
 int object_replace(
     struct store_tx *tx, const struct bucket *bucket, struct object_put *put, struct err *e);
@@ -79,6 +80,8 @@ int object_event(struct store_tx *tx, const struct bucket *bucket,
 int object_put_begin(struct request *rq, struct err *e);
 int object_put_data(struct request *rq, struct str bytes, struct err *e);
 int object_put_run(struct request *rq, struct err *e);
+int object_put_commit(struct store_tx *tx, void *arg, struct err *e);
+void object_put_answer(struct request *rq);
 void object_put_done(struct request *rq);
 int object_get(struct request *rq, struct err *e); /* HEAD too */
 int object_copy(struct request *rq, struct err *e);

@@ -123,9 +123,10 @@ find_newest(struct store_tx *tx, int64_t bucket_id, struct str key, struct arena
 
 /* The version that has no id of its own, if there is one, makes room. */
 static int
-drop_null_version(struct store_tx *tx, const struct bucket *bucket, struct str key,
+drop_null_version(struct store_tx *tx, const struct bucket *bucket, struct object_put *put,
     struct arena *arena, struct usage_change *io_change, struct err *e)
 {
+	struct str key = put->key;
 	struct object_name name = { bucket->id, key, VERSION_NULL, NULL };
 	struct object o;
 	int r = object_find(tx, &name, arena, &o, e);
@@ -142,6 +143,7 @@ drop_null_version(struct store_tx *tx, const struct bucket *bucket, struct str k
 		return r;
 	io_change->versions--;
 	io_change->bytes -= (int64_t)o.size_bytes;
+	put->leaves_garbage = o.size_bytes > BLOB_INLINE_MAX;
 	return content_discard(tx, o.content_id, e);
 }
 
@@ -165,7 +167,7 @@ make_room(struct store_tx *tx, const struct bucket *bucket, struct object_put *p
 	if (*ret_position >= newest.position)
 		*ret_position = newest.position - 1;
 	if (bucket->versioning != VERSIONING_ENABLED)
-		r = drop_null_version(tx, bucket, put->key, arena, io_change, e);
+		r = drop_null_version(tx, bucket, put, arena, io_change, e);
 	if (r == 0 && bucket->versioning != VERSIONING_NEVER)
 		r = store_exec(tx, Q_OBJECT_RETIRE, NULL, e, bucket->id, put->key, newest.position);
 	return r;
@@ -184,6 +186,7 @@ object_replace(
 	int64_t position = 0;
 	int r = bucket_find(tx, bucket->name, arena, &now, e);
 
+	put->leaves_garbage = false;
 	if (r == 0 && now.id != bucket->id)
 		r = err_set(e, ERR_BUCKET_NOT_FOUND, "The specified bucket does not exist");
 	if (r == 0)
@@ -208,14 +211,14 @@ object_replace(
 
 /* -- the end of a PUT -- */
 
-static int
-commit_put(struct store_tx *tx, void *arg, struct err *e)
+int
+object_put_commit(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct request *rq = arg;
 	struct put *p = rq->data;
-	int r = content_add(tx, p->content_id, 0, &p->blob, cipher_iv(p->cipher), e);
+	int r = object_replace(tx, rq->bucket, &p->row, e);
 
-	return r < 0 ? r : object_replace(tx, rq->bucket, &p->row, e);
+	return r < 0 ? r : content_add(tx, p->content_id, 0, &p->blob, cipher_iv(p->cipher), e);
 }
 
 static char *
@@ -230,11 +233,11 @@ checksum_of(struct request *rq, struct put *p)
 	return checksum_value_format(&v, rq->arena);
 }
 
+/* All that comes before the commit. */
 int
 object_put_run(struct request *rq, struct err *e)
 {
 	struct put *p = rq->data;
-	struct lifecycle_subject subject;
 	int r = blob_writer_finish(p->writer, &p->blob, e);
 
 	if (r < 0)
@@ -255,11 +258,18 @@ object_put_run(struct request *rq, struct err *e)
 	p->row.origin.event = rq->post ? "ObjectCreated:Post" : NULL;
 	p->row.size_bytes = p->blob.size_bytes;
 	rq->facts.object_size = (int64_t)p->blob.size_bytes;
-	r = store_write(rq->walrus->store, commit_put, rq, e);
-	if (r < 0)
-		return r;
+	return 0;
+}
+
+void
+object_put_answer(struct request *rq)
+{
+	struct put *p = rq->data;
+	struct lifecycle_subject subject;
+
 	blob_writer_keep(p->writer);
-	reconciler_poke(rq->walrus->garbage);
+	if (p->row.leaves_garbage)
+		reconciler_poke(rq->walrus->garbage);
 	reply_headerf(rq, "ETag", "\"%s\"", p->etag);
 	checksum_reply(rq, p->row.attributes.checksum);
 	encryption_reply(rq, p->row.attributes.encryption);
@@ -267,5 +277,4 @@ object_put_run(struct request *rq, struct err *e)
 	subject = (struct lifecycle_subject){ rq->target.key, p->row.attributes.tags,
 		p->row.size_bytes, p->row.modified_us };
 	lifecycle_reply(rq, &subject);
-	return 0;
 }

@@ -542,11 +542,14 @@ post_run(struct request *rq, struct err *e)
 		return err_set(e, ERR_MALFORMED_POST_REQUEST,
 		    "The body of your POST request is not well-formed multipart/form-data.");
 	r = check_size(rq, true, e);
-	if (r == 0)
-		r = object_put_run(rq, e);
-	if (r == 0)
-		reply(rq);
-	return r;
+	return r < 0 ? r : object_put_run(rq, e);
+}
+
+void
+post_answer(struct request *rq)
+{
+	object_put_answer(rq);
+	reply(rq);
 }
 
 void

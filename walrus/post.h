@@ -11,4 +11,5 @@ int post_begin(struct request *rq, struct err *e);
  * may; then the file goes the way of a PUT's body. */
 int post_take(struct request *rq, struct str bytes, struct err *e);
 int post_run(struct request *rq, struct err *e);
+void post_answer(struct request *rq);
 void post_done(struct request *rq);

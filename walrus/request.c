@@ -22,6 +22,7 @@
 
 #define PARAMETERS_MAX 64
 #define ARENA_MAX (64 * 1024 * 1024)
+#define QUICK_BYTES_MAX (16 * 1024) /* summed in less than what waking a worker takes */
 
 /* -- life -- */
 
@@ -275,18 +276,23 @@ authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 	return 0;
 }
 
+/* Whether the query is of the signature at most. */
 static bool
-is_plain_read(const struct http_head *head)
+is_plain(const struct http_head *head)
 {
 	struct str rest = head->query, part;
 
-	if (head->content_length != 0 ||
-	    !(str_is(head->method, "GET") || str_is(head->method, "HEAD")))
-		return false;
 	while (str_split(&rest, '&', &part))
 		if (part.n > 0 && !str_starts(part, "X-Amz-"))
 			return false;
 	return true;
+}
+
+static bool
+is_plain_read(const struct http_head *head)
+{
+	return head->content_length == 0 &&
+	       (str_is(head->method, "GET") || str_is(head->method, "HEAD")) && is_plain(head);
 }
 
 bool
@@ -308,6 +314,24 @@ request_is_quick(struct request *rq)
 	return false;
 }
 
+bool
+request_is_quick_put(struct request *rq)
+{
+	const struct http_head *head = rq->head;
+	struct err e = { 0 };
+	int r;
+
+	if (rq->is_website || !str_is(head->method, "PUT") ||
+	    head->content_length > QUICK_BYTES_MAX || !is_plain(head) ||
+	    request_header(rq, "x-amz-copy-source").p)
+		return false;
+	r = target_parse(head, rq->walrus->conf->domains, rq->arena, &rq->details, &rq->target, &e);
+	rq->details.count = 0; /* what is wrong is said when it is parsed again */
+	if (r == 0 && rq->target.level == TARGET_OBJECT)
+		rq->bucket = bucket_peek(rq->walrus, rq->target.bucket);
+	return rq->bucket != NULL;
+}
+
 int
 request_begin(struct request *rq, struct err *e)
 {
@@ -316,7 +340,7 @@ request_begin(struct request *rq, struct err *e)
 
 	if (rq->is_website)
 		return website_begin(rq, e);
-	if (!rq->hot)
+	if (!rq->bucket) /* else it was done on the loop */
 		r = target_parse(
 		    rq->head, rq->walrus->conf->domains, rq->arena, &rq->details, &rq->target, e);
 	if (r < 0)
@@ -357,9 +381,16 @@ request_end(struct request *rq, struct err *e)
 
 	if (r == 0)
 		r = rq->operation->run(rq, e);
-	if (r == 0)
+	if (r == 0 && !rq->operation->commit)
 		cors_reply(rq);
 	return r;
+}
+
+void
+request_answer(struct request *rq)
+{
+	rq->operation->answer(rq);
+	cors_reply(rq);
 }
 
 /* -- replies -- */

@@ -106,11 +106,15 @@ struct s3_operation {
 	unsigned flags;
 	uint64_t body_max;
 	/* All but run may be NULL. begin: allowed, and before any byte of the body was asked for. data: body
-	 * bytes as they come (else they are collected). done: whatever happened; frees rq->data. */
+	 * bytes as they come (else they are collected). done: whatever happened; frees rq->data.
+	 * commit, of an operation that ends with one write: its closure, on the request. run has then only
+	 * prepared it, nobody waits for it, and answer, which may not block, makes the reply of it. */
 	int (*run)(struct request *rq, struct err *e);
 	int (*begin)(struct request *rq, struct err *e);
 	int (*data)(struct request *rq, struct str bytes, struct err *e);
 	void (*done)(struct request *rq);
+	store_fn commit;
+	void (*answer)(struct request *rq);
 };
 extern const struct s3_operation s3_operations[];
 extern const unsigned s3_operation_count;
@@ -121,10 +125,14 @@ void request_keep_head(struct request *rq); /* before it leaves the loop */
 /* On the loop: whether it is a GET that memory alone can answer, so that none of the functions below
  * will block. It is authorised and answered by the same ones either way. */
 bool request_is_quick(struct request *rq);
+/* The same of a PUT of few bytes, which have come: all but its commit can be done there. The request has
+ * its own head. */
+bool request_is_quick_put(struct request *rq);
 void request_free(struct request *rq);
 int request_begin(struct request *rq, struct err *e);
 int request_body(struct request *rq, struct str bytes, struct err *e);
 int request_end(struct request *rq, struct err *e);
+void request_answer(struct request *rq); /* after the operation's commit. Does not block */
 /* Turns whatever there is of a reply into the error's. */
 void request_fail(struct request *rq, const struct err *e);
 

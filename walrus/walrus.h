@@ -1,6 +1,7 @@
 #pragma once
 /* What the parts of walrus share. */
 #include "auth/sigv4.h"
+#include "net/http_server.h"
 #include "rpc/rpc.h"
 #include "run/daemon.h"
 #include "run/reconciler.h"
@@ -47,4 +48,5 @@ struct walrus {
 	struct reconciler *garbage, *orphans, *digests, *scrubbing;
 	struct reconciler *lifecycle, *notifications, *access_logs;
 	struct logs *logs;
+	struct http_resumes written; /* requests of the commit that is being told, by the store's writer */
 };
