@@ -1,6 +1,7 @@
 /* Events and audit records. An event takes its revision from a counter row inside the transaction
  * that makes the change, so revisions are in the order of commits and a reader that has seen N has
- * seen everything before N. Trimming remembers how far it went: who asks for something older is
+ * seen everything before N. The row is read with the first event of a transaction and written at its
+ * end, once for all its closures. Trimming remembers how far it went: who asks for something older is
  * told that there is a gap, and so is who has seen more than there is. */
 #include "store/outbox.h"
 
@@ -13,29 +14,6 @@ or_empty(const char *s)
 	return s ? s : "";
 }
 
-int
-outbox_add(struct store_tx *tx, const char *kind, const char *id, const char *account_id,
-    const char *detail, struct err *e)
-{
-	int64_t revision;
-	int r;
-
-	{
-		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-
-		r = store_query_one(tx, BASE_OUTBOX_TAKE_REVISION, &rows, "outbox counter", e);
-		if (r < 0)
-			return r;
-		revision = store_int(rows, 0);
-	}
-	r = store_exec(tx, BASE_OUTBOX_ADD, NULL, e, revision, store_now_us(tx), kind, id,
-	    or_empty(account_id), detail);
-	if (r < 0)
-		return r;
-	tx->last_revision = (uint64_t)revision;
-	return 0;
-}
-
 static int
 outbox_state(struct store_tx *tx, uint64_t *ret_last, uint64_t *ret_trimmed, struct err *e)
 {
@@ -46,8 +24,35 @@ outbox_state(struct store_tx *tx, uint64_t *ret_last, uint64_t *ret_trimmed, str
 	if (r < 0)
 		return r;
 	*ret_last = (uint64_t)store_int(rows, 0);
+	if (tx->conn->outbox_revision) /* not written yet */
+		*ret_last = tx->conn->outbox_revision;
 	*ret_trimmed = (uint64_t)store_int(rows, 1);
 	return 0;
+}
+
+int
+outbox_add(struct store_tx *tx, const char *kind, const char *id, const char *account_id,
+    const char *detail, struct err *e)
+{
+	uint64_t *last = &tx->conn->outbox_revision, trimmed;
+	int r = 0;
+
+	if (*last == 0)
+		r = outbox_state(tx, last, &trimmed, e);
+	if (r == 0)
+		r = store_exec(tx, BASE_OUTBOX_ADD, NULL, e, (int64_t)(*last + 1), store_now_us(tx),
+		    kind, id, or_empty(account_id), detail);
+	if (r < 0)
+		return r;
+	tx->last_revision = ++*last;
+	return 0;
+}
+
+int
+outbox_settle(struct store_tx *tx, struct err *e)
+{
+	return store_exec(
+	    tx, BASE_OUTBOX_SET_REVISION, NULL, e, (int64_t)tx->conn->outbox_revision);
 }
 
 int

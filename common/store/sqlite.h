@@ -50,6 +50,7 @@ struct conn {
 	sqlite3 *db;
 	bool is_writer;
 	sqlite3_stmt *controls[CONTROL_MAX];
+	uint64_t outbox_revision; /* of the transaction under way: the last one taken; 0: none was */
 	struct statement *statements; /* the daemon's, then the base catalogue's */
 	struct conn *next;            /* in the pool */
 };
@@ -130,6 +131,9 @@ int conn_error(struct conn *c, int rc, struct err *e, const char *what);
 void tx_init(struct store_tx *tx, struct conn *c);
 /* Asserts that the closure closed its results. */
 void tx_done(struct store_tx *tx);
+
+/* outbox.c */
+int outbox_settle(struct store_tx *tx, struct err *e); /* before COMMIT, when there were events */
 
 /* sqlite_migrate.c */
 int migrate(struct store *s, struct err *e); /* checks the versions, applies what is missing */

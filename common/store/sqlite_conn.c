@@ -252,8 +252,10 @@ conn_prepare_all(struct conn *c, struct err *e)
 	return 0;
 }
 
+/* lifetime: SQLITE_STATIC where the statement is done before the arguments' owner goes on. */
 static int
-bind_one(sqlite3_stmt *stmt, int parameter, char type, va_list *args)
+bind_one(sqlite3_stmt *stmt, int parameter, char type, sqlite3_destructor_type lifetime,
+    va_list *args)
 {
 	if (type == 'i')
 		return sqlite3_bind_int64(stmt, parameter, va_arg(*args, int64_t));
@@ -261,11 +263,11 @@ bind_one(sqlite3_stmt *stmt, int parameter, char type, va_list *args)
 		const char *text = va_arg(*args, const char *);
 
 		return sqlite3_bind_text64(
-		    stmt, parameter, text, text ? strlen(text) : 0, SQLITE_TRANSIENT, SQLITE_UTF8);
+		    stmt, parameter, text, text ? strlen(text) : 0, lifetime, SQLITE_UTF8);
 	}
 	struct str bytes = va_arg(*args, struct str);
 
-	return sqlite3_bind_blob64(stmt, parameter, bytes.p, bytes.n, SQLITE_TRANSIENT);
+	return sqlite3_bind_blob64(stmt, parameter, bytes.p, bytes.n, lifetime);
 }
 
 /* Whether the statement writes the table. One that begins in another way may write anything. */
@@ -314,7 +316,8 @@ tx_failed(struct store_tx *tx, const struct store_query *query, int rc, struct e
 }
 
 static int
-rows_open(struct store_tx *tx, unsigned id, struct store_rows **ret, struct err *e, va_list *args)
+rows_open(struct store_tx *tx, unsigned id, sqlite3_destructor_type lifetime,
+    struct store_rows **ret, struct err *e, va_list *args)
 {
 	const struct store_query *query;
 	struct statement *statement = statement_of(tx->conn, id, &query);
@@ -349,7 +352,7 @@ rows_open(struct store_tx *tx, unsigned id, struct store_rows **ret, struct err 
 	if (tx->conn->is_writer)
 		tell_watch(tx, query, args);
 	for (unsigned i = 0; query->types[i]; i++) {
-		int rc = bind_one(rows->stmt, parameters[i], query->types[i], args);
+		int rc = bind_one(rows->stmt, parameters[i], query->types[i], lifetime, args);
 
 		if (rc != SQLITE_OK) {
 			r = tx_failed(tx, query, rc, e);
@@ -400,7 +403,7 @@ store_query(struct store_tx *tx, unsigned query, struct store_rows **ret, struct
 	int r;
 
 	va_start(args, e);
-	r = rows_open(tx, query, ret, e, &args);
+	r = rows_open(tx, query, SQLITE_TRANSIENT, ret, e, &args);
 	va_end(args);
 	return r;
 }
@@ -414,7 +417,7 @@ store_query_one(struct store_tx *tx, unsigned query, struct store_rows **ret, co
 	int r;
 
 	va_start(args, e);
-	r = rows_open(tx, query, &rows, e, &args);
+	r = rows_open(tx, query, SQLITE_TRANSIENT, &rows, e, &args);
 	va_end(args);
 	if (r < 0)
 		return r;
@@ -435,7 +438,7 @@ store_exec(struct store_tx *tx, unsigned query, int64_t *ret_changed, struct err
 	int r;
 
 	va_start(args, e);
-	r = rows_open(tx, query, &rows, e, &args);
+	r = rows_open(tx, query, SQLITE_STATIC, &rows, e, &args);
 	va_end(args);
 	if (r < 0)
 		return r;

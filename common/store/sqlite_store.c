@@ -160,13 +160,23 @@ open_sqlite(struct store *s, struct err *e)
 	return r;
 }
 
+/* Before the engine starts. It would count each byte it allocates, under a lock of all threads. */
+static void
+configure_engine(void)
+{
+	(void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 int
 store_open(const char *url, const struct store_schema *schema, const struct log *log,
     struct store **ret, struct err *e)
 {
 	_cleanup_(store_closep) struct store *s = NULL;
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct str rest = str_of(url);
 	int r;
+
+	(void)pthread_once(&once, configure_engine);
 
 	if (str_starts(rest, "postgresql:"))
 		return err_set(e, ERR_UNSUPPORTED, "'%s': PostgreSQL is not supported yet", url);

@@ -1,5 +1,5 @@
 /* The writer: one thread that runs the closures of store_write, and group commit. Whatever is
- * queued when a commit ends becomes the next transaction, each closure in a savepoint of its own,
+ * queued when a commit ends becomes the next transaction, each closure as if in a savepoint of its own,
  * and the callers wake after COMMIT has reached the disk; the fsync that makes commits slow is
  * shared by all who wait for it, and nobody waits for company.
  *
@@ -26,18 +26,17 @@ transaction_is_lost(struct store *s)
 	return sqlite3_get_autocommit(s->writer->db) != 0;
 }
 
-/* Runs one closure in its savepoint. Negative: the whole transaction has failed. */
+/* Runs one closure. Negative: the whole transaction has failed. *ret_has_failed: what it did, or tried
+ * to, has to be undone. */
 static int
-job_run(struct store *s, struct job *job, struct err *e)
+job_run(struct store *s, struct job *job, bool *ret_has_failed, struct err *e)
 {
+	int64_t changes = sqlite3_total_changes64(s->writer->db);
+	uint64_t revision = s->writer->outbox_revision;
 	struct store_tx tx;
-	int r;
 
 	err_clear(job->e);
 	job->revision = 0;
-	r = conn_control(s->writer, CONTROL_SAVEPOINT, e);
-	if (r < 0)
-		return r;
 	tx_init(&tx, s->writer);
 	job->r = job->fn(&tx, job->arg, job->e);
 	tx_done(&tx);
@@ -46,34 +45,83 @@ job_run(struct store *s, struct job *job, struct err *e)
 	if (transaction_is_lost(s))
 		return err_set(
 		    e, tx.failed ? tx.failed : ERR_IO, "the transaction was rolled back");
-	if (job->r < 0) {
-		r = conn_control(s->writer, CONTROL_ROLLBACK_TO, e);
-		if (r < 0)
-			return r;
-	} else {
+	if (job->r < 0)
+		s->writer->outbox_revision = revision;
+	else
 		job->revision = tx.last_revision;
-	}
-	return conn_control(s->writer, CONTROL_RELEASE, e);
+	*ret_has_failed =
+	    job->r < 0 && (tx.failed || sqlite3_total_changes64(s->writer->db) != changes);
+	return 0;
+}
+
+static int
+job_run_apart(struct store *s, struct job *job, struct err *e)
+{
+	bool has_failed = false;
+	int r = conn_control(s->writer, CONTROL_SAVEPOINT, e);
+
+	if (r >= 0)
+		r = job_run(s, job, &has_failed, e);
+	if (r >= 0 && has_failed)
+		r = conn_control(s->writer, CONTROL_ROLLBACK_TO, e);
+	return r < 0 ? r : conn_control(s->writer, CONTROL_RELEASE, e);
+}
+
+static int
+begin(struct store *s, struct err *e)
+{
+	s->writer->outbox_revision = 0;
+	return conn_control(s->writer, CONTROL_BEGIN_IMMEDIATE, e);
+}
+
+/* A savepoint for each closure costs as much as the closure: with every one of them the pages that all
+ * write are copied anew. So they run without, and all again with one each when one has to be undone. */
+static int
+jobs_run_all(struct store *s, struct job **jobs, size_t count, struct err *e)
+{
+	bool has_failed = false;
+	int r = begin(s, e);
+
+	for (size_t i = 0; i < count && r >= 0 && !has_failed; i++)
+		r = job_run(s, jobs[i], &has_failed, e);
+	if (r < 0 || !has_failed)
+		return r;
+	r = conn_control(s->writer, CONTROL_ROLLBACK, e);
+	if (r >= 0)
+		r = begin(s, e);
+	for (size_t i = 0; i < count && r >= 0; i++)
+		r = job_run_apart(s, jobs[i], e);
+	return r;
+}
+
+static int
+commit(struct store *s, struct err *e)
+{
+	uint64_t start_us;
+	struct store_tx tx;
+	int r = 0;
+
+	tx_init(&tx, s->writer);
+	if (s->writer->outbox_revision)
+		r = outbox_settle(&tx, e);
+	if (r < 0)
+		return r;
+	start_us = clock_monotonic_us();
+	r = conn_control(s->writer, CONTROL_COMMIT, e);
+	metric_observe(s->commit_seconds, (double)(clock_monotonic_us() - start_us) / 1e6);
+	return r;
 }
 
 static int
 jobs_commit(struct store *s, struct job **jobs, size_t count, struct err *e)
 {
 	const struct store_watch *watch;
-	uint64_t start_us;
 	int r;
 
 	errno = 0; /* what conn_error may find in it is then of this transaction */
-	r = conn_control(s->writer, CONTROL_BEGIN_IMMEDIATE, e);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < count && r >= 0; i++)
-		r = job_run(s, jobs[i], e);
-	if (r >= 0) {
-		start_us = clock_monotonic_us();
-		r = conn_control(s->writer, CONTROL_COMMIT, e);
-		metric_observe(s->commit_seconds, (double)(clock_monotonic_us() - start_us) / 1e6);
-	}
+	r = jobs_run_all(s, jobs, count, e);
+	if (r >= 0)
+		r = commit(s, e);
 	if (r < 0 && !transaction_is_lost(s))
 		(void)conn_control(s->writer, CONTROL_ROLLBACK, NULL); /* r has the reason */
 	watch = atomic_load(&s->watch);
