@@ -1,8 +1,8 @@
 /* Events and audit records. An event takes its revision from a counter row inside the transaction
  * that makes the change, so revisions are in the order of commits and a reader that has seen N has
- * seen everything before N. The row is read with the first event of a transaction and written at its
- * end, once for all its closures. Trimming remembers how far it went: who asks for something older is
- * told that there is a gap, and so is who has seen more than there is. */
+ * seen everything before N. The row is read with the first event of a transaction and written at
+ * its end, once for all its closures. Trimming remembers how far it went: who asks for something
+ * older is told that there is a gap, and so is who has seen more than there is. */
 #include "store/outbox.h"
 
 #include "base/vec.h"

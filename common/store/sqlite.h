@@ -14,7 +14,9 @@
 #define HEARTBEAT_LATE_MS 1000 /* past it the store is not ready */
 #define BUSY_TIMEOUT_MS 5000   /* only a stranger (sqlite3 on the command line) can make us wait */
 #define CHECKPOINT_PAGES 4096  /* 16 MiB of log: the keeper copies it into the file */
-#define CHECKPOINT_FORCED 4    /* times that: the writer does so itself, before it accepts more */
+/* Times that: the writer does so itself, before it accepts more. What the log's file has grown to it keeps
+ * (journal_size_limit), as room that is there already takes half as long to write. */
+#define CHECKPOINT_FORCED 4
 #define CHECK_AT_OPEN_BYTES                                                                        \
 	(256 << 20) /* larger files are checked by the keeper, after the start */
 
@@ -110,6 +112,7 @@ struct store {
 
 	struct conn *writer;        /* the writer thread's own, before it starts the opener's */
 	int wal_pages;              /* the writer thread's own */
+	int checkpoint_due;         /* the same: so many pages, and the keeper is asked */
 	struct conn *keeper;        /* the keeper thread's own */
 	bool is_check_due;          /* written before the keeper starts */
 	bool has_checkpoint_failed; /* the keeper thread's own: the last one */

@@ -18,7 +18,7 @@
 
 static const char pragmas[] = "PRAGMA synchronous = FULL;"
 			      "PRAGMA wal_autocheckpoint = 0;"
-			      "PRAGMA journal_size_limit = 16777216;"
+			      "PRAGMA journal_size_limit = 67108864;"
 			      "PRAGMA foreign_keys = ON;"
 			      "PRAGMA trusted_schema = OFF;"
 			      "PRAGMA cell_size_check = ON;"
@@ -254,8 +254,8 @@ conn_prepare_all(struct conn *c, struct err *e)
 
 /* lifetime: SQLITE_STATIC where the statement is done before the arguments' owner goes on. */
 static int
-bind_one(sqlite3_stmt *stmt, int parameter, char type, sqlite3_destructor_type lifetime,
-    va_list *args)
+bind_one(
+    sqlite3_stmt *stmt, int parameter, char type, sqlite3_destructor_type lifetime, va_list *args)
 {
 	if (type == 'i')
 		return sqlite3_bind_int64(stmt, parameter, va_arg(*args, int64_t));

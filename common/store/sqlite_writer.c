@@ -1,6 +1,6 @@
 /* The writer: one thread that runs the closures of store_write, and group commit. Whatever is
- * queued when a commit ends becomes the next transaction, each closure as if in a savepoint of its own,
- * and the callers wake after COMMIT has reached the disk; the fsync that makes commits slow is
+ * queued when a commit ends becomes the next transaction, each closure as if in a savepoint of its
+ * own, and the callers wake after COMMIT has reached the disk; the fsync that makes commits slow is
  * shared by all who wait for it, and nobody waits for company.
  *
  * A transaction that fails as a whole (a full disk) takes nobody down with it: its closures run
@@ -26,8 +26,8 @@ transaction_is_lost(struct store *s)
 	return sqlite3_get_autocommit(s->writer->db) != 0;
 }
 
-/* Runs one closure. Negative: the whole transaction has failed. *ret_has_failed: what it did, or tried
- * to, has to be undone. */
+/* Runs one closure. Negative: the whole transaction has failed. *ret_has_failed: what it did, or
+ * tried to, has to be undone. */
 static int
 job_run(struct store *s, struct job *job, bool *ret_has_failed, struct err *e)
 {
@@ -74,8 +74,9 @@ begin(struct store *s, struct err *e)
 	return conn_control(s->writer, CONTROL_BEGIN_IMMEDIATE, e);
 }
 
-/* A savepoint for each closure costs as much as the closure: with every one of them the pages that all
- * write are copied anew. So they run without, and all again with one each when one has to be undone. */
+/* A savepoint for each closure costs as much as the closure: with every one of them the pages that
+ * all write are copied anew. So they run without, and all again with one each when one has to be
+ * undone. */
 static int
 jobs_run_all(struct store *s, struct job **jobs, size_t count, struct err *e)
 {
@@ -227,12 +228,25 @@ jobs_finish(struct store *s, struct job **jobs, size_t count)
 	}
 	if (is_any_told && on_told)
 		on_told(told_arg);
-	lock_take(&s->writer_lock);
-	if (s->wal_pages >= checkpoint_pages && !s->is_checkpoint_wanted) {
-		s->is_checkpoint_wanted = true;
-		pthread_cond_signal(&s->keep);
-	}
-	lock_release(&s->writer_lock);
+}
+
+/* While the writer is busy the log can't begin anew, so that each copying only shortens the last
+ * one, which holds up everybody: it is asked for at half of what is left, and again. At rest, at
+ * once. */
+static void
+ask_keeper(struct store *s, bool is_resting)
+{
+	int forced = CHECKPOINT_FORCED * checkpoint_pages;
+
+	LOCK_SCOPE(&s->writer_lock);
+	if (s->wal_pages < checkpoint_pages)
+		s->checkpoint_due = checkpoint_pages;
+	if (s->is_checkpoint_wanted || s->wal_pages < checkpoint_pages ||
+	    (s->wal_pages < s->checkpoint_due && !is_resting))
+		return;
+	s->checkpoint_due = s->wal_pages + (forced - s->wal_pages) / 2;
+	s->is_checkpoint_wanted = true;
+	pthread_cond_signal(&s->keep);
 }
 
 static int
@@ -282,6 +296,7 @@ writer_main(void *arg)
 		jobs_run(s, jobs, count);
 		metric_add(s->writes, (double)queued);
 		jobs_finish(s, jobs, queued);
+		ask_keeper(s, queued == 0);
 		if (count > queued) {
 			if (beat.r < 0 && was_beating)
 				log_warn(&s->log, "store.not_writable", "error=\"%s\"", e.text);
