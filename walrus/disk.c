@@ -1,14 +1,19 @@
 /* Room on disk. There is no account of what is under way: an upload is admitted by its length, and
  * asked again while it is written (blob.c), so that many at once can go below the reserve by a few
- * MiB each, not more. */
+ * MiB each, not more. Small ones are not worth a look each where there is plenty. */
 #include "disk.h"
 
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/statvfs.h>
 
+#include "base/clock.h"
 #include "run/health.h"
 #include "run/metrics.h"
+
+#define SMALL (64 * 1024)
+#define PLENTY (UINT64_C(1) << 30) /* more than the reserve: it lasts longer than ... */
+#define PLENTY_MS 100              /* ... what was seen holds */
 
 enum { PLACES = 2 };
 struct disk {
@@ -16,6 +21,7 @@ struct disk {
 	char *paths[PLACES]; /* blobs, store: often one file system */
 	uint64_t reserve_bytes;
 	atomic_bool is_full;
+	atomic_uint_fast64_t plenty_until_ms;
 	struct metric *refused, *full;
 };
 
@@ -111,8 +117,13 @@ disk_admit(struct disk *d, uint64_t bytes, struct err *e)
 
 	if (d->reserve_bytes == 0)
 		return 0;
+	if (bytes <= SMALL && clock_monotonic_ms() < atomic_load(&d->plenty_until_ms))
+		return 0;
 	if (least_free_bytes(d, &free_now, e) < 0)
 		return 0; /* the write itself will tell */
+	atomic_store(&d->plenty_until_ms, free_now / 2 > d->reserve_bytes / 2 + PLENTY / 2
+					      ? clock_monotonic_ms() + PLENTY_MS
+					      : 0);
 	if (free_now >= d->reserve_bytes && free_now - d->reserve_bytes >= bytes)
 		return 0;
 	metric_add(d->refused, 1);

@@ -30,27 +30,25 @@ check(const struct room *room, const struct usage_change *c, const char *whose, 
 	return 0;
 }
 
+int
+usage_note(struct store_tx *tx, int64_t bucket_id, const struct usage_change *c, struct err *e)
+{
+	return store_exec(tx, Q_USAGE_ADD, NULL, e, bucket_id, c->objects, c->versions, c->bytes,
+	    c->parts, c->part_bytes);
+}
+
 static int
-add(struct store_tx *tx, int64_t bucket_id, const struct usage_change *c, struct room *ret,
-    struct err *e)
+check_bucket(struct store_tx *tx, int64_t bucket_id, const struct usage_change *c, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query_one(tx, Q_USAGE_ADD, &rows, "usage", e, bucket_id, c->objects,
-	    c->versions, c->bytes, c->parts, c->part_bytes);
+	struct room room;
+	int r = store_query_one(tx, Q_USAGE_ROOM, &rows, "usage", e, bucket_id);
 
 	if (r < 0)
 		return r;
-	*ret = (struct room){ store_int(rows, 0), store_int(rows, 1), quota_of(rows, 2),
+	room = (struct room){ store_int(rows, 0), store_int(rows, 1), quota_of(rows, 2),
 		quota_of(rows, 3) };
-	return 0;
-}
-
-int
-usage_note(struct store_tx *tx, int64_t bucket_id, const struct usage_change *change, struct err *e)
-{
-	struct room room;
-
-	return add(tx, bucket_id, change, &room, e);
+	return check(&room, c, "bucket's", e);
 }
 
 /* Of an account with a quota what its buckets hold is added up; the others cost one look. */
@@ -78,13 +76,12 @@ int
 usage_add(struct store_tx *tx, const struct bucket *bucket, const struct usage_change *change,
     struct err *e)
 {
-	struct room room;
-	int r = add(tx, bucket->id, change, &room, e);
+	int r = usage_note(tx, bucket->id, change, e);
 
 	if (r < 0 || bucket->name[0] == '.' ||
 	    (change->bytes + change->part_bytes <= 0 && change->versions <= 0))
 		return r;
-	r = check(&room, change, "bucket's", e);
+	r = check_bucket(tx, bucket->id, change, e);
 	return r < 0 ? r : check_account(tx, bucket->account_id, change, e);
 }
 
