@@ -678,6 +678,38 @@ notices_hangup_while_suspended(void **state)
 	assert_int_equal(completes, 0);
 }
 
+/* One that hung up meanwhile among them: it does not hold up the others. */
+static void
+many_are_resumed_at_once(void **state)
+{
+	static const char *const texts[] = { "first\n", "second\n", "third\n" };
+	struct http_resumes all = { 0 };
+	struct net_reply r = { 0 };
+	int fds[ARRAY_SIZE(texts)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		has_kept = false;
+		fds[i] = net_connect(server.port);
+		net_sends(fds[i], ASK("/keep"));
+		while (!has_kept)
+			usleep(1000);
+		http_resume_later(&all, kept, answer_late, (void *)texts[i]);
+	}
+	close(fds[1]);
+	assert_true(reaches(&gones, 1));
+	http_resume_all(&all);
+	assert_int_equal(net_read_reply(fds[0], false, &r), 200);
+	assert_string_equal(strbuf_c(&r.body), texts[0]);
+	assert_int_equal(net_read_reply(fds[2], false, &r), 200);
+	assert_string_equal(strbuf_c(&r.body), texts[2]);
+	assert_int_equal(resumed_alive, 2);
+	assert_int_equal(resumed_gone, 1);
+	http_resume_all(&all); /* nothing is left of them */
+	net_reply_done(&r);
+	close(fds[0]);
+	close(fds[2]);
+}
+
 static void
 suspension_expires(void **state)
 {
@@ -701,6 +733,7 @@ suspension_expires(void **state)
 static void
 resume_after_the_server(void **state)
 {
+	struct http_resumes all = { 0 };
 	struct net_server other;
 	int fd;
 
@@ -715,6 +748,11 @@ resume_after_the_server(void **state)
 	assert_int_equal(resumed_gone, 1);
 	http_resume(kept, answer_late, "b");
 	assert_int_equal(resumed_gone, 2);
+	http_resume_later(&all, kept, answer_late, "c");
+	http_resume_later(&all, kept, answer_late, "d");
+	assert_int_equal(resumed_gone, 2);
+	http_resume_all(&all);
+	assert_int_equal(resumed_gone, 4);
 	net_loop_free(&other.on);
 	close(fd);
 }
@@ -1442,6 +1480,7 @@ main(void)
 		TEST(body_limit),
 		TEST(resumes_from_another_thread),
 		TEST(notices_hangup_while_suspended),
+		TEST(many_are_resumed_at_once),
 		TEST(suspension_expires),
 		TEST(resume_after_the_server),
 		TEST(pieces_outlive_the_server),

@@ -278,6 +278,96 @@ one_failure_does_not_sink_its_batch(void **state)
 	assert_int_equal(fixture_count(f->store), 13);
 }
 
+/* ---- writes that nobody waits for ---- */
+
+#define LATER_COUNT 300 /* more than one commit takes */
+
+struct later {
+	struct store *store;
+	int64_t id;
+	int r, calls;
+	bool was_there; /* when its end was told */
+	struct err e;
+	struct told *told;
+};
+
+struct told {
+	struct later all[LATER_COUNT];
+	int ended, passed_on, calls; /* the writer's, until it is closed */
+};
+
+static int
+later_fn(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct later *l = arg;
+	int r = store_exec(tx, Q_ITEM_ADD, NULL, e, l->id, "later", STR("later"));
+
+	return r >= 0 && l->id % 3 == 0 ? err_set(e, ERR_INVALID, "item '%d'", (int)l->id) : r;
+}
+
+static int
+later_find(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	struct later *l = arg;
+
+	return store_query_one(tx, Q_ITEM_GET, &rows, "item", e, l->id);
+}
+
+static void
+later_ended(void *arg, int r)
+{
+	struct later *l = arg;
+	struct err e = { 0 };
+
+	l->r = r;
+	l->calls++;
+	l->was_there = store_read(l->store, later_find, l, &e) == 0; /* others may see it already */
+	l->told->ended++;
+}
+
+static void
+on_told(void *arg)
+{
+	struct told *t = arg;
+
+	if (t->ended > t->passed_on)
+		t->calls++;
+	t->passed_on = t->ended;
+}
+
+static void
+nobody_waits_for_some_writes(void **state)
+{
+	struct fixture *f = *state;
+	struct told *t = xcalloc(1, sizeof(*t));
+	pthread_t holder;
+	int after_hold;
+
+	store_on_told(f->store, on_told, t);
+	pthread_create(&holder, NULL, hold_main, f->store);
+	usleep(20 * 1000);
+	for (int i = 0; i < LATER_COUNT; i++) {
+		t->all[i] = (struct later){ .store = f->store, .id = i, .told = t };
+		store_write_then(
+		    f->store, later_fn, &t->all[i], &t->all[i].e, later_ended, &t->all[i]);
+	}
+	pthread_join(holder, NULL);
+	fixture_close(f); /* finishes what is queued */
+	for (int i = 0; i < LATER_COUNT; i++) {
+		assert_int_equal(t->all[i].calls, 1);
+		assert_int_equal(t->all[i].r, i % 3 ? 0 : ERR_INVALID);
+		assert_int_equal(t->all[i].e.code, i % 3 ? 0 : ERR_INVALID);
+		assert_int_equal(t->all[i].was_there, i % 3 != 0);
+	}
+	after_hold = LATER_COUNT / BATCH_MAX + 1;
+	assert_int_equal(t->passed_on, LATER_COUNT);
+	assert_true(t->calls >= after_hold && t->calls <= after_hold + 1);
+	fixture_open(f, &fixture_schema);
+	assert_int_equal(fixture_count(f->store), LATER_COUNT - LATER_COUNT / 3);
+	free(t);
+}
+
 struct many {
 	pthread_t thread;
 	struct store *store;
@@ -638,6 +728,7 @@ main(void)
 		T(parameters_are_bound_by_name),
 		T(failed_closures_leave_nothing),
 		T(one_failure_does_not_sink_its_batch),
+		T(nobody_waits_for_some_writes),
 		T(concurrent_writers_and_readers),
 		T(readers_see_one_state_and_cannot_write),
 		T(a_query_within_the_same_query),
