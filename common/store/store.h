@@ -4,8 +4,7 @@
  *
  * Writes are closures that run on one writer thread; what is queued commits together (group commit)
  * and store_write returns after the commit is durable. A closure may run again, so it is pure on its
- * argument: it resets what it fills. Each closure has a savepoint of its own: one that fails does not
- * sink its batch. Reads run on the caller's thread in a snapshot. */
+ * argument: it resets what it fills. One that fails leaves nothing and does not sink its batch. Reads run on the caller's thread in a snapshot. */
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/alloc.h"
@@ -100,7 +99,7 @@ void store_on_told(struct store *s, void (*fn)(void *arg), void *arg);
 /* For a cache of rows: what closures write, told on the writer's thread. wrote: a statement that writes
  * `table`, before it runs, with its first two parameters when they are an integer and bytes (else 0 and
  * p NULL: it may be any row). ended: the transaction of all that was told is over, durable or undone, and
- * none of its callers has returned. One watch per store; it outlives the store. */
+ * none of its callers has returned or was called back. One watch per store; it outlives the store. */
 struct store_watch {
 	const char *table;
 	void (*wrote)(void *arg, int64_t first, struct str second);
