@@ -33,6 +33,7 @@
 
 struct connection {
 	int fd;
+	uint32_t events; /* that are watched */
 	uint64_t sent_us;
 	size_t request;
 	size_t head_sent;
@@ -126,12 +127,15 @@ make_heads(void)
 /* -- connections -- */
 
 static void
-watch(struct connection *c, uint32_t events, int operation)
+watch(struct connection *c, uint32_t events)
 {
 	struct epoll_event event = { .events = events, .data.ptr = c };
 
-	if (epoll_ctl(epoll, operation, c->fd, &event) < 0)
+	if (events == c->events)
+		return;
+	if (epoll_ctl(epoll, c->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->fd, &event) < 0)
 		die("epoll");
+	c->events = events;
 }
 
 static void
@@ -157,12 +161,12 @@ push(struct connection *c)
 
 		fill_parts(c, parts);
 		if (parts[0].iov_len + parts[1].iov_len == 0) {
-			watch(c, EPOLLIN, EPOLL_CTL_MOD);
+			watch(c, EPOLLIN);
 			return;
 		}
 		n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
 		if (n < 0 && errno == EAGAIN) {
-			watch(c, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
+			watch(c, EPOLLIN | EPOLLOUT);
 			return;
 		}
 		if (n < 0)
@@ -204,7 +208,7 @@ connect_all(struct connection *all)
 		if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&a, sizeof(a)) < 0)
 			die("cannot connect");
 		(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-		watch(c, EPOLLIN, EPOLL_CTL_ADD);
+		watch(c, EPOLLIN);
 	}
 }
 
