@@ -698,7 +698,14 @@ on_drained(struct http_exchange *h, void *arg)
 		ask_more(x, h);
 }
 
-/* The last work is a worker's: what is released may be a file. Of what was quick it is none. */
+/* Whether what is still to be released may be a file. */
+static bool
+may_block_at_end(const struct exchange *x)
+{
+	return !x->is_quick && (x->rq->content || x->rq->data);
+}
+
+/* The last work is a worker's when it has one, or when it may block. */
 static void
 on_gone(struct http_exchange *h, bool complete, void *arg)
 {
@@ -713,7 +720,7 @@ on_gone(struct http_exchange *h, bool complete, void *arg)
 	http_set_data(h, NULL);
 	lock_take(&x->lock);
 	x->is_gone = true;
-	if (!x->is_quick)
+	if (!x->is_running && may_block_at_end(x))
 		(void)wake_locked(x); /* without a worker: here, then */
 	if (!x->is_running)
 		while (x->piece_count > 0)
