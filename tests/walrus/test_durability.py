@@ -412,7 +412,8 @@ def test_an_upload_that_outgrows_the_reserve(world, s3, small_disk):
 
 def test_drain(world, s3, bucket):
     """SIGTERM lets a request under way come to its end."""
-    raw = raw_put(world, f"/{bucket}/a", 2 * MIB)
+    raw = raw_put(world, f"/{bucket}/a", 2 * MIB, {"expect": "100-continue"})
+    assert raw.recv(1000).startswith(b"HTTP/1.1 100 ")  # it is under way
     raw.sendall(bytes(MIB))
     world.walrus.process.send_signal(signal.SIGTERM)
     time.sleep(0.3)
