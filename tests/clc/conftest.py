@@ -8,7 +8,8 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 sys.dont_write_bytecode = True
 
 import front  # noqa: E402
-from answers import pytest_runtest_logstart, pytest_sessionfinish, pytest_terminal_summary  # noqa: E402,F401
+from answers import (pytest_runtest_logstart, pytest_sessionfinish, pytest_terminal_summary,  # noqa: E402,F401
+                     pytest_testnodedown)
 
 
 @pytest.fixture(scope="session")

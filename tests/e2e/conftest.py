@@ -14,7 +14,8 @@ for directory in ("lib", "leaks"):
     sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", directory))
 import answers  # noqa: E402
 import cloud as lib  # noqa: E402
-from answers import pytest_runtest_logstart, pytest_sessionfinish, pytest_terminal_summary  # noqa: E402,F401
+from answers import (pytest_runtest_logstart, pytest_sessionfinish, pytest_terminal_summary,  # noqa: E402,F401
+                     pytest_testnodedown)
 
 NAME = os.environ.get("MALLEE_E2E_CLOUD", "check")
 KEEP = os.environ.get("MALLEE_KEEP") == "1"

@@ -2,7 +2,8 @@
 
 The clc itself writes them down (its key `answer_log`), which no client, whatever it is and wherever it runs, gets
 around: not from a namespace, not over a raw socket, not while the daemon was being killed. A conftest.py takes
-the hooks below; then a run in which any answer was wrong fails at its end, naming request and test.
+the hooks below; then a run in which any answer was wrong fails at its end, naming request and test. Where pytest has
+workers, each checks what its own daemons answered and hands that over when it ends.
 
     answers.path("front")      a file for a daemon's `answer_log`
 """
@@ -14,6 +15,8 @@ import re
 import tempfile
 import xml.etree.ElementTree as ElementTree
 
+import pytest
+
 import amazon
 import strict
 
@@ -21,7 +24,7 @@ SHOWN = 25      # findings told of
 _directory = None
 _is_asked = False
 _started = []   # (time, test)
-_findings = []
+_findings = []  # (record, what is wrong, test)
 _checked = 0
 
 
@@ -126,33 +129,51 @@ def test_at(time):
 
 
 def pytest_sessionfinish(session):
-    """After the last fixture was torn down."""
-    global _checked
-    if _directory is None or hasattr(session.config, "mallee_answers"):
+    """After the last fixture was torn down; where there are workers, after the last of them ended."""
+    if hasattr(session.config, "mallee_answers"):
         return
     session.config.mallee_answers = True
+    if _directory is not None:
+        check_all(session.testscollected)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["answers"] = {"checked": _checked, "findings": _findings}
+    if _findings and session.exitstatus in (0, 5):
+        session.exitstatus = 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    """What a worker found; one that crashed says nothing, and fails the run by that."""
+    global _checked
+    told = getattr(node, "workeroutput", {}).pop("answers", None)
+    if told:
+        _checked += told["checked"]
+        _findings.extend(told["findings"])
+
+
+def check_all(tests):
+    """All that was written down; then it is removed."""
+    global _checked
     seen = {}
     for name in sorted(os.listdir(_directory)):
         count, found = verify_file(os.path.join(_directory, name), seen)
         _checked += count
-        _findings.extend(found)
-    if _is_asked and not _checked and session.testscollected > 20:  # what writes them down must itself not fail unseen
-        _findings.append(({"time": "", "status": 0, "body": ""}, "no answer was written down in the whole run"))
+        _findings.extend((record, problem, test_at(record["time"])) for record, problem in found)
+    if _is_asked and not _checked and tests > 20:  # what writes them down must itself not fail unseen
+        _findings.append(({"status": 0, "body": ""}, "no answer was written down in the whole run", "any test"))
     if os.environ.get("MALLEE_KEEP") != "1":  # what is kept up still writes there
         for name in os.listdir(_directory):
             os.unlink(os.path.join(_directory, name))
         os.rmdir(_directory)
-    if _findings and session.exitstatus in (0, 5):
-        session.exitstatus = 1
 
 
 def pytest_terminal_summary(terminalreporter):
     if getattr(terminalreporter.config, "mallee_answers_told", False):
         return
     terminalreporter.config.mallee_answers_told = True
-    for record, problem in _findings[:SHOWN]:
+    for record, problem, test in _findings[:SHOWN]:
         terminalreporter.write_line(
-            f"WRONG ANSWER in {test_at(record['time'])}: {record.get('action', 'no action')} "
+            f"WRONG ANSWER in {test}: {record.get('action', 'no action')} "
             f"({record.get('parameters', '')[:200]}), request {record.get('request')}: {problem}\n"
             f"    {record['status']} {record['body'][:600]}", red=True)
     if len(_findings) > SHOWN:

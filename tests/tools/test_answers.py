@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 
 import pytest
@@ -59,6 +60,35 @@ def test_a_file_of_records(tmp_path):
     count, found = answers.verify_file(str(path))
     assert count == 4
     assert len(found) == 1 and "Nonsense" in found[0][1]
+
+
+CONFTEST = """import sys
+sys.path.insert(0, {lib!r})
+from answers import (pytest_runtest_logstart, pytest_sessionfinish, pytest_terminal_summary,  # noqa: F401
+                     pytest_testnodedown)
+"""
+SUITE = """import answers
+
+def test_it():
+    with open(answers.path("{name}"), "a", encoding="utf-8") as file:
+        file.write({line!r})
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2", "--dist", "loadfile"]], ids=["alone", "workers"])
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_run_ends_with_them(tmp_path, workers, wrong):
+    """Whichever process ran the test: answers are counted, and one that is wrong fails the run and names its test."""
+    (tmp_path / "conftest.py").write_text(CONFTEST.format(lib=os.path.join(TOP, "tests/lib")))
+    records = {"test_one.py": good(REGION), "test_two.py": bad("Nonsense", 400) if wrong else bad("InvalidAction", 400)}
+    for name, record in records.items():
+        line = json.dumps({**record, "time": "9999"}) + "\n"
+        (tmp_path / name).write_text(SUITE.format(name=name, line=line))
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers, "."], cwd=tmp_path,
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == int(wrong), done.stdout
+    assert f"2 answers of the clc checked against Amazon's model and error codes, {int(wrong)} wrong" in done.stdout
+    assert ("WRONG ANSWER in test_two.py::test_it: DescribeRegions" in done.stdout) == wrong, done.stdout
 
 
 def test_the_list_of_error_codes():
