@@ -254,6 +254,23 @@ on_data(char *p, size_t size, size_t n, void *arg)
 	return n;
 }
 
+static bool
+is_cancelled(struct transfer *t)
+{
+	if (!t->upload || !atomic_load(&t->upload->is_cancelled))
+		return false;
+	err_set(&t->e, ERR_CANCELLED, "nobody wants it sent any more");
+	return true;
+}
+
+/* Once a second, as long as there is a limit on speed; a peer that reads nothing asks for no body.
+ */
+static int
+on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_off_t up_total, curl_off_t up)
+{
+	return is_cancelled(arg);
+}
+
 static size_t
 on_body(char *p, size_t size, size_t n, void *arg)
 {
@@ -263,10 +280,8 @@ on_body(char *p, size_t size, size_t n, void *arg)
 	n *= size;
 	if (n > left)
 		n = left;
-	if (t->upload && atomic_load(&t->upload->is_cancelled)) {
-		err_set(&t->e, ERR_CANCELLED, "nobody wants it sent any more");
+	if (is_cancelled(t))
 		return CURL_READFUNC_ABORT;
-	}
 	if (t->body_fd < 0) {
 		memcpy(p, t->body + t->body_at, n);
 	} else if (n > 0) {
@@ -336,6 +351,11 @@ set_body(struct transfer *t)
 		SET(READDATA, t);
 		SET(SEEKFUNCTION, on_seek);
 		SET(SEEKDATA, t);
+	}
+	if (t->upload) {
+		SET(NOPROGRESS, 0L);
+		SET(XFERINFOFUNCTION, on_progress);
+		SET(XFERINFODATA, t);
 	}
 	SET(CUSTOMREQUEST, t->method);
 }

@@ -18,7 +18,8 @@ struct http_client_tls { /* NULL members: no client certificate, system CAs */
 };
 /* A body on its way, watched and stopped by another thread. */
 struct http_client_upload {
-	_Atomic bool is_cancelled; /* no more is sent: ERR_CANCELLED */
+	_Atomic bool is_cancelled; /* no more is sent: ERR_CANCELLED, within a second or two where
+				      low_speed_ms is set, else when the peer has read on */
 	_Atomic uint64_t sent;     /* bytes of the body handed over */
 };
 struct http_client_request {

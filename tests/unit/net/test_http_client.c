@@ -1,5 +1,7 @@
 /* The client against our server: methods, bodies both ways, limits, deadlines, pins, cancelling. */
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -177,6 +179,55 @@ sends_bodies(void **state)
 	request.body_length = (3 << 20) + 1;
 	assert_int_equal(http_fetch(client, &request, &reply, NULL), ERR_IO);
 	close(fd);
+}
+
+static void *
+cancel_soon(void *arg)
+{
+	struct http_client_upload *upload = arg;
+
+	while (atomic_load(&upload->sent) == 0)
+		usleep(10000);
+	usleep(300000); /* the sockets' buffers are full by now */
+	atomic_store(&upload->is_cancelled, true);
+	return NULL;
+}
+
+/* A peer that takes the connection and reads nothing. */
+static void
+stops_sending_to_who_does_not_read(void **state)
+{
+	struct sockaddr_in at = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t at_n = sizeof(at);
+	struct http_client_upload upload = { 0 };
+	struct http_client_reply reply = { 0 };
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = memfd_create("body", MFD_CLOEXEC);
+	uint64_t begin = clock_monotonic_ms();
+	_cleanup_free_ char *url = NULL;
+	pthread_t thread;
+
+	assert_int_equal(bind(s, (struct sockaddr *)&at, at_n), 0);
+	assert_int_equal(listen(s, 1), 0);
+	assert_int_equal(getsockname(s, (struct sockaddr *)&at, &at_n), 0);
+	assert_int_equal(ftruncate(fd, 64 << 20), 0);
+	url = url_of(ntohs(at.sin_port), "/up");
+	assert_int_equal(pthread_create(&thread, NULL, cancel_soon, &upload), 0);
+	assert_int_equal(http_fetch(client,
+			     &(struct http_client_request){ .method = "PUT",
+				 .url = url,
+				 .body_fd = fd,
+				 .body_length = 64 << 20,
+				 .upload = &upload,
+				 .timeout_ms = 60000,
+				 .low_speed_ms = 40000 },
+			     &reply, NULL),
+	    ERR_CANCELLED);
+	assert_true(clock_monotonic_ms() - begin < 20000);
+	pthread_join(thread, NULL);
+	close(fd);
+	close(s);
 }
 
 static int
@@ -468,6 +519,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(methods),
 		cmocka_unit_test(sends_bodies),
+		cmocka_unit_test(stops_sending_to_who_does_not_read),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(deadlines),
 		cmocka_unit_test(pins),
