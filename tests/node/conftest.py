@@ -18,6 +18,11 @@ def tool(name):
     return os.path.join(BUILD, name)
 
 
+def pytest_collection_modifyitems(items):
+    """The file whose tests wait longest begins, so that others run meanwhile when several do at once."""
+    items.sort(key=lambda item: os.path.basename(str(item.fspath)) != "test_reports.py")
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """The tiny image's files: $MALLEE_TINY, else what tools/image makes."""

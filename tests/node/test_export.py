@@ -137,14 +137,14 @@ def test_cancelled_it_stops_and_leaves_nothing(stopped):
     c = stopped
     slow(c, "slow-2")
     c.put(FIRST, wanted="stopped")
-    wait_for("its files to go", lambda: left_over(c, FIRST) == [], 10)
+    wait_for("its files to go", lambda: left_over(c, FIRST) == [], 30)
     assert export_of(c, FIRST) == {} and not os.path.exists(c.node.path("images", "slow-2"))
     # also when nobody lived to see it
     slow(c, "slow-3")
     c.kill(c.controller)
     c.start_controller()
     c.put(FIRST, wanted="stopped")
-    wait_for("its files to go", lambda: left_over(c, FIRST) == [], 10)
+    wait_for("its files to go", lambda: left_over(c, FIRST) == [], 30)
 
 
 def test_a_start_ends_it(stopped):
