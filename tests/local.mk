@@ -59,7 +59,9 @@ $(BUILD)/obj/tests/fuzz/fuzz_http_%.o: EXTRA_CFLAGS := $(LLHTTP_CFLAGS)
 endif
 
 SELECTED := $(strip $(if $(T),$(foreach p,$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS),$(if $(strip $(foreach t,$(T),$(findstring $(t),$(p)))),$(p))),$(UNIT_PROGRAMS) $(FUZZ_PROGRAMS)))
-check: $(SELECTED) $(BUILD)/includes.ok $(if $(T),,all)
+.PHONY: check-programs
+check-programs: $(SELECTED) $(BUILD)/includes.ok $(if $(T),,all)
+check: check-programs
 	@MALLEE_BUILD=$(BUILD) $(PYTHON) tools/run-unit $(SELECTED)
 
 # libFuzzer: everything is compiled anew with coverage, in build/fuzz; findings land beside the corpus.

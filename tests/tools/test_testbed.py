@@ -188,6 +188,23 @@ def test_counts_of_a_report(tmp_path):
     assert check.junit_counts(str(tmp_path / "absent.xml")) == [0, 0, 0]
 
 
+def test_builds_beside_a_stage_run_while_it_does_and_yield(tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "LOGS", str(tmp_path))
+    wait = "n=0; while [ ! -e {0} ] && [ $n -lt 600 ]; do sleep 0.05; n=$((n + 1)); done; [ -e {0} ]"
+    paths = [str(tmp_path / name) for name in ("first", "second")]
+    shell = ["sh", "-c"]
+    found = [check.Stage("alone", "build", ["true"]),
+             check.Stage("main", "build", shell + [wait.format(paths[1])]),
+             check.Stage("first", "build", shell + [f"nice >{paths[0]}"], beside=True),
+             check.Stage("second", "build", shell + [f"[ -e {paths[0]} ] && touch {paths[1]}; false"], beside=True)]
+    groups = check.grouped(found)
+    assert [[s.name for s in group] for group in groups] == [["alone"], ["main", "first", "second"]]
+    for group in groups:
+        check.run_group(group)
+    assert [s.counts for s in found] == [[1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 1, 0]]
+    assert (tmp_path / "first").read_text().strip() == "19"
+
+
 def test_every_option_of_the_front_scripts_has_help():
     top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     for tool in ("cloud", "image", "quickstart", "check"):

@@ -1,12 +1,16 @@
 """`tools/check`: every test, in stages. The short form is to stay under 30 minutes on two cores.
 
-Each stage's output goes to build/check/STAGE.log; what it counted is added up in the last line.
+Guests of the end-to-end tests keep about one processor busy: most tests wait for one to boot. What the other stages
+need is compiled meanwhile, in the time that is left. Each stage's output goes to build/check/STAGE.log; what it
+counted is added up in the last line.
 """
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +22,7 @@ from .term import Failure, say
 
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped")
 BUDGET_S = 30 * 60
+BY_FILE = ["-n", "2", "--dist", "loadfile"]  # files at once; the tests of each in their order
 LOGS = os.path.join(TOP, "build/check")
 # Unit tests of what has threads; parsers under fuzzing and the clc's calls, one by one, have none.
 THREADED = [f"unit/{d}" for d in ("base", "run", "net", "xml", "auth", "store", "rpc", "walrus", "cc", "sc", "nc")] + [
@@ -26,12 +31,13 @@ THREADED = [f"unit/{d}" for d in ("base", "run", "net", "xml", "auth", "store", 
 
 class Stage:
     """name, what it runs, which counts it gives: "build" (one, passed or failed, unless
-    it prints counts), "unit" (prints counts), "pytest". One that is `beside` runs while the one before it does:
-    for those that wait for a daemon as much as they work."""
+    it prints counts), "unit" (prints counts), "pytest". Those that are `beside` run, one after the other, while the
+    last one before them that is not does. A build among them takes only the time that tests leave."""
 
     def __init__(self, name, kind, argv, env=None, long=False, needs=None, beside=False):
         self.name, self.kind, self.argv, self.env, self.long, self.needs = name, kind, argv, env or {}, long, needs
         self.beside = beside
+        self.process = None
         self.counts = [0, 0, 0]
         self.seconds = 0.0
         self.note = ""
@@ -39,6 +45,14 @@ class Stage:
     @property
     def log(self):
         return os.path.join(LOGS, f"{self.name}.log")
+
+    @property
+    def yields(self):
+        return self.beside and self.kind == "build"
+
+    def interrupt(self):
+        if self.yields and self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)
 
 
 def make(*words):
@@ -51,31 +65,34 @@ def pytest(name, *words):
 
 
 def stages(long):
+    asan, tsan = "SANITIZE=address,undefined", "SANITIZE=thread"
+    asan_options = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    threaded = "T=" + " ".join(THREADED)
     found = [
         Stage("build-gcc", "build", make("CC=gcc")),
-        Stage("build-clang", "build", make("CC=clang")),
         Stage("unit", "unit", make("check")),
         Stage("docs", "unit", ["tools/check-docs"]),
-        Stage("unit-asan", "unit", make("check", "SANITIZE=address,undefined"),
-              {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}),
-        Stage("unit-tsan", "unit", make("check", "SANITIZE=thread", "T=" + " ".join(THREADED)), {"TSAN_OPTIONS": "halt_on_error=1:suppressions=tests/tsan.supp"}),
-        Stage("postgres", "build", make("check-postgres")),
-        Stage("node-tools", "build", make("node-tools", "SANITIZE=address,undefined")),
-        Stage("node", "pytest", pytest("node", "tests/node"), {"MALLEE_BUILD": "build/asan"}, needs="tests/node"),
-        Stage("walrus", "pytest", pytest("walrus", "-n", "2", "--dist", "loadfile", "tests/walrus"), {"CYCLES": "200" if long else "8",
-              "LARGE_MIB": "3000" if long else "18"}, needs="tests/walrus"),
-        Stage("clc", "pytest", pytest("clc", "tests/clc", "--ignore=tests/clc/test_model.py"), {
-              "MALLEE_BUILD": "build/asan", "CYCLES": "50" if long else "1", "ASAN_OPTIONS": "detect_leaks=1",
-              "UBSAN_OPTIONS": "print_stacktrace=1"}, needs="tests/clc"),
-        Stage("clc-model", "pytest", pytest("clc-model", "tests/clc/test_model.py"), needs="tests/clc", beside=True),
-        Stage("tools", "pytest", pytest("tools", "tests/tools"), needs="tests/tools"),
         Stage("e2e", "pytest", pytest("e2e", "tests/e2e", *([] if long else ["-m", "not long"])), needs="tests/e2e"),
+        Stage("build-clang", "build", make("CC=clang"), beside=True),
+        Stage("build-asan", "build", make("check-programs", asan), beside=True),
+        Stage("node-tools", "build", make("node-tools", asan), beside=True),
+        Stage("build-tsan", "build", make("check-programs", tsan, threaded), beside=True),
+        Stage("postgres", "build", make("check-postgres"), beside=True),
+        Stage("clc-model", "pytest", pytest("clc-model", "tests/clc/test_model.py"), needs="tests/clc", beside=True),
+        Stage("unit-asan", "unit", make("check", asan), asan_options),
+        Stage("unit-tsan", "unit", make("check", tsan, threaded), {"TSAN_OPTIONS": "halt_on_error=1:suppressions=tests/tsan.supp"}),
+        Stage("node", "pytest", pytest("node", *BY_FILE, "tests/node"), {"MALLEE_BUILD": "build/asan"}, needs="tests/node"),
+        Stage("walrus", "pytest", pytest("walrus", *BY_FILE, "tests/walrus"), {"CYCLES": "200" if long else "8",
+              "LARGE_MIB": "3000" if long else "18"}, needs="tests/walrus"),
+        Stage("clc", "pytest", pytest("clc", *BY_FILE, "tests/clc", "--ignore=tests/clc/test_model.py"), {
+              "MALLEE_BUILD": "build/asan", "CYCLES": "50" if long else "1", **asan_options}, needs="tests/clc"),
+        Stage("tools", "pytest", pytest("tools", "tests/tools"), needs="tests/tools"),
     ]
     return [s for s in found if long or not s.long]
 
 
 def grouped(found):
-    """Stages that run at the same time, together."""
+    """Stages and those that run beside them, together."""
     groups = []
     for stage in found:
         if stage.beside and groups:
@@ -85,14 +102,40 @@ def grouped(found):
     return groups
 
 
+def run_group(group):
+    """The first, and meanwhile the others, one after the other."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        others = [pool.submit(run_stage, stage) for stage in group[1:]]
+        try:
+            run_stage(group[0])
+            for one in others:
+                one.result()
+        except BaseException:
+            for stage, one in zip(group[1:], others):
+                one.cancel()
+                stage.interrupt()  # what has a session of its own is out of the terminal's reach
+            raise
+
+
+def yield_to_all():
+    """Of the process that is about to be a build's. In a session of its own, so that where the kernel schedules by
+    session it yields there as well."""
+    os.nice(19)
+    os.setsid()
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:
+        file.write("19")
+
+
 def run_stage(stage):
     begin = time.monotonic()
     env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", LC_ALL="C.UTF-8", **stage.env)
     last = time.monotonic()
     count_line = None
     with open(stage.log, "w", encoding="utf-8") as log:
-        process = subprocess.Popen(stage.argv, cwd=TOP, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                   stderr=subprocess.STDOUT, text=True, errors="replace")
+        process = stage.process = subprocess.Popen(stage.argv, cwd=TOP, env=env, stdin=subprocess.DEVNULL,
+                                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                                   errors="replace",
+                                                   preexec_fn=yield_to_all if stage.yields else None)
         lines = 0
         for line in process.stdout:
             log.write(line)
@@ -160,8 +203,7 @@ def body(argv):
     for group in grouped([s for s in stages(options.long) if (not options.only or s.name in options.only)
                           and (not s.needs or os.path.exists(os.path.join(TOP, s.needs)))]):
         say(f"{', '.join(s.name for s in group)} ...")
-        with concurrent.futures.ThreadPoolExecutor(len(group)) as pool:
-            list(pool.map(run_stage, group))
+        run_group(group)
         for stage in group:
             ran.append(stage)
             say(f"{stage.name}: {stage.counts[0]} passed, {stage.counts[1]} failed, {stage.counts[2]} skipped "
