@@ -84,13 +84,15 @@ def all_off(clc):
 
 
 def soon(clc, one, code, seconds=1.0):
-    """Its block, which has that code within a second, and is never without one before."""
+    """Its block, which has that code within a second, and is never without one before. The last look begins after
+    that time: however long a look takes, it is the daemon that was late."""
     end = time.monotonic() + seconds
     while True:
+        asked = time.monotonic()
         block = why(clc, one)
         if block["code"] == code:
             return block
-        assert time.monotonic() < end, (code, block)
+        assert asked < end, (code, block)
         time.sleep(0.02)
 
 
