@@ -22,6 +22,9 @@
 
 #define PAGE 4096
 #define MAGIC "MalleeB1"
+/* Written from the start of a page on and in large steps, a file lies in the kernel's cache in
+ * large pieces, which cost less to write, to map and to send. Much larger ones cost more to get. */
+#define STEP (256 * 1024)
 #define WRITEBACK_EVERY (1024 * 1024)
 #define BLOCKS_MAX (UINT64_C(5) << 10) /* 5 GiB */
 #define SPARE_BUFFERS 16
@@ -51,7 +54,9 @@ struct blob_writer {
 	char id[BLOB_ID_SIZE];
 	int fd; /* -1: still in `small` */
 	struct strbuf small;
-	uint64_t size_bytes, flushed_bytes;
+	char *buffer; /* of a step; what of it is not written yet */
+	size_t held;
+	uint64_t size_bytes, written_bytes, flushed_bytes;
 	uint32_t block_crc; /* of the block at hand */
 	VEC(uint32_t) table;
 	bool is_kept;
@@ -161,6 +166,17 @@ make_directory(struct blobs *b, const char *id, struct err *e)
 
 /* -- writing -- */
 
+/* The kernel copies to the start of a page several times faster than to malloc's sixteenth byte. */
+static char *
+aligned(size_t n)
+{
+	char *p = aligned_alloc(PAGE, (n + PAGE - 1) / PAGE * PAGE);
+
+	if (!p)
+		abort();
+	return p;
+}
+
 struct blob_writer *
 blob_writer_new(struct blobs *b)
 {
@@ -171,10 +187,51 @@ blob_writer_new(struct blobs *b)
 	return w;
 }
 
+/* What is on its way early does not have to be waited for at the end. */
+static void
+start_writeback(struct blob_writer *w)
+{
+	if (w->written_bytes - w->flushed_bytes < WRITEBACK_EVERY)
+		return;
+	(void)sync_file_range(w->fd, (off64_t)w->flushed_bytes,
+	    (off64_t)(w->written_bytes - w->flushed_bytes), SYNC_FILE_RANGE_WRITE);
+	w->flushed_bytes = w->written_bytes;
+}
+
+static int
+write_held(struct blob_writer *w, struct err *e)
+{
+	int r = w->held ? fd_write_all(w->fd, w->buffer, w->held, e) : 0;
+
+	if (r < 0)
+		return r;
+	w->written_bytes += w->held;
+	w->held = 0;
+	start_writeback(w);
+	return 0;
+}
+
 static int
 write_out(struct blob_writer *w, const void *p, size_t n, struct err *e)
 {
-	return n ? fd_write_all(w->fd, p, n, e) : 0;
+	const char *from = p;
+
+	while (n > 0) {
+		size_t part = STEP - w->held < n ? STEP - w->held : n;
+		int r = 0;
+
+		memcpy(w->buffer + w->held, from, part);
+		w->held += part;
+		from += part;
+		n -= part;
+		if (w->held == STEP)
+			r = write_held(w, e);
+		if (r == 0 && w->held == 0)
+			r = admit(w->blobs, 1, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 static int
@@ -199,6 +256,7 @@ open_file(struct blob_writer *w, struct err *e)
 	w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (w->fd < 0)
 		return err_set_errno(e, errno, "cannot create blob '%s'", w->id);
+	w->buffer = aligned(STEP);
 	r = write_out(w, w->small.p, w->small.n, e);
 	strbuf_done(&w->small);
 	return r;
@@ -235,18 +293,7 @@ blob_writer_add(struct blob_writer *w, struct str bytes, struct err *e)
 	}
 	if (w->fd < 0)
 		r = open_file(w, e);
-	if (r == 0)
-		r = write_out(w, bytes.p, bytes.n, e);
-	if (r < 0)
-		return r;
-	/* What is on its way early does not have to be waited for at the end. */
-	if (w->size_bytes - w->flushed_bytes >= WRITEBACK_EVERY) {
-		(void)sync_file_range(w->fd, (off64_t)w->flushed_bytes,
-		    (off64_t)(w->size_bytes - w->flushed_bytes), SYNC_FILE_RANGE_WRITE);
-		w->flushed_bytes = w->size_bytes;
-		r = admit(w->blobs, 1, e);
-	}
-	return r;
+	return r < 0 ? r : write_out(w, bytes.p, bytes.n, e);
 }
 
 static int
@@ -267,6 +314,8 @@ finish_file(struct blob_writer *w, struct blob *ret, struct err *e)
 	r = write_out(w, w->table.items, w->table.count * sizeof(*w->table.items), e);
 	if (r == 0)
 		r = write_out(w, &t, sizeof(t), e);
+	if (r == 0)
+		r = write_held(w, e);
 	if (r < 0)
 		return r;
 	if (fdatasync(w->fd) < 0)
@@ -304,6 +353,7 @@ blob_writer_free(struct blob_writer *w)
 		if (!w->is_kept)
 			(void)unlink(path); /* if it can't be removed the sweep will */
 		fd_close(w->fd);
+		free(w->buffer);
 		lock_take(&w->blobs->lock);
 		(void)map_remove(w->blobs->writing, w->id);
 		lock_release(&w->blobs->lock);
@@ -320,17 +370,6 @@ blob_writer_free(struct blob_writer *w)
 static struct lock spare_lock = LOCK_INITIALIZER(LEAF);
 static char *spare[SPARE_BUFFERS]; /* under spare_lock, like the count */
 static unsigned spare_count;
-
-/* The kernel copies to the start of a page several times faster than to malloc's sixteenth byte. */
-static char *
-aligned(size_t n)
-{
-	char *p = aligned_alloc(PAGE, (n + PAGE - 1) / PAGE * PAGE);
-
-	if (!p)
-		abort();
-	return p;
-}
 
 static char *
 take_buffer(size_t n)

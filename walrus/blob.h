@@ -14,7 +14,7 @@
 struct blobs;
 int blobs_open(const char *directory, struct blobs **ret, struct err *e);
 void blobs_free(struct blobs *b);
-/* Asked before a file is begun, and again before each further MiB of it: may it take `bytes` more? */
+/* Asked before a file is begun, and again after each 256 KiB of it: may it take `bytes` more? */
 void blobs_set_admission(
     struct blobs *b, int (*fn)(void *arg, uint64_t bytes, struct err *e), void *arg);
 DEFINE_CLEANUP(struct blobs *, blobs_free)

@@ -130,7 +130,8 @@ static void
 test_round_trip(void **state)
 {
 	static const size_t sizes[] = { 1, BLOB_INLINE_MAX, BLOB_INLINE_MAX + 1, BLOB_BLOCK - 1,
-		BLOB_BLOCK, BLOB_BLOCK + 1, 3 * BLOB_BLOCK + 5 };
+		BLOB_BLOCK, BLOB_BLOCK + 1, 3 * BLOB_BLOCK + 5, 16 * BLOB_BLOCK,
+		21 * BLOB_BLOCK + 7 };
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
