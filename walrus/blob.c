@@ -542,28 +542,52 @@ blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **r
 	return 0;
 }
 
-int
-blob_reader_lend(struct blob_reader *r, uint64_t offset, uint64_t want, struct page_pipe *pipe,
+static bool
+is_cached(void *bytes, size_t n)
+{
+	unsigned char pages[BLOB_BLOCK / PAGE];
+	size_t count = (n + PAGE - 1) / PAGE, cached = 0;
+
+	if (mincore(bytes, n, pages) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++)
+		cached += pages[i] & 1;
+	return cached == count;
+}
+
+/* First held, then summed: the pages can't be exchanged in between, nor fail to be read. */
+static int
+hold_and_check(struct blob_reader *r, uint64_t offset, struct str bytes, struct page_pipe *pipe,
     size_t *ret_bytes, struct err *e)
+{
+	int result;
+
+	if (!page_pipe_fill(pipe, r->fd, offset, bytes.n))
+		return 0;
+	result = check_block(r, offset / BLOB_BLOCK, crc32c(0, bytes.p, bytes.n), e);
+	if (result == 0)
+		*ret_bytes = bytes.n;
+	return result;
+}
+
+int
+blob_reader_lend(struct blob_reader *r, uint64_t offset, uint64_t want, enum blob_lend lend,
+    struct page_pipe *pipe, size_t *ret_bytes, struct err *e)
 {
 	uint64_t left = offset < r->size_bytes ? r->size_bytes - offset : 0;
 	size_t n = left < BLOB_BLOCK ? (size_t)left : BLOB_BLOCK;
 	void *bytes;
-	int result;
+	int result = 0;
 
 	*ret_bytes = 0;
 	if (r->fd < 0 || offset % BLOB_BLOCK || n == 0 || want < n)
 		return 0;
-	/* First held, then summed: the pages can't be exchanged in between, nor fail to be read. */
-	if (!page_pipe_fill(pipe, r->fd, offset, n))
-		return 0;
 	bytes = mmap(NULL, n, PROT_READ, MAP_SHARED, r->fd, (off_t)offset);
 	if (bytes == MAP_FAILED)
 		return 0;
-	result = check_block(r, offset / BLOB_BLOCK, crc32c(0, bytes, n), e);
+	if (lend == LEND_ANY || is_cached(bytes, n))
+		result = hold_and_check(r, offset, (struct str){ bytes, n }, pipe, ret_bytes, e);
 	(void)munmap(bytes, n);
-	if (result == 0)
-		*ret_bytes = n;
 	return result;
 }
 

@@ -47,10 +47,12 @@ DEFINE_CLEANUP(struct blob_reader *, blob_reader_free)
 int blob_reader_read(struct blob_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
     struct str *ret_bytes, struct err *e);
 /* The same without a copy: *ret_bytes of the file's own pages are in `pipe`, checked there. 0 of them when it
- * has to be read: a small blob, part of a block, an error of the disk, which reading will name. */
+ * has to be read: a small blob, part of a block, an error of the disk, which reading will name; with LEND_CACHED
+ * also when the disk would have to be waited for. */
 struct page_pipe;
-int blob_reader_lend(struct blob_reader *r, uint64_t offset, uint64_t want, struct page_pipe *pipe,
-    size_t *ret_bytes, struct err *e);
+enum blob_lend { LEND_ANY, LEND_CACHED };
+int blob_reader_lend(struct blob_reader *r, uint64_t offset, uint64_t want, enum blob_lend lend,
+    struct page_pipe *pipe, size_t *ret_bytes, struct err *e);
 /* As free, which would do; but the next block is read into it while it is warm. */
 void blob_buffer_free(void *buffer);
 

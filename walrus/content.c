@@ -484,16 +484,19 @@ reach(struct content_reader *r, uint64_t offset, const struct extent **ret, stru
 }
 
 int
-content_reader_lend(struct content_reader *r, uint64_t offset, uint64_t want,
+content_reader_lend(struct content_reader *r, uint64_t offset, uint64_t want, enum blob_lend lend,
     struct page_pipe *pipe, size_t *ret_bytes, struct err *e)
 {
 	const struct extent *x;
-	int n = reach(r, offset, &x, e);
+	int n;
 
 	*ret_bytes = 0;
+	if (lend == LEND_CACHED && (!r->open || extent_at(r, offset) != r->at))
+		return 0;
+	n = reach(r, offset, &x, e);
 	if (n < 0 || x->iv)
 		return n;
-	return blob_reader_lend(r->open, offset - x->start, want, pipe, ret_bytes, e);
+	return blob_reader_lend(r->open, offset - x->start, want, lend, pipe, ret_bytes, e);
 }
 
 int

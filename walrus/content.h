@@ -80,9 +80,9 @@ int content_reader_unlock(struct content_reader *r, const uint8_t *customer_key,
 /* As blob_reader_read; decrypted. ERR_ENCRYPTED_BY_CUSTOMER. */
 int content_reader_read(struct content_reader *r, uint64_t offset, uint64_t want, char **ret_buffer,
     struct str *ret_bytes, struct err *e);
-/* As blob_reader_lend; of what is encrypted nothing. */
-int content_reader_lend(struct content_reader *r, uint64_t offset, uint64_t want, struct page_pipe *pipe,
-    size_t *ret_bytes, struct err *e);
+/* As blob_reader_lend; of what is encrypted nothing, and with LEND_CACHED nothing of a file that is not open. */
+int content_reader_lend(struct content_reader *r, uint64_t offset, uint64_t want, enum blob_lend lend,
+    struct page_pipe *pipe, size_t *ret_bytes, struct err *e);
 const struct extent *content_reader_extents(const struct content_reader *r, size_t *ret_count);
 /* All bytes from `offset` on, `count` of them, in order, each checked: to fn. */
 int content_reader_each(struct content_reader *r, uint64_t offset, uint64_t count,

@@ -177,10 +177,83 @@ on_accept(struct http_exchange *h, void *arg)
 	unref(x);
 }
 
+/* -- blocks -- */
+
+/* Without a copy where it can be had, so that the bytes are touched once, by their sum. */
+static int
+lend_block(struct request *rq, struct block *b, enum blob_lend lend, struct err *e)
+{
+	int r;
+
+	if (rq->peer.is_tls || rq->content_left <= BLOB_INLINE_MAX)
+		return 0;
+	b->pages = page_pipe_take();
+	if (!b->pages)
+		return 0;
+	r = content_reader_lend(
+	    rq->content, rq->content_offset, rq->content_left, lend, b->pages, &b->bytes.n, e);
+	if (b->bytes.n == 0)
+		page_pipe_put(TAKE(b->pages));
+	return r;
+}
+
+static void
+block_was_read(struct request *rq, const struct block *b)
+{
+	rq->content_offset += b->bytes.n;
+	rq->content_left -= b->bytes.n;
+}
+
+static int
+read_block(struct request *rq, struct block *b, struct err *e)
+{
+	int r = lend_block(rq, b, LEND_ANY, e);
+
+	if (r == 0 && !b->pages)
+		r = content_reader_read(
+		    rq->content, rq->content_offset, rq->content_left, &b->buffer, &b->bytes, e);
+	if (r < 0)
+		return r;
+	block_was_read(rq, b);
+	if (rq->content_left == 0)
+		content_reader_free(TAKE(rq->content));
+	return 0;
+}
+
+static void send_block(struct exchange *x, struct http_exchange *h, struct block *b);
+
+/* What the kernel has in memory is lent here, in less time than what waking a worker takes from
+ * both. The file is closed by a worker all the same: this may be the last that has it. */
+static bool
+read_here(struct exchange *x, struct http_exchange *h)
+{
+	struct block b = { 0 };
+	struct err e = { 0 };
+	bool is_mine;
+
+	lock_take(&x->lock);
+	is_mine = !x->is_running;
+	x->is_running = true;
+	lock_release(&x->lock);
+	if (!is_mine)
+		return false;
+	if (x->rq->content && lend_block(x->rq, &b, LEND_CACHED, &e) == 0 && b.pages)
+		block_was_read(x->rq, &b);
+	lock_take(&x->lock);
+	x->is_running = false;
+	lock_release(&x->lock);
+	if (!b.pages)
+		return false; /* damage is found again, and told, by a worker */
+	send_block(x, h, &b);
+	return true;
+}
+
 static void
 ask_more(struct exchange *x, struct http_exchange *h)
 {
 	if (x->is_more_asked || x->to_send == 0 || http_reply_queued(h) >= AHEAD_MAX)
+		return;
+	if (read_here(x, h))
 		return;
 	x->is_more_asked = true;
 	mark(x, &x->is_more_due, h);
@@ -286,41 +359,6 @@ on_content(struct http_exchange *h, void *arg)
 }
 
 /* -- on a worker -- */
-
-/* Without a copy where it can be had, so that the bytes are touched once, by their sum. */
-static int
-lend_block(struct request *rq, struct block *b, struct err *e)
-{
-	int r;
-
-	if (rq->peer.is_tls || rq->content_left <= BLOB_INLINE_MAX)
-		return 0;
-	b->pages = page_pipe_take();
-	if (!b->pages)
-		return 0;
-	r = content_reader_lend(
-	    rq->content, rq->content_offset, rq->content_left, b->pages, &b->bytes.n, e);
-	if (b->bytes.n == 0)
-		page_pipe_put(TAKE(b->pages));
-	return r;
-}
-
-static int
-read_block(struct request *rq, struct block *b, struct err *e)
-{
-	int r = lend_block(rq, b, e);
-
-	if (r == 0 && !b->pages)
-		r = content_reader_read(
-		    rq->content, rq->content_offset, rq->content_left, &b->buffer, &b->bytes, e);
-	if (r < 0)
-		return r;
-	rq->content_offset += b->bytes.n;
-	rq->content_left -= b->bytes.n;
-	if (rq->content_left == 0)
-		content_reader_free(TAKE(rq->content));
-	return 0;
-}
 
 static struct block *
 new_block(struct exchange *x)

@@ -91,7 +91,7 @@ lend(struct fixture *f, struct blob_reader *reader, uint64_t from, uint64_t want
 	int r;
 
 	assert_non_null(pipe);
-	r = blob_reader_lend(reader, from, want, pipe, &n, e);
+	r = blob_reader_lend(reader, from, want, LEND_ANY, pipe, &n, e);
 	if (r == 0 && n > 0) {
 		bytes = xmalloc(n);
 		assert_int_equal(fd_read_all(page_pipe_descriptor(pipe), bytes, n, e), 0);
