@@ -205,6 +205,21 @@ def test_builds_beside_a_stage_run_while_it_does_and_yield(tmp_path, monkeypatch
     assert (tmp_path / "first").read_text().strip() == "19"
 
 
+def test_a_process_lives_while_a_thread_of_it_does():
+    """Its first thread has ended, and is a zombie; what it has open is open still."""
+    code = ("import ctypes, threading, time; threading.Thread(target=time.sleep, args=(1,)).start(); "
+            "ctypes.CDLL(None).syscall(60, 0)")  # exit: of the calling thread
+    with subprocess.Popen(["/usr/bin/python3", "-c", code]) as process:
+        until = time.monotonic() + 20
+        while " Z " not in (stat := open(f"/proc/{process.pid}/stat", encoding="latin-1").read()):
+            assert time.monotonic() < until, stat
+            time.sleep(0.01)
+        assert proc.stat_of(process.pid)[0] == "Z"
+        while proc.stat_of(process.pid):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
 def test_every_option_of_the_front_scripts_has_help():
     top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     for tool in ("cloud", "image", "quickstart", "check"):

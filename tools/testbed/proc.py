@@ -14,13 +14,16 @@ PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def stat_of(pid):
-    """(state, start time in ticks) of a process, or None when there is none; zombies count as none."""
+    """(state, start time in ticks) of a process, or None when there is none. Zombies count as none, but not while
+    threads of theirs wait for the disk: those hold its files and locks."""
     try:
         with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
             fields = file.read().rpartition(")")[2].split()
+        if fields[0] in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1:
+            return None
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in "ZX" else (fields[0], int(fields[19]))
+    return fields[0], int(fields[19])
 
 
 def write_pidfile(path, pid):
