@@ -106,9 +106,13 @@ list_write_prefixes(
 void
 list_write_content(struct xml_writer *w, const struct object *o)
 {
-	xml_elementf(w, "ETag", "\"%s\"", o->etag);
+	xml_open(w, "ETag");
+	xml_text(w, STR("\""));
+	xml_text(w, str_of(o->etag));
+	xml_text(w, STR("\""));
+	xml_close(w, "ETag");
 	checksum_write_kind(w, o->attributes.checksum);
-	xml_elementf(w, "Size", "%llu", (unsigned long long)o->size_bytes);
+	xml_number(w, "Size", o->size_bytes);
 	xml_element(w, "StorageClass", metadata_storage_class(&o->attributes));
 }
 

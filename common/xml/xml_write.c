@@ -214,6 +214,19 @@ xml_element(struct xml_writer *w, const char *name, const char *text)
 }
 
 void
+xml_number(struct xml_writer *w, const char *name, uint64_t number)
+{
+	char digits[20], *p = digits + sizeof(digits);
+
+	do
+		*--p = (char)('0' + number % 10);
+	while (number /= 10);
+	xml_open(w, name);
+	xml_text(w, (struct str){ p, (size_t)(digits + sizeof(digits) - p) });
+	xml_close(w, name);
+}
+
+void
 xml_elementf(struct xml_writer *w, const char *name, const char *format, ...)
 {
 	_cleanup_free_ char *text = NULL;

@@ -26,5 +26,6 @@ void xml_text(struct xml_writer *w, struct str text); /* bytes that XML can't ho
 void xml_raw(struct xml_writer *w, struct str xml);   /* as another writer wrote it: not escaped */
 void xml_element(
     struct xml_writer *w, const char *name, const char *text); /* NULL text: nothing at all */
+void xml_number(struct xml_writer *w, const char *name, uint64_t number); /* an element; for lists: no printf */
 void xml_elementf(struct xml_writer *w, const char *name, const char *format, ...) _printf_(3, 4);
 void xml_empty(struct xml_writer *w, const char *name);
