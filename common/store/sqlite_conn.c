@@ -454,30 +454,33 @@ store_exec(struct store_tx *tx, unsigned query, int64_t *ret_changed, struct err
 /* ---- columns: the type in the catalogue's tables is the type asked for, as PostgreSQL would
  * insist */
 
-static int
-column_type(struct store_rows *rows, unsigned column, int wanted)
+/* NULL for SQL NULL. The connection is one thread's (SQLITE_OPEN_NOMUTEX): then SQLite lets the
+ * value be read where it lies. Each sqlite3_column_...() would search for it again. */
+static sqlite3_value *
+column_value(struct store_rows *rows, unsigned column, int wanted)
 {
-	int type = sqlite3_column_type(rows->stmt, (int)column);
+	sqlite3_value *value = sqlite3_column_value(rows->stmt, (int)column);
+	int type = sqlite3_value_type(value);
 
 	assert(column < (unsigned)sqlite3_column_count(rows->stmt));
 	assert(type == wanted || type == SQLITE_NULL);
-	return type;
+	return type == SQLITE_NULL ? NULL : value;
 }
 
 const char *
 store_text(struct store_rows *rows, unsigned column)
 {
-	if (column_type(rows, column, SQLITE_TEXT) == SQLITE_NULL)
-		return NULL;
-	return (const char *)sqlite3_column_text(rows->stmt, (int)column);
+	sqlite3_value *value = column_value(rows, column, SQLITE_TEXT);
+
+	return value ? (const char *)sqlite3_value_text(value) : NULL;
 }
 
 int64_t
 store_int(struct store_rows *rows, unsigned column)
 {
-	if (column_type(rows, column, SQLITE_INTEGER) == SQLITE_NULL)
-		return 0;
-	return sqlite3_column_int64(rows->stmt, (int)column);
+	sqlite3_value *value = column_value(rows, column, SQLITE_INTEGER);
+
+	return value ? sqlite3_value_int64(value) : 0;
 }
 
 bool
@@ -489,12 +492,13 @@ store_is_null(struct store_rows *rows, unsigned column)
 struct str
 store_blob(struct store_rows *rows, unsigned column)
 {
+	sqlite3_value *value = column_value(rows, column, SQLITE_BLOB);
 	const char *p;
 
-	if (column_type(rows, column, SQLITE_BLOB) == SQLITE_NULL)
+	if (!value)
 		return (struct str){ NULL, 0 };
-	p = sqlite3_column_blob(rows->stmt, (int)column); /* NULL when empty */
-	return (struct str){ p ? p : "", (size_t)sqlite3_column_bytes(rows->stmt, (int)column) };
+	p = sqlite3_value_blob(value); /* NULL when empty */
+	return (struct str){ p ? p : "", (size_t)sqlite3_value_bytes(value) };
 }
 
 /* ---- transactions ---- */
