@@ -1,6 +1,5 @@
 import os
 import sys
-import tempfile
 
 import pytest
 
@@ -11,16 +10,8 @@ import world as worlds  # noqa: E402
 
 @pytest.fixture(scope="session")
 def world():
-    directory = tempfile.mkdtemp(prefix="walrus-test-")
-    made = None
-    try:
-        made = worlds.World(directory)
+    with worlds.living() as made:
         yield made
-        made.stop()
-    finally:
-        for daemon in (made.walrus, made.clc) if made else ():
-            daemon.kill()
-        worlds.remove(directory)
 
 
 @pytest.fixture

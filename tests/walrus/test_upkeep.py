@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import tempfile
 import threading
 
 import pytest
@@ -20,17 +19,8 @@ import world as worlds
 @pytest.fixture(scope="module", name="world")
 def world_of_these_tests():
     """Of their own: what others left behind would be held after a restoration, and counted."""
-    directory = tempfile.mkdtemp(prefix="walrus-test-")
-    made = None
-    try:
-        made = worlds.World(directory)
+    with worlds.living() as made:
         yield made
-        made.stop()
-    finally:
-        for daemon in (made.walrus, made.clc) if made else ():
-            daemon.kill()
-        worlds.remove(directory)
-
 
 
 def scrub(world):

@@ -1,4 +1,5 @@
 """A clc and a walrus on loopback, without a cloud around them, and ways to talk to them."""
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -10,6 +11,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import tempfile
 import time
 import urllib.parse
 
@@ -265,6 +267,21 @@ class World:
 
 def remove(directory):
     shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def living():
+    """A world that must end well; gone with everything in it afterwards."""
+    directory = tempfile.mkdtemp(prefix="walrus-test-")
+    made = None
+    try:
+        made = World(directory)
+        yield made
+        made.stop()
+    finally:
+        for daemon in (made.walrus, made.clc) if made else ():
+            daemon.kill()
+        remove(directory)
 
 
 def is_root():
