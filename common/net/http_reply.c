@@ -49,6 +49,17 @@ note_queued(struct http_exchange *x, uint64_t n)
 		x->was_above_low = true;
 }
 
+/* What is sent from where it lies. */
+static void
+add_segment(struct http_exchange *x, const struct http_segment *segment)
+{
+	struct http_segment *s = xmalloc(sizeof(*s));
+
+	*s = *segment;
+	link_segment(x, s);
+	note_queued(x, s->n);
+}
+
 /* Where n bytes go that fit in one piece behind what is there; they count as added. NULL: they do
  * not. */
 static char *
@@ -383,8 +394,6 @@ void
 http_reply_add_owned(
     struct http_exchange *x, const void *p, size_t n, void (*release)(void *), void *arg)
 {
-	struct http_segment *s;
-
 	if (!may_reply(x) || !begin_part(x, n)) {
 		if (release)
 			release(arg);
@@ -396,12 +405,9 @@ http_reply_add_owned(
 		if (release)
 			release(arg);
 	} else {
-		s = xcalloc(1, sizeof(*s));
-		*s = (struct http_segment){
-			.kind = SEGMENT_OWNED, .p = p, .n = n, .release = release, .arg = arg
-		};
-		link_segment(x, s);
-		note_queued(x, n);
+		add_segment(
+		    x, &(struct http_segment){
+			   .kind = SEGMENT_OWNED, .p = p, .n = n, .release = release, .arg = arg });
 	}
 	end_part(x);
 }
@@ -409,35 +415,24 @@ http_reply_add_owned(
 void
 http_reply_file(struct http_exchange *x, int fd, uint64_t offset, uint64_t n)
 {
-	struct http_segment *s;
-
 	if (!may_reply(x) || !begin_part(x, n)) {
 		fd_close(fd);
 		return;
 	}
-	s = xcalloc(1, sizeof(*s));
-	*s = (struct http_segment){
-		.kind = SEGMENT_FILE, .n = n, .fd = fd, .offset = (off_t)offset
-	};
-	link_segment(x, s);
-	note_queued(x, n);
+	add_segment(x, &(struct http_segment){
+			   .kind = SEGMENT_FILE, .n = n, .fd = fd, .offset = (off_t)offset });
 	end_part(x);
 }
 
 void
 http_reply_pages(struct http_exchange *x, struct page_pipe *pages, size_t n)
 {
-	struct http_segment *s;
-
 	assert(!x->c->ssl);
 	if (!may_reply(x) || !begin_part(x, n)) {
 		page_pipe_put(pages);
 		return;
 	}
-	s = xcalloc(1, sizeof(*s));
-	*s = (struct http_segment){ .kind = SEGMENT_PAGES, .n = n, .pages = pages };
-	link_segment(x, s);
-	note_queued(x, n);
+	add_segment(x, &(struct http_segment){ .kind = SEGMENT_PAGES, .n = n, .pages = pages });
 	end_part(x);
 }
 
