@@ -181,9 +181,9 @@ def junit_counts(path):
 def show_end_of(stage):
     with open(stage.log, encoding="utf-8", errors="replace") as file:
         lines = file.read().splitlines()
-    print(f"--- the end of {os.path.relpath(stage.log, TOP)}", file=sys.stderr)
+    print(f"--- the end of {os.path.relpath(stage.log, TOP)}")
     for line in lines[-40:]:
-        print(f"    {line}", file=sys.stderr)
+        print(f"    {line}")
 
 
 def body(argv):
@@ -211,11 +211,12 @@ def body(argv):
             ran.append(stage)
             say(f"{stage.name}: {stage.counts[0]} passed, {stage.counts[1]} failed, {stage.counts[2]} skipped "
                 f"in {stage.seconds:.0f} s{' (' + stage.note + ')' if stage.note else ''}")
-            if stage.counts[1]:
-                show_end_of(stage)
         if any(s.name == "build-gcc" and s.counts[1] for s in group):
             break
     print()
+    for stage in ran:
+        if stage.counts[1]:
+            show_end_of(stage)
     for stage in ran:
         print(f"{stage.name:<14} {stage.seconds:6.0f} s  {stage.counts[0]:5} passed  {stage.counts[1]:3} failed  "
               f"{stage.counts[2]:3} skipped")
