@@ -40,7 +40,7 @@ struct http_body {
 	size_t n;
 };
 #define HTTP_BODY_PIECE (256 * 1024)
-#define HTTP_BODY_CREDITS 4
+#define HTTP_BODY_CREDITS 8
 #define HTTP_REPLY_LOW (256 * 1024)
 void http_body_release(struct http_body *piece);
 
