@@ -19,13 +19,17 @@
 #include "run/fs.h"
 #include "run/lock.h"
 #include "run/page_pipe.h"
+#include "run/workers.h"
 
 #define PAGE 4096
 #define MAGIC "MalleeB1"
 /* Written from the start of a page on and in large steps, a file lies in the kernel's cache in
  * large pieces, which cost less to write, to map and to send. Much larger ones cost more to get. */
 #define STEP (256 * 1024)
-#define WRITEBACK_EVERY (1024 * 1024)
+/* What a disk has taken into its own cache it writes when it is told to make it durable, not
+ * before. Told at the end only, it takes about as long again as the bytes took to come. */
+#define SYNC_EVERY (16 * 1024 * 1024)
+#define SYNCS_MAX 1024
 #define BLOCKS_MAX (UINT64_C(5) << 10) /* 5 GiB */
 #define SPARE_BUFFERS 16
 #define READ_PIECE (128 * 1024) /* summed while it is still in the processor's cache */
@@ -43,10 +47,11 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the format is little-
 struct blobs {
 	char *directory;
 	struct lock lock;
-	struct map *writing;      /* under lock: ids */
+	struct map *writing;      /* under lock: struct blob_writer, by id */
 	uint8_t known[65536 / 8]; /* under lock: directories that are durable */
 	int (*admit)(void *arg, uint64_t bytes, struct err *e); /* NULL: everything */
 	void *admit_arg;
+	struct workers *syncer; /* one: a disk makes all that it has durable at once */
 };
 
 struct blob_writer {
@@ -56,7 +61,8 @@ struct blob_writer {
 	struct strbuf small;
 	char *buffer; /* of a step; what of it is not written yet */
 	size_t held;
-	uint64_t size_bytes, written_bytes, flushed_bytes;
+	uint64_t size_bytes, written_bytes, synced_bytes;
+	bool is_syncing;    /* under the blobs' lock */
 	uint32_t block_crc; /* of the block at hand */
 	VEC(uint32_t) table;
 	bool is_kept;
@@ -91,6 +97,11 @@ blobs_open(const char *directory, struct blobs **ret, struct err *e)
 	if (r < 0)
 		return r;
 	b = xcalloc(1, sizeof(*b));
+	r = workers_new(1, SYNCS_MAX, &b->syncer, e);
+	if (r < 0) {
+		free(b);
+		return r;
+	}
 	b->directory = xstrdup(directory);
 	b->writing = map_new(NULL);
 	lock_init(&b->lock, LOCK_CACHE);
@@ -103,6 +114,7 @@ blobs_free(struct blobs *b)
 {
 	if (!b)
 		return;
+	workers_free(b->syncer);
 	map_free(b->writing);
 	lock_done(&b->lock);
 	free(b->directory);
@@ -187,15 +199,57 @@ blob_writer_new(struct blobs *b)
 	return w;
 }
 
-/* What is on its way early does not have to be waited for at the end. */
+struct sync {
+	struct blobs *blobs;
+	char id[BLOB_ID_SIZE];
+};
+
+/* On the syncer. Through a file of its own, as the kernel tells an error of the disk once to each
+ * that has it open: who finishes the blob will hear of it too. */
 static void
-start_writeback(struct blob_writer *w)
+sync_now(void *arg)
 {
-	if (w->written_bytes - w->flushed_bytes < WRITEBACK_EVERY)
+	_cleanup_free_ struct sync *s = arg;
+	_cleanup_free_ char *path = path_of(s->blobs, s->id);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	struct blob_writer *w;
+
+	if (fd >= 0)
+		(void)fdatasync(fd);
+	LOCK_SCOPE(&s->blobs->lock);
+	w = map_find(s->blobs->writing, s->id);
+	if (w)
+		w->is_syncing = false;
+}
+
+static bool
+set_syncing(struct blob_writer *w, bool is_syncing)
+{
+	bool before;
+
+	LOCK_SCOPE(&w->blobs->lock);
+	before = w->is_syncing;
+	w->is_syncing = is_syncing;
+	return before;
+}
+
+/* Durable early what then does not have to be waited for at the end. */
+static void
+sync_ahead(struct blob_writer *w)
+{
+	struct sync *s;
+	struct err e;
+
+	if (w->written_bytes - w->synced_bytes < SYNC_EVERY || set_syncing(w, true))
 		return;
-	(void)sync_file_range(w->fd, (off64_t)w->flushed_bytes,
-	    (off64_t)(w->written_bytes - w->flushed_bytes), SYNC_FILE_RANGE_WRITE);
-	w->flushed_bytes = w->written_bytes;
+	s = xmalloc(sizeof(*s));
+	s->blobs = w->blobs;
+	memcpy(s->id, w->id, sizeof(s->id));
+	if (workers_run(w->blobs->syncer, sync_now, s, &e) < 0) {
+		(void)set_syncing(w, false);
+		free(s);
+	}
+	w->synced_bytes = w->written_bytes;
 }
 
 static int
@@ -207,7 +261,7 @@ write_held(struct blob_writer *w, struct err *e)
 		return r;
 	w->written_bytes += w->held;
 	w->held = 0;
-	start_writeback(w);
+	sync_ahead(w);
 	return 0;
 }
 
@@ -251,7 +305,7 @@ open_file(struct blob_writer *w, struct err *e)
 	if (r < 0)
 		return r;
 	lock_take(&b->lock);
-	map_set(b->writing, w->id, b);
+	map_set(b->writing, w->id, w);
 	lock_release(&b->lock);
 	w->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (w->fd < 0)

@@ -1,12 +1,15 @@
 /* Blobs: what was written is read back, every flipped bit of a file is noticed, what is not kept
  * goes. */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "base/id.h"
@@ -21,6 +24,26 @@ struct fixture {
 	bool lends; /* whole blocks of files are read by blob_reader_lend */
 	size_t lent_bytes;
 };
+
+/* The disk, in place of libc's call: it may take its time, or fail. */
+static atomic_uint syncs_begun, syncs_done;
+static atomic_bool is_disk_busy, is_disk_bad;
+
+int
+fdatasync(int fd)
+{
+	long r;
+
+	atomic_fetch_add(&syncs_begun, 1);
+	while (atomic_load(&is_disk_busy))
+		(void)usleep(1000);
+	r = syscall(SYS_fdatasync, fd);
+	atomic_fetch_add(&syncs_done, 1);
+	if (!atomic_load(&is_disk_bad))
+		return (int)r;
+	errno = EIO;
+	return -1;
+}
 
 static int
 setup(void **state)
@@ -280,6 +303,57 @@ test_what_is_not_kept_goes(void **state)
 	assert_int_equal(blobs_remove(f->blobs, blob.id, &e), 0);
 }
 
+static void
+wait_for(atomic_uint *count, unsigned n)
+{
+	for (unsigned ms = 0; atomic_load(count) < n && ms < 10000; ms++)
+		(void)usleep(1000);
+	assert_int_equal(atomic_load(count), n);
+}
+
+/* A large blob becomes durable while it is written, one sync at a time, and its writer waits for
+ * none. */
+static void
+test_syncs_ahead(void **state)
+{
+	struct fixture *f = *state;
+	const size_t step = 16 * BLOB_BLOCK;
+	_cleanup_free_ char *bytes = bytes_of(step);
+	struct str piece = { bytes, step };
+	struct blob_writer *w = blob_writer_new(f->blobs);
+	struct blob blob;
+	struct err e = { 0 };
+
+	atomic_store(&syncs_begun, 0);
+	atomic_store(&syncs_done, 0);
+	atomic_store(&is_disk_busy, true);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(blob_writer_add(w, piece, &e), 0);
+	wait_for(&syncs_begun, 1);
+	(void)usleep(50000);
+	assert_int_equal(atomic_load(&syncs_begun), 1);
+	atomic_store(&is_disk_busy, false);
+	wait_for(&syncs_done, 1);
+	while (atomic_load(&syncs_begun) < 2) /* not before the first is known to be over */
+		assert_int_equal(blob_writer_add(w, (struct str){ bytes, BLOB_BLOCK }, &e), 0);
+	wait_for(&syncs_done, 2);
+
+	atomic_store(&is_disk_bad, true);
+	assert_true(blob_writer_finish(w, &blob, &e) < 0);
+	atomic_store(&is_disk_bad, false);
+	blob_writer_free(w);
+
+	/* gone while the disk is still at it */
+	atomic_store(&syncs_begun, 0);
+	atomic_store(&is_disk_busy, true);
+	w = blob_writer_new(f->blobs);
+	assert_int_equal(blob_writer_add(w, piece, &e), 0);
+	wait_for(&syncs_begun, 1);
+	blob_writer_free(w);
+	assert_int_equal(count_files(f), 0);
+	atomic_store(&is_disk_busy, false);
+}
+
 int
 main(void)
 {
@@ -288,6 +362,7 @@ main(void)
 		cmocka_unit_test(test_flipped_bits),
 		cmocka_unit_test(test_another_file_is_noticed),
 		cmocka_unit_test(test_what_is_not_kept_goes),
+		cmocka_unit_test(test_syncs_ahead),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
