@@ -155,7 +155,7 @@ body_expect_digests(struct request *rq, struct err *e)
 	/* a form's file may lie in two pieces at once */
 	if (rq->md5_context && rq->body_length >= LANE_LEAST && !rq->post)
 		rq->md5_lane = lane_new(daemon_workers(rq->walrus->daemon), rq->md5_context);
-	if (flags & S3_WANTS_SHA256 || rq->post || (rq->wanted_sha256 && rq->has_body))
+	if (rq->wanted_sha256 && rq->has_body)
 		rq->sha256_context = digest_begin(DIGEST_SHA256);
 	return 0;
 }
@@ -308,11 +308,16 @@ check_md5(struct request *rq, struct err *e)
 static int
 check_sha256(struct request *rq, struct err *e)
 {
+	uint8_t sha256[32];
 	char hex[65];
 
 	if (!rq->wanted_sha256)
 		return 0;
-	hex_encode(rq->sha256, sizeof(rq->sha256), hex);
+	if (rq->sha256_context)
+		digest_end(TAKE(rq->sha256_context), sha256);
+	else
+		memcpy(sha256, empty_sha256, sizeof(sha256));
+	hex_encode(sha256, sizeof(sha256), hex);
 	if (strings_equal(hex, rq->wanted_sha256))
 		return 0;
 	err_detail(&rq->details, "ClientComputedContentSHA256", str_of(rq->wanted_sha256));
@@ -332,10 +337,6 @@ body_check(struct request *rq, struct err *e)
 		lane_finish(rq->md5_lane);
 	if (rq->md5_context)
 		digest_end(TAKE(rq->md5_context), rq->md5);
-	if (rq->sha256_context)
-		digest_end(TAKE(rq->sha256_context), rq->sha256);
-	else if (rq->wanted_sha256)
-		memcpy(rq->sha256, empty_sha256, sizeof(rq->sha256));
 	if (rq->chunks)
 		r = read_trailer(rq, e);
 	if (r == 0)

@@ -16,5 +16,6 @@ int body_expect_digests(struct request *rq, struct err *e);
 int body_take(struct request *rq, struct str bytes, struct err *e);
 /* The object's own bytes: they are hashed, and go to the operation. */
 int body_add(struct request *rq, struct str bytes, struct err *e);
-/* That it was whole and had the digests that were announced; rq->md5 and rq->sha256 are set. */
+/* That it was whole and had the digests that were announced; rq->md5 is set, and
+ * rq->wanted_sha256, where there is one, is that of the body. */
 int body_check(struct request *rq, struct err *e);

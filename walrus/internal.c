@@ -21,7 +21,6 @@ struct due {
 	const struct object *object;
 };
 
-/* A copy that was made before its source had one has to ask for its own. */
 static int
 ask_digest(struct store_tx *tx, void *arg, struct err *e)
 {
@@ -31,7 +30,8 @@ ask_digest(struct store_tx *tx, void *arg, struct err *e)
 	    d->name->key, store_now_us(tx));
 }
 
-/* The digest of an upload that was completed just now is still being computed. */
+/* Of most objects nobody asks for it, and reading them all once more would cost more than writing
+ * them did. */
 static int
 wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct object_name *name,
     struct object *o, struct content_reader **io_reader, struct err *e)

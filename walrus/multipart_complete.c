@@ -325,12 +325,7 @@ commit(struct store_tx *tx, void *arg, struct err *e)
 	c->put.account_id = u.account_id;
 	c->put.origin = (struct change_origin){ rq, "ObjectCreated:CompleteMultipartUpload", NULL };
 	r = write_condition_read(rq, &c->put.condition, e);
-	if (r == 0)
-		r = object_replace(tx, rq->bucket, &c->put, e);
-	if (r < 0 || encryption_kind(u.attributes.encryption) == ENCRYPTION_CUSTOMER)
-		return r;
-	return store_exec(
-	    tx, Q_DIGEST_DUE_ADD, NULL, e, u.id, rq->bucket->id, rq->target.key, store_now_us(tx));
+	return r < 0 ? r : object_replace(tx, rq->bucket, &c->put, e);
 }
 
 static void
@@ -375,10 +370,8 @@ multipart_complete(struct request *rq, struct err *e)
 	r = store_write(rq->walrus->store, commit, c, e);
 	if (r < 0)
 		return r;
-	if (!c->was_done) {
-		reconciler_poke(rq->walrus->digests);
+	if (!c->was_done)
 		reconciler_poke(rq->walrus->garbage);
-	}
 	write_completed(c);
 	return 0;
 }

@@ -34,7 +34,7 @@ struct change_origin {
  * at that moment. ERR_BUCKET_NOT_FOUND, ERR_PRECONDITION_FAILED. */
 struct object_put {
 	struct str key;
-	const char *content_id, *etag, *sha256 /* NULL: not known yet */, *account_id;
+	const char *content_id, *etag, *sha256 /* NULL: not known */, *account_id;
 	struct object_attributes attributes;
 	uint64_t size_bytes;
 	bool is_marker; /* without content */

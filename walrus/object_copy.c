@@ -28,8 +28,8 @@ struct copy {
 	struct blob blob;
 	struct checksum checksum;
 	bool has_checksum;
-	EVP_MD_CTX *md5, *sha256;
-	char content_id[CONTENT_ID_SIZE], etag[33], sha256_text[65];
+	EVP_MD_CTX *md5;
+	char content_id[CONTENT_ID_SIZE], etag[33];
 };
 
 /* -- what is asked for -- */
@@ -130,7 +130,6 @@ take(void *arg, struct str bytes, struct err *e)
 	if (c->is_shared)
 		return 0;
 	EVP_DigestUpdate(c->md5, bytes.p, bytes.n);
-	EVP_DigestUpdate(c->sha256, bytes.p, bytes.n);
 	return cipher_write(c->cipher, c->writer, bytes, e);
 }
 
@@ -172,7 +171,7 @@ static int
 finish_bytes(struct copy *c, struct err *e)
 {
 	struct checksum_value v;
-	uint8_t md5[16], sha256[32];
+	uint8_t md5[16];
 	int r;
 
 	if (c->has_checksum) {
@@ -184,16 +183,13 @@ finish_bytes(struct copy *c, struct err *e)
 		return 0;
 	r = blob_writer_finish(c->writer, &c->blob, e);
 	digest_end(TAKE(c->md5), md5);
-	digest_end(TAKE(c->sha256), sha256);
 	if (encryption_kind(c->put.attributes.encryption) == ENCRYPTION_CUSTOMER)
 		content_id_new(c->etag);
 	else
 		hex_encode(md5, sizeof(md5), c->etag);
-	hex_encode(sha256, sizeof(sha256), c->sha256_text);
 	content_id_new(c->content_id);
 	c->put.content_id = c->content_id;
 	c->put.etag = c->etag;
-	c->put.sha256 = c->sha256_text;
 	return r;
 }
 
@@ -208,11 +204,11 @@ prepare(struct copy *c, struct err *e)
 	choose_checksum(c);
 	c->put.content_id = o->content_id;
 	c->put.etag = o->etag;
+	c->put.sha256 = o->sha256;
 	c->put.size_bytes = o->size_bytes;
 	if (!c->is_shared) {
 		c->writer = blob_writer_new(c->rq->walrus->blobs);
 		c->md5 = digest_begin(DIGEST_MD5);
-		c->sha256 = digest_begin(DIGEST_SHA256);
 	}
 	if (!c->is_shared || c->has_checksum)
 		r = content_reader_each(c->source.reader, 0, o->size_bytes, take, c, e);
@@ -232,15 +228,7 @@ share(struct store_tx *tx, struct copy *c, struct err *e)
 
 	if (r == ERR_KEY_NOT_FOUND)
 		return err_set(e, ERR_STALE, "the source of the copy was replaced");
-	if (r == 0)
-		r = content_share(tx, s->object.content_id, e);
-	if (r < 0)
-		return r;
-	c->put.sha256 = now.sha256;
-	if (now.sha256 || encryption_kind(now.attributes.encryption) == ENCRYPTION_CUSTOMER)
-		return 0;
-	return store_exec(tx, Q_DIGEST_DUE_ADD, NULL, e, s->object.content_id, c->rq->bucket->id,
-	    c->rq->target.key, store_now_us(tx));
+	return r < 0 ? r : content_share(tx, s->object.content_id, e);
 }
 
 static int
@@ -260,7 +248,6 @@ release(struct copy *c)
 		checksum_done(&c->checksum);
 	c->has_checksum = false;
 	EVP_MD_CTX_free(TAKE(c->md5));
-	EVP_MD_CTX_free(TAKE(c->sha256));
 	blob_writer_free(TAKE(c->writer));
 	cipher_free(TAKE(c->cipher));
 	copy_source_done(&c->source);
@@ -331,6 +318,5 @@ object_copy(struct request *rq, struct err *e)
 			break;
 	}
 	reconciler_poke(rq->walrus->garbage);
-	reconciler_poke(rq->walrus->digests);
 	return r;
 }

@@ -25,7 +25,7 @@ struct put {
 	struct blob blob;
 	bool has_checksum; /* of ours, as the client sends none */
 	struct checksum checksum;
-	char content_id[CONTENT_ID_SIZE], etag[33], sha256[65];
+	char content_id[CONTENT_ID_SIZE], etag[33];
 	struct object_put row;
 };
 
@@ -247,11 +247,10 @@ object_put_run(struct request *rq, struct err *e)
 		content_id_new(p->etag); /* says nothing of what only the client may read */
 	else
 		hex_encode(rq->md5, sizeof(rq->md5), p->etag);
-	hex_encode(rq->sha256, sizeof(rq->sha256), p->sha256);
 	p->row.key = rq->target.key;
 	p->row.content_id = p->content_id;
 	p->row.etag = p->etag;
-	p->row.sha256 = p->sha256;
+	p->row.sha256 = rq->wanted_sha256;
 	p->row.account_id = access_owner(rq);
 	p->row.attributes.checksum = checksum_of(rq, p);
 	p->row.origin.rq = rq;

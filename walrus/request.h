@@ -60,7 +60,7 @@ struct request {
 	EVP_MD_CTX *md5_context, *sha256_context;
 	struct lane *md5_lane; /* NULL: summed here */
 	struct piece *piece;   /* that the bytes at hand lie in */
-	uint8_t md5[16], sha256[32]; /* once it is whole */
+	uint8_t md5[16]; /* once it is whole */
 	bool has_checksum;           /* the client sends one: in a header, or in the trailer */
 	struct str wanted_checksum;  /* base64; p NULL: to come in the trailer */
 	struct checksum checksum;
@@ -88,12 +88,11 @@ struct request {
 enum {
 	S3_ANY_BUCKET = 1,   /* the bucket is not looked up first */
 	S3_NEEDS_LENGTH = 2, /* a PUT of bytes: 411 without a length */
-	S3_WANTS_SHA256 = 4,
-	S3_OBJECT_ACL = 8, /* of an object that exists: its own ACL and tags count, once it is found */
-	S3_COPY = 16,      /* the one of two that has x-amz-copy-source */
-	S3_EACH_KEY = 32,  /* names keys in its body, and asks access_action for each */
-	S3_OBJECT_CHECKSUM = 64, /* x-amz-checksum-* are not of the body, but of what becomes of it */
-	S3_FORM = 128,      /* who asks, and for what, is in the body: access is decided there */
+	S3_OBJECT_ACL = 4, /* of an object that exists: its own ACL and tags count, once it is found */
+	S3_COPY = 8,       /* the one of two that has x-amz-copy-source */
+	S3_EACH_KEY = 16,  /* names keys in its body, and asks access_action for each */
+	S3_OBJECT_CHECKSUM = 32, /* x-amz-checksum-* are not of the body, but of what becomes of it */
+	S3_FORM = 64,      /* who asks, and for what, is in the body: access is decided there */
 };
 struct s3_operation {
 	const char *name; /* "PutObject" */

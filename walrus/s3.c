@@ -132,9 +132,9 @@ const struct s3_operation s3_operations[] = {
 	    0, 0, multipart_list_uploads },
 
 	/* objects */
-	{ "PutObject", "PUT", O, NULL, "s3:PutObject", NULL, WRITE,
-	    S3_NEEDS_LENGTH | S3_WANTS_SHA256, BYTES_MAX, object_put_run, object_put_begin,
-	    object_put_data, object_put_done, object_put_commit, object_put_answer },
+	{ "PutObject", "PUT", O, NULL, "s3:PutObject", NULL, WRITE, S3_NEEDS_LENGTH, BYTES_MAX,
+	    object_put_run, object_put_begin, object_put_data, object_put_done, object_put_commit,
+	    object_put_answer },
 	{ "PostObject", "POST", B, NULL, "s3:PutObject", NULL, WRITE, S3_FORM, FORM_MAX, post_run,
 	    post_begin, object_put_data, post_done, object_put_commit, post_answer },
 	{ "GetObject", "GET", O, NULL, "s3:GetObject", "s3:GetObjectVersion", READ, S3_OBJECT_ACL,

@@ -1,5 +1,5 @@
 #pragma once
-/* Work that nobody waits for: files that no row names, digests of completed uploads. */
+/* Work that nobody waits for: files that no row names, digests that somebody asked for. */
 #include "walrus.h"
 
 int sweep_garbage(void *arg, uint32_t *ret_again_ms, struct err *e); /* arg: struct walrus */
