@@ -10,7 +10,6 @@
  * epoll_ctl at all. */
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <arpa/inet.h>
@@ -18,9 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 #include "base/clock.h"
 #include "net/http_internal.h"
@@ -28,98 +25,9 @@
 
 #define STEPS_MAX 32   /* of one connection before others have their turn */
 #define LINGER_MS 5000 /* how long input is thrown away after an early error */
-#define SEND_VECTORS 16
-#define SENDFILE_MAX (1 << 20)
 #define TRAILERS_MAX 32
 #define UPGRADE_QUEUE_MAX (1 << 20)
 #define CONTINUE "HTTP/1.1 100 Continue\r\n\r\n"
-
-/* -- exchanges -- */
-
-struct http_exchange *
-http_exchange_take(struct http_connection *c)
-{
-	struct http_hub *h = c->hub;
-	struct http_exchange *x = h->spare_exchanges;
-
-	if (x) {
-		h->spare_exchanges = x->next_spare;
-		h->spare_exchange_count--;
-	} else {
-		x = xmalloc(sizeof(*x));
-	}
-	memset(x, 0, offsetof(struct http_exchange, head));
-	x->c = c;
-	x->hub = h;
-	x->in = x->in_inline;
-	x->in_size = HTTP_INLINE_IN;
-	x->out_tail = &x->out;
-	x->slot = UINT32_MAX;
-	return x;
-}
-
-static void
-free_buffers(struct http_exchange *x)
-{
-	http_out_clear(x);
-	http_chunked_done(&x->chunked);
-	free(TAKE(x->after));
-	if (x->in != x->in_inline)
-		free(x->in);
-	x->in = NULL;
-}
-
-void
-http_exchange_put(struct http_exchange *x)
-{
-	struct http_hub *h = x->hub;
-
-	assert(!x->is_delivered);
-	free_buffers(x);
-	if (h->spare_exchange_count < HTTP_SPARE_EXCHANGES) {
-		x->next_spare = h->spare_exchanges;
-		h->spare_exchanges = x;
-		h->spare_exchange_count++;
-	} else {
-		free(x);
-	}
-}
-
-/* Room for `more` bytes of input behind what is there. Only before the head is parsed. */
-static void
-grow_input(struct http_exchange *x, size_t size)
-{
-	char *bigger;
-
-	if (size <= x->in_size)
-		return;
-	bigger = xmalloc(size);
-	memcpy(bigger, x->in, x->in_n);
-	if (x->in != x->in_inline)
-		free(x->in);
-	x->in = bigger;
-	x->in_size = size;
-}
-
-/* The exchange that follows on the same connection, with what was read of it already. */
-static struct http_exchange *
-next_exchange(struct http_exchange *old)
-{
-	struct http_exchange *x = NULL;
-	const char *left = old->after ? old->after : old->in + old->in_at;
-	size_t n = old->after ? old->after_n : old->in_n - old->in_at;
-
-	if (n > 0) {
-		x = http_exchange_take(old->c);
-		grow_input(x, n);
-		memcpy(x->in, left, n);
-		x->in_n = n;
-		x->started_ms = http_hub_now(x->hub);
-		x->started_us = x->hub->now_us;
-	}
-	http_exchange_put(old);
-	return x;
-}
 
 static const struct http_server_options *
 options_of(const struct http_connection *c)
@@ -127,170 +35,16 @@ options_of(const struct http_connection *c)
 	return &c->lane->server->options;
 }
 
-/* -- the socket -- */
-
-enum { IO_BLOCKED = -1, IO_BROKEN = -2 };
-
-static ssize_t
-tls_result(struct http_connection *c, int r, bool reading)
-{
-	int error = SSL_get_error(c->ssl, r);
-
-	ERR_clear_error();
-	switch (error) {
-	case SSL_ERROR_WANT_READ:
-		if (reading) {
-			c->is_readable = false;
-		} else {
-			c->is_tls_write_blocked_on_read = true;
-			c->is_writable = c->is_readable = false;
-		}
-		return IO_BLOCKED;
-	case SSL_ERROR_WANT_WRITE:
-		if (reading) {
-			c->is_tls_read_blocked_on_write = true;
-			c->is_readable = false;
-		}
-		c->is_writable = false;
-		return IO_BLOCKED;
-	case SSL_ERROR_ZERO_RETURN:
-		return 0;
-	default:
-		return IO_BROKEN;
-	}
-}
-
-static ssize_t
-receive(struct http_connection *c, void *p, size_t n)
-{
-	ssize_t r;
-
-	if (c->ssl) {
-		size_t got = 0;
-		int ok = SSL_read_ex(c->ssl, p, n, &got);
-
-		if (ok != 1)
-			return tls_result(c, ok, true);
-		if (!SSL_has_pending(c->ssl))
-			c->is_readable = false;
-		return (ssize_t)got;
-	}
-	do
-		r = recv(c->fd, p, n, 0);
-	while (r < 0 && errno == EINTR);
-	if (r < 0) {
-		c->is_readable = false;
-		return errno == EAGAIN ? IO_BLOCKED : IO_BROKEN;
-	}
-	if ((size_t)r < n)
-		c->is_readable = false; /* level-triggered: epoll tells when there is more */
-	return r;
-}
-
-static ssize_t
-tls_send(struct http_connection *c, const void *p, size_t n)
-{
-	size_t sent = 0;
-	int ok;
-
-	if (c->tls_retry) /* OpenSSL wants the same call again */
-		n = c->tls_retry;
-	ok = SSL_write_ex(c->ssl, p, n, &sent);
-	if (ok == 1) {
-		c->tls_retry = 0;
-		return (ssize_t)sent;
-	}
-	c->tls_retry = n;
-	return tls_result(c, ok, false);
-}
-
-static ssize_t
-plain_result(struct http_connection *c, ssize_t r, size_t wanted)
-{
-	if (r < 0 && (errno == EAGAIN || errno == EINTR)) {
-		c->is_writable = false;
-		return IO_BLOCKED;
-	}
-	if (r < 0)
-		return IO_BROKEN;
-	if ((size_t)r < wanted)
-		c->is_writable = false;
-	return r;
-}
-
-static bool
-is_in_memory(const struct http_segment *s)
-{
-	return s->kind == SEGMENT_MEMORY || s->kind == SEGMENT_OWNED;
-}
-
-static ssize_t
-send_vectors(struct http_connection *c, struct http_segment *s)
-{
-	struct iovec vectors[SEND_VECTORS];
-	struct msghdr m = { .msg_iov = vectors };
-	size_t total = 0;
-
-	for (; s && is_in_memory(s) && m.msg_iovlen < SEND_VECTORS; s = s->next) {
-		vectors[m.msg_iovlen++] = (struct iovec){ (void *)(uintptr_t)s->p, s->n };
-		total += s->n;
-	}
-	if (m.msg_iovlen == 1)
-		return plain_result(c,
-		    send(c->fd, vectors[0].iov_base, total, MSG_NOSIGNAL | (s ? MSG_MORE : 0)),
-		    total);
-	return plain_result(c, sendmsg(c->fd, &m, MSG_NOSIGNAL | (s ? MSG_MORE : 0)), total);
-}
-
-static ssize_t
-send_file(struct http_connection *c, struct http_segment *s)
-{
-	size_t n = s->n < SENDFILE_MAX ? s->n : SENDFILE_MAX;
-	off_t offset = s->offset;
-	ssize_t r;
-
-	if (!c->ssl) {
-		r = sendfile(c->fd, s->fd, &offset, n);
-		if (r == 0)
-			return IO_BROKEN; /* the file is shorter than promised */
-		return plain_result(c, r, n);
-	}
-	if (n > HTTP_SCRATCH)
-		n = HTTP_SCRATCH;
-	r = pread(s->fd, c->hub->scratch, n, offset);
-	/* A short read means a file shorter than promised; and a repeated SSL_write must find all
-	 * its bytes again, not what the last use of the scratch left there. */
-	if (r != (ssize_t)n)
-		return IO_BROKEN;
-	return tls_send(c, c->hub->scratch, n);
-}
-
-static ssize_t
-send_pages(struct http_connection *c, struct http_segment *s)
-{
-	ssize_t r = splice(page_pipe_descriptor(s->pages), NULL, c->fd, NULL, s->n,
-	    SPLICE_F_NONBLOCK | (s->next ? SPLICE_F_MORE : 0));
-
-	return r == 0 ? IO_BROKEN : plain_result(c, r, s->n);
-}
+/* -- output -- */
 
 /* Sends some of what is queued. True when something changed. */
 static bool
 flush(struct http_connection *c, struct http_exchange *x)
 {
 	const struct http_handler *handler = &options_of(c)->handler;
-	struct http_segment *s = x->out;
-	ssize_t r;
+	ssize_t r = http_connection_send(c, x->out);
 
-	if (s->kind == SEGMENT_FILE)
-		r = send_file(c, s);
-	else if (s->kind == SEGMENT_PAGES)
-		r = send_pages(c, s);
-	else if (c->ssl)
-		r = tls_send(c, s->p, s->n < HTTP_SCRATCH ? s->n : HTTP_SCRATCH);
-	else
-		r = send_vectors(c, s);
-	if (r == IO_BROKEN || r == 0) {
+	if (r == HTTP_BROKEN || r == 0) {
 		c->is_reset = true;
 		c->state = CONN_DEAD;
 		return true;
@@ -315,7 +69,7 @@ flush(struct http_connection *c, struct http_exchange *x)
 static bool
 input_ended(struct http_connection *c, ssize_t r)
 {
-	if (r == IO_BLOCKED)
+	if (r == HTTP_BLOCKED)
 		return false;
 	c->state = CONN_DEAD;
 	return true;
@@ -393,8 +147,9 @@ read_head(struct http_connection *c)
 	if (!x)
 		x = c->x = http_exchange_take(c);
 	if (x->in_n == x->in_size)
-		grow_input(x, x->in_size * 2 < HTTP_HEAD_MAX ? x->in_size * 2 : HTTP_HEAD_MAX);
-	r = receive(c, x->in + x->in_n, x->in_size - x->in_n);
+		http_exchange_grow(
+		    x, x->in_size * 2 < HTTP_HEAD_MAX ? x->in_size * 2 : HTTP_HEAD_MAX);
+	r = http_connection_receive(c, x->in + x->in_n, x->in_size - x->in_n);
 	if (r > 0) {
 		if (x->in_n == 0) {
 			x->started_ms = c->hub->now_ms;
@@ -435,7 +190,7 @@ read_plain_body(struct http_connection *c, struct http_exchange *x)
 	size_t size = x->body_left < HTTP_BODY_PIECE ? (size_t)x->body_left : HTTP_BODY_PIECE;
 	size_t buffered = x->in_n - x->in_at;
 	struct http_piece *p;
-	ssize_t r = IO_BLOCKED;
+	ssize_t r = HTTP_BLOCKED;
 
 	if (!buffered && !c->is_readable)
 		return false;
@@ -446,7 +201,7 @@ read_plain_body(struct http_connection *c, struct http_exchange *x)
 	x->in_at += buffered;
 	p->body.n = buffered;
 	while (p->body.n < size && c->is_readable) {
-		r = receive(c, p->data + p->body.n, size - p->body.n);
+		r = http_connection_receive(c, p->data + p->body.n, size - p->body.n);
 		if (r <= 0)
 			break;
 		p->body.n += (size_t)r;
@@ -473,7 +228,9 @@ read_chunked_body(struct http_connection *c, struct http_exchange *x)
 	int r;
 
 	if (!is_buffered) {
-		ssize_t n = c->is_readable ? receive(c, c->hub->scratch, HTTP_SCRATCH) : IO_BLOCKED;
+		ssize_t n = c->is_readable
+				? http_connection_receive(c, c->hub->scratch, HTTP_SCRATCH)
+				: HTTP_BLOCKED;
 
 		if (n <= 0)
 			return input_ended(c, n);
@@ -546,7 +303,7 @@ read_upgraded(struct http_connection *c, struct http_exchange *x)
 	}
 	if (!c->is_readable)
 		return false;
-	r = receive(c, c->hub->scratch, HTTP_SCRATCH);
+	r = http_connection_receive(c, c->hub->scratch, HTTP_SCRATCH);
 	if (r <= 0)
 		return input_ended(c, r);
 	c->deadline_ms = c->hub->now_ms + options_of(c)->idle_timeout_ms;
@@ -629,7 +386,7 @@ finish_exchange(struct http_connection *c, struct http_exchange *x)
 	http_server_count(s, x, true);
 	http_exchange_gone(x, true);
 	if (keep) {
-		c->x = next_exchange(x);
+		c->x = http_exchange_next(x);
 		c->deadline_ms = c->hub->now_ms + options_of(c)->idle_timeout_ms;
 		return;
 	}
@@ -743,7 +500,7 @@ handshake(struct http_connection *c)
 		c->deadline_ms = c->hub->now_ms + options_of(c)->idle_timeout_ms;
 		return true;
 	}
-	if (tls_result(c, r, true) == IO_BLOCKED)
+	if (http_tls_result(c, r, true) == HTTP_BLOCKED)
 		return false;
 	c->state = CONN_DEAD;
 	return true;
@@ -1121,46 +878,4 @@ http_accept_body(struct http_exchange *x, uint64_t limit)
 		x->is_end_due = true;
 	x->body_state = BODY_READING;
 	http_connection_kick(x->c);
-}
-
-/* -- what handlers ask -- */
-
-const struct http_head *
-http_request(const struct http_exchange *x)
-{
-	return &x->head;
-}
-
-const struct http_peer *
-http_peer(const struct http_exchange *x)
-{
-	return &x->c->peer;
-}
-
-int
-http_socket(const struct http_exchange *x)
-{
-	return x->c->fd;
-}
-
-const char *
-http_id(const struct http_exchange *x)
-{
-	struct http_exchange *writable = (struct http_exchange *)(uintptr_t)x;
-
-	if (!x->id[0]) /* made when first asked for: not all need one */
-		http_hub_uuid(x->hub, writable->id);
-	return x->id;
-}
-
-void
-http_set_data(struct http_exchange *x, void *data)
-{
-	x->data = data;
-}
-
-void *
-http_data(const struct http_exchange *x)
-{
-	return x->data;
 }

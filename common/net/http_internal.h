@@ -100,7 +100,7 @@ struct http_piece *http_piece_take(struct http_exchange *x, size_t size);
 void http_piece_free(struct http_piece *p); /* loop thread or hub closed */
 void http_pieces_detach(struct http_exchange *x);
 
-/* -- exchanges: http_connection.c, http_reply.c ---------------------------------------------------
+/* -- exchanges: http_exchange.c, http_reply.c -----------------------------------------------------
  */
 
 #define HTTP_INLINE_IN 4096
@@ -196,6 +196,11 @@ struct http_exchange {
 };
 struct http_exchange *http_exchange_take(struct http_connection *c);
 void http_exchange_put(struct http_exchange *x); /* recycles; the handler must be out */
+/* Room for `size` bytes of input in all. Only before the head is parsed. */
+void http_exchange_grow(struct http_exchange *x, size_t size);
+/* Recycles too. The exchange that follows on the same connection, with what was read of it already; NULL:
+ * nothing was. */
+struct http_exchange *http_exchange_next(struct http_exchange *old);
 void http_exchange_gone(struct http_exchange *x, bool complete); /* tells the handler, once */
 void http_exchange_forget_ref(struct http_exchange *x);          /* http_resume will find nobody */
 
@@ -246,6 +251,17 @@ void http_connection_set_due(struct http_connection *c, uint64_t deadline_ms); /
 void http_connection_forget_due(struct http_connection *c);
 void http_connection_destroy(struct http_connection *c);
 void http_connection_drain(struct http_connection *c);
+
+/* -- the socket: http_socket.c --------------------------------------------------------------------
+ */
+
+enum { HTTP_BLOCKED = -1, HTTP_BROKEN = -2 };
+/* Bytes; 0 at the end of the stream; or one of these. */
+ssize_t http_connection_receive(struct http_connection *c, void *p, size_t n);
+/* What a call of OpenSSL means that returned r and not 1. */
+ssize_t http_tls_result(struct http_connection *c, int r, bool reading);
+/* Some of what is queued from `s` on. */
+ssize_t http_connection_send(struct http_connection *c, struct http_segment *s);
 
 /* -- servers: http_server.c -----------------------------------------------------------------------
  */
