@@ -60,21 +60,29 @@ add_segment(struct http_exchange *x, const struct http_segment *segment)
 	note_queued(x, s->n);
 }
 
-/* Where n bytes go that fit in one piece behind what is there; they count as added. NULL: they do
- * not. */
-static char *
-room_for(struct http_exchange *x, size_t n)
+/* Bytes that fit behind the last one. */
+static size_t
+room_left(const struct http_exchange *x)
 {
-	struct http_segment *s = x->out_last;
-	char *at;
+	const struct http_segment *s = x->out_last;
 
-	if (!x->out)
-		s = n <= HTTP_INLINE_OUT ? memory_segment(x, n) : NULL;
-	if (!s || s->kind != SEGMENT_MEMORY || (size_t)(s->data + s->size - s->p) - s->n < n)
-		return NULL;
-	at = s->data + (s->p - s->data) + s->n;
-	s->n += n;
-	note_queued(x, n);
+	return x->out && s->kind == SEGMENT_MEMORY ? (size_t)(s->data + s->size - s->p) - s->n : 0;
+}
+
+/* Where up to *io_n bytes go, and how many of them: they count as added. */
+static char *
+take_room(struct http_exchange *x, size_t *io_n)
+{
+	size_t room = room_left(x);
+	struct http_segment *s = room ? x->out_last : memory_segment(x, *io_n);
+	char *at = s->data + (s->p - s->data) + s->n;
+
+	if (!room)
+		room = s->size;
+	if (*io_n > room)
+		*io_n = room;
+	s->n += *io_n;
+	note_queued(x, *io_n);
 	return at;
 }
 
@@ -82,32 +90,14 @@ void
 http_out_add(struct http_exchange *x, const void *p, size_t n)
 {
 	const char *from = p;
-	char *at = n ? room_for(x, n) : NULL;
 
-	if (at) {
-		memcpy(at, p, n);
-		return;
-	}
-	note_queued(x, n);
 	while (n > 0) {
-		struct http_segment *s = x->out ? x->out_last : NULL;
-		size_t used, room = 0;
+		size_t part = n;
+		char *at = take_room(x, &part);
 
-		if (s && s->kind == SEGMENT_MEMORY) {
-			used = (size_t)(s->p - s->data) + s->n;
-			room = s->size - used;
-		}
-		if (room == 0) {
-			s = memory_segment(x, n);
-			used = 0;
-			room = s->size;
-		}
-		if (room > n)
-			room = n;
-		memcpy(s->data + used, from, room);
-		s->n += room;
-		from += room;
-		n -= room;
+		memcpy(at, from, part);
+		from += part;
+		n -= part;
 	}
 }
 
@@ -197,16 +187,17 @@ may_reply(const struct http_exchange *x)
 static void
 add_line(struct http_exchange *x, const char *name, struct str value)
 {
-	size_t n = strlen(name);
-	char *at = room_for(x, n + value.n + 4);
+	size_t n = strlen(name), whole = n + value.n + 4;
+	char *at;
 
-	if (!at) {
+	if (room_left(x) < whole) {
 		http_out_add(x, name, n);
 		http_out_add(x, ": ", 2);
 		http_out_add(x, value.p, value.n);
 		http_out_add(x, "\r\n", 2);
 		return;
 	}
+	at = take_room(x, &whole);
 	memcpy(at, name, n);
 	memcpy(at + n, ": ", 2);
 	memcpy(at + n + 2, value.p, value.n);
@@ -217,7 +208,8 @@ void
 http_reply_begin(struct http_exchange *x, int status)
 {
 	const char *server = x->c->lane->server->server_header;
-	char line[16] = "HTTP/1.1 ";
+	char room[STR_U64_ROOM];
+	struct str digits;
 
 	if (!may_reply(x))
 		return;
@@ -226,10 +218,10 @@ http_reply_begin(struct http_exchange *x, int status)
 	x->reply_state = REPLY_HEAD;
 	x->swallow =
 	    str_is(x->head.method, "HEAD") || status == 204 || status == 304 || status < 200;
-	for (int i = 0, left = status; i < 3; i++, left /= 10)
-		line[11 - i] = (char)('0' + left % 10);
-	line[12] = ' ';
-	http_out_add(x, line, 13);
+	digits = str_of_u64((uint64_t)status, room);
+	out_adds(x, "HTTP/1.1 ");
+	http_out_add(x, digits.p, digits.n);
+	out_adds(x, " ");
 	out_adds(x, http_reason(status));
 	http_out_add(x, "\r\n", 2);
 	add_line(x, "Date", str_of(http_hub_date(x->hub)));
@@ -301,13 +293,11 @@ http_input_is_whole(const struct http_exchange *x)
 static void
 add_number(struct http_exchange *x, const char *name, uint64_t n)
 {
-	char digits[24], *p = digits + sizeof(digits);
+	char room[STR_U64_ROOM];
+	struct str digits = str_of_u64(n, room);
 
-	do
-		*--p = (char)('0' + n % 10);
-	while (n /= 10);
 	out_adds(x, name);
-	http_out_add(x, p, (size_t)(digits + sizeof(digits) - p));
+	http_out_add(x, digits.p, digits.n);
 	http_out_add(x, "\r\n", 2);
 }
 
