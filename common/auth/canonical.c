@@ -286,16 +286,15 @@ bare_length(struct str host)
 static void
 add_host_with_port(struct canonical_variants *v, struct str host, size_t bare, uint16_t port)
 {
-	char text[6], *end = text + sizeof(text), *p = end;
+	char room[STR_U64_ROOM];
+	struct str digits = str_of_u64(port, room);
 	struct str sent = { host.p + bare, host.n - bare };
 
-	for (unsigned left = port; left; left /= 10)
-		*--p = (char)('0' + left % 10);
-	*--p = ':';
-	if (str_eq(sent, (struct str){ p, (size_t)(end - p) }))
+	if (str_starts(sent, ":") && str_eq((struct str){ sent.p + 1, sent.n - 1 }, digits))
 		return;
 	strbuf_add(&v->host, host.p, bare);
-	strbuf_add(&v->host, p, (size_t)(end - p));
+	strbuf_addc(&v->host, ':');
+	strbuf_addstr(&v->host, digits);
 	add_host(v, strbuf_str(&v->host));
 }
 

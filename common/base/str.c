@@ -113,6 +113,17 @@ str_to_u32(struct str a, uint32_t *ret)
 	return true;
 }
 
+struct str
+str_of_u64(uint64_t n, char room[STR_U64_ROOM])
+{
+	char *end = room + STR_U64_ROOM, *p = end;
+
+	do
+		*--p = (char)('0' + n % 10);
+	while (n /= 10);
+	return (struct str){ p, (size_t)(end - p) };
+}
+
 bool
 str_to_u64(struct str a, uint64_t *ret)
 {

@@ -54,6 +54,9 @@ bool strings_equal(const char *a, const char *b); /* either may be NULL */
 bool str_to_u16(struct str a, uint16_t *ret);
 bool str_to_u32(struct str a, uint32_t *ret);
 bool str_to_u64(struct str a, uint64_t *ret);
+/* In decimal, in `room`; printf is too slow for what each row of a list has. */
+#define STR_U64_ROOM 20
+struct str str_of_u64(uint64_t n, char room[STR_U64_ROOM]);
 bool str_to_i64(struct str a, int64_t *ret);
 bool str_to_bool(struct str a, bool *ret); /* true|false|1|0|yes|no|on|off, any case */
 

@@ -216,13 +216,10 @@ xml_element(struct xml_writer *w, const char *name, const char *text)
 void
 xml_number(struct xml_writer *w, const char *name, uint64_t number)
 {
-	char digits[20], *p = digits + sizeof(digits);
+	char room[STR_U64_ROOM];
 
-	do
-		*--p = (char)('0' + number % 10);
-	while (number /= 10);
 	xml_open(w, name);
-	xml_text(w, (struct str){ p, (size_t)(digits + sizeof(digits) - p) });
+	xml_text(w, str_of_u64(number, room));
 	xml_close(w, name);
 }
 

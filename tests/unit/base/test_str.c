@@ -85,8 +85,11 @@ numbers_are_whole_decimal_and_in_range(void **state)
 	}
 	int64_t i64;
 	uint64_t u64;
+	char room[STR_U64_ROOM];
 	assert_true(str_to_i64(STR("-9223372036854775808"), &i64) && i64 == INT64_MIN);
 	assert_true(str_to_u64(STR("18446744073709551615"), &u64) && u64 == UINT64_MAX);
+	assert_true(str_is(str_of_u64(u64, room), "18446744073709551615"));
+	assert_true(str_is(str_of_u64(0, room), "0") && str_is(str_of_u64(404, room), "404"));
 }
 
 static void
