@@ -1,6 +1,6 @@
 /* Room on disk. There is no account of what is under way: an upload is admitted by its length, and
- * asked again while it is written (blob.c), so that many at once can go below the reserve by a few
- * MiB each, not more. Small ones are not worth a look each where there is plenty. */
+ * asked again while it is written (blob.c), so that many at once can go below the reserve by 256
+ * KiB each, not more. Small ones are not worth a look each where there is plenty. */
 #include "disk.h"
 
 #include <errno.h>
