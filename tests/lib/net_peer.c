@@ -536,3 +536,12 @@ net_remove_directory(const char *path)
 		closedir(d);
 	(void)rmdir(path);
 }
+
+uint64_t
+net_cpu_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}

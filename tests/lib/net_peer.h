@@ -57,3 +57,4 @@ void net_unescape(struct str in, struct strbuf *out);
 void net_certificates(const char *directory);
 char *net_temporary_directory(void); /* heap */
 void net_remove_directory(const char *path);
+uint64_t net_cpu_us(void); /* of this process */
