@@ -55,8 +55,9 @@ struct exchange {
 	/* the loop's own */
 	bool is_replying;
 	bool is_more_asked;
-	bool is_small;    /* the body is read at once, and a worker asked when it is whole */
-	bool is_quick;    /* nothing of it blocks: no worker is asked at all */
+	bool is_small; /* the body is read at once, and a worker asked when it is whole or in many
+			  pieces */
+	bool is_quick; /* nothing of it blocks: no worker is asked at all */
 	uint64_t to_send; /* bytes of content not handed to the connection yet */
 };
 
@@ -676,6 +677,15 @@ on_head(struct http_exchange *h, void *arg)
 	mark(x, &x->is_begin_due, h);
 }
 
+/* A slow network brings few bytes in many pieces, and no more come while all are out: a worker has
+ * to give some back. */
+static void
+stop_waiting(struct exchange *x, struct http_exchange *h)
+{
+	x->is_small = x->is_quick = false;
+	x->ref = http_suspend(h, WORK_TIMEOUT_MS, on_expired);
+}
+
 static void
 on_body(struct http_exchange *h, struct http_body *piece, void *arg)
 {
@@ -693,6 +703,8 @@ on_body(struct http_exchange *h, struct http_body *piece, void *arg)
 	lock_take(&x->lock);
 	assert(x->piece_count < HTTP_BODY_CREDITS);
 	x->pieces[x->piece_count++] = piece;
+	if (x->is_small && x->piece_count == HTTP_BODY_CREDITS)
+		stop_waiting(x, h);
 	is_woken = x->is_small || wake_locked(x);
 	lock_release(&x->lock);
 	if (!is_woken)

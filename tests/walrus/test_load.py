@@ -57,6 +57,23 @@ def test_slow_bodies_hold_no_worker(world, s3, bucket):
     assert [o["Key"] for o in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["quick"]
 
 
+def test_a_short_body_in_many_pieces(world, s3, bucket):
+    """As a slow network brings it, both what the loop itself would store and what a worker would."""
+    for length in (64, 64000):
+        body = os.urandom(length)
+        target, headers, _ = world.signed("PUT", f"/{bucket}/k", headers={"content-length": str(length)})
+        with connect(world) as s:
+            s.settimeout(10)
+            s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            head = "".join(f"{k}: {v}\r\n" for k, v in headers.items())
+            s.sendall(f"PUT {target} HTTP/1.1\r\n{head}\r\n".encode())
+            for at in range(0, length, length // 32):
+                time.sleep(0.01)
+                s.sendall(body[at:at + length // 32])
+            assert s.recv(4096).startswith(b"HTTP/1.1 200 ")
+        assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == body
+
+
 def test_memory_of_a_large_object(world, s3, bucket):
     """120 MiB up and down: a few MiB, whatever its size."""
     path = os.path.join(world.directory, "large")
