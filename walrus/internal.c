@@ -18,29 +18,43 @@
 
 struct due {
 	const struct object_name *name;
-	const struct object *object;
+	const char *content_id;
+	struct arena *arena;
+	int64_t added; /* 0: it is due already, or there */
 };
 
+/* Looks once more: it may have come since, and would be computed again. */
 static int
 ask_digest(struct store_tx *tx, void *arg, struct err *e)
 {
-	const struct due *d = arg;
+	struct due *d = arg;
+	struct object_name name = *d->name;
+	struct object now;
+	int r;
 
-	return store_exec(tx, Q_DIGEST_DUE_ADD, NULL, e, d->object->content_id, d->name->bucket_id,
-	    d->name->key, store_now_us(tx));
+	d->added = 0;
+	name.content_id = d->content_id;
+	r = object_find(tx, &name, d->arena, &now, e);
+	if (r == ERR_KEY_NOT_FOUND)
+		return 0; /* it was replaced */
+	if (r < 0 || now.sha256)
+		return r;
+	return store_exec(tx, Q_DIGEST_DUE_ADD, &d->added, e, d->content_id, name.bucket_id,
+	    name.key, store_now_us(tx));
 }
 
 /* Of most objects nobody asks for it, and reading them all once more would cost more than writing
- * them did. */
+ * them did. What was due and is neither that nor there could not be read. */
 static int
 wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct object_name *name,
     struct object *o, struct content_reader **io_reader, struct err *e)
 {
-	struct due due = { name, o };
+	const char *asked = NULL; /* the content */
 	uint32_t pause_ms = LOOK_AGAIN_MS;
 	int r = 0;
 
 	while (r == 0 && !o->sha256) {
+		struct due due = { name, o->content_id, rq->arena, 0 };
 		uint32_t left = rpc_time_left_ms(rq);
 
 		if (left < 2 * pause_ms)
@@ -49,6 +63,10 @@ wait_for_digest(struct rpc_request *rq, struct walrus *w, const struct object_na
 		r = store_write(w->store, ask_digest, &due, e);
 		if (r < 0)
 			return r;
+		if (due.added && asked && strings_equal(asked, due.content_id))
+			return err_set(e, ERR_CORRUPT, "the object is damaged");
+		if (due.added)
+			asked = due.content_id;
 		reconciler_poke(w->digests);
 		(void)usleep(pause_ms * 1000);
 		if (pause_ms < 500)

@@ -117,6 +117,26 @@ def content_of(size, seed=1):
     return noise + bytes(size - len(noise))
 
 
+# -- plain objects --
+
+def test_a_damaged_object_is_no_image(world, s3, bucket):
+    """Said when its digest can't be computed, not when the patience for that is over."""
+    content = content_of(3 << 20)
+    assert world.request("PUT", f"/{bucket}/disk", body=content)[0] == 200
+    path = world.blob_paths(bucket, "disk")[0]
+    with open(path, "r+b") as file:
+        file.seek((2 << 20) + 5)
+        file.write(bytes([content[(2 << 20) + 5] ^ 1]))
+    start = time.monotonic()
+    assert code_of(ec2(world).register_image, Name="damaged", ImageLocation=f"{bucket}/disk")[0] == "InternalError"
+    assert time.monotonic() - start < 5
+    with open(path, "r+b") as file:
+        file.write(content)
+    image_id = ec2(world).register_image(Name="mended", ImageLocation=f"{bucket}/disk")["ImageId"]
+    assert row(world, image_id)["digest"] == hashlib.sha256(content).hexdigest()
+    ec2(world).deregister_image(ImageId=image_id)
+
+
 # -- bundles --
 
 @pytest.mark.parametrize("size,part", [(1 << 20, 10 << 20), ((3 << 20) + 17, 100_000), (1, 10 << 20)])
