@@ -161,6 +161,31 @@ mark(struct exchange *x, bool *due, struct http_exchange *h)
 
 /* -- to the loop -- */
 
+/* Whether what is still to be released may be a file. */
+static bool
+may_block_at_end(const struct exchange *x)
+{
+	return !x->is_quick && (x->rq->content || x->rq->data);
+}
+
+/* On the loop: a count less. The last work is a worker's when it has one, or when it may block;
+ * that worker needs the lock before it can end, so that its count is the last. */
+static void
+let_go(struct exchange *x)
+{
+	bool is_running;
+
+	lock_take(&x->lock);
+	if (x->is_gone && !x->is_running && may_block_at_end(x))
+		(void)wake_locked(x); /* without a worker: here, then */
+	is_running = x->is_running;
+	if (is_running)
+		atomic_fetch_sub(&x->references, 1);
+	lock_release(&x->lock);
+	if (!is_running)
+		unref(x);
+}
+
 static void
 resume(struct exchange *x, void (*fn)(struct http_exchange *, void *), void *arg)
 {
@@ -175,7 +200,7 @@ on_accept(struct http_exchange *h, void *arg)
 
 	if (h && !x->is_replying)
 		http_accept_body(h, 0);
-	unref(x);
+	let_go(x);
 }
 
 /* -- blocks -- */
@@ -298,7 +323,7 @@ on_block(struct http_exchange *h, void *arg)
 	if (h)
 		send_block(x, h, b);
 	block_free(b);
-	unref(x);
+	let_go(x);
 }
 
 /* Everything but the first block, which may be missing: then the reply is whole without it. */
@@ -339,7 +364,7 @@ on_reply(struct http_exchange *h, void *arg)
 		x->is_replying = true;
 		send_reply(x->rq, h);
 	}
-	unref(x);
+	let_go(x);
 }
 
 static void
@@ -356,7 +381,7 @@ on_content(struct http_exchange *h, void *arg)
 		send_block(x, h, b);
 	}
 	block_free(b);
-	unref(x);
+	let_go(x);
 }
 
 /* -- on a worker -- */
@@ -748,14 +773,6 @@ on_drained(struct http_exchange *h, void *arg)
 		ask_more(x, h);
 }
 
-/* Whether what is still to be released may be a file. */
-static bool
-may_block_at_end(const struct exchange *x)
-{
-	return !x->is_quick && (x->rq->content || x->rq->data);
-}
-
-/* The last work is a worker's when it has one, or when it may block. */
 static void
 on_gone(struct http_exchange *h, bool complete, void *arg)
 {
@@ -770,13 +787,11 @@ on_gone(struct http_exchange *h, bool complete, void *arg)
 	http_set_data(h, NULL);
 	lock_take(&x->lock);
 	x->is_gone = true;
-	if (!x->is_running && may_block_at_end(x))
-		(void)wake_locked(x); /* without a worker: here, then */
 	if (!x->is_running)
 		while (x->piece_count > 0)
 			http_body_release(x->pieces[--x->piece_count]);
 	lock_release(&x->lock);
-	unref(x);
+	let_go(x);
 }
 
 const struct http_handler exchange_handler = {
