@@ -77,7 +77,7 @@ write_condition_read(const struct request *rq, struct write_condition *ret, stru
 	*ret = (struct write_condition){ .if_match = request_header(rq, "if-match") };
 	if (!none.p)
 		return 0;
-	if (!str_is(str_trim(none), "*"))
+	if (!str_is(str_trim(none), "*") || ret->if_match.p)
 		return err_set(e, ERR_NOT_IMPLEMENTED,
 		    "A header you provided implies functionality that is not implemented");
 	ret->if_none = true;

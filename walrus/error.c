@@ -135,6 +135,18 @@ preflight_method_of(const struct request *rq)
 	return request_header(rq, "access-control-request-method");
 }
 
+/* Of a write, which has one at most; that of a source is another. */
+static struct str
+condition_of(const struct request *rq)
+{
+	if (request_header(rq, "x-amz-copy-source").p)
+		return (struct str){ NULL, 0 };
+	if (request_header(rq, "if-match").p)
+		return STR("If-Match");
+	return request_header(rq, "if-none-match").p ? STR("If-None-Match")
+						     : (struct str){ NULL, 0 };
+}
+
 static const struct {
 	int code;
 	const char *name;
@@ -160,6 +172,7 @@ static const struct {
 	{ ERR_INVALID_URI, "URI", target_of },
 	{ ERR_INVALID_RANGE, "RangeRequested", range_of },
 	{ ERR_INVALID_DIGEST, "Content-MD5", md5_of },
+	{ ERR_PRECONDITION_FAILED, "Condition", condition_of },
 };
 
 static void

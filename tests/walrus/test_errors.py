@@ -87,6 +87,10 @@ CASES = [  # method, path, query, headers, body, status, code, elements
         "MaxMessageLengthBytes": str(4 << 20)}),
     ("POST", "/errors", {}, {"content-type": "text/plain"}, b"x", 412, "PreconditionFailed", {
         "Condition": "Bucket POST must be of the enclosure-type multipart/form-data"}),
+    ("PUT", "/errors/key", {}, {"if-none-match": "*"}, b"x", 412, "PreconditionFailed", {"Condition": "If-None-Match"}),
+    ("PUT", "/errors/key", {}, {"if-match": '"x"'}, b"x", 412, "PreconditionFailed", {"Condition": "If-Match"}),
+    ("PUT", "/errors/key", {}, {"if-none-match": "*", "if-match": "*"}, b"x", 501, "NotImplemented", {}),
+    ("DELETE", "/errors/key", {}, {"if-match": '"x"'}, b"", 412, "PreconditionFailed", {"Condition": "If-Match"}),
     ("GET", "/errors", {"replication": ""}, {}, b"", 404, "ReplicationConfigurationNotFoundError", {"BucketName": "errors"}),
     ("PUT", "/errors", {"replication": ""}, {}, b"<x/>", 501, "NotImplemented", {}),
     ("GET", "/nowhere", {"replication": ""}, {}, b"", 404, "NoSuchBucket", {}),
