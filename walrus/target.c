@@ -100,6 +100,25 @@ is_label_end(char c)
 	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
 }
 
+static bool
+is_reserved(const char *name, size_t n)
+{
+	static const char *const prefixes[] = { "xn--", "sthree-", "amzn-s3-demo-" };
+	static const char *const suffixes[] = { "-s3alias", "--ol-s3", ".mrap", "--x-s3",
+		"--table-s3" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefixes); i++)
+		if (strncmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
+		size_t length = strlen(suffixes[i]);
+
+		if (n >= length && strcmp(name + n - length, suffixes[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* "Bucket naming rules" of the S3 user guide. */
 bool
 bucket_name_is_valid(const char *name)
@@ -125,5 +144,5 @@ bucket_name_is_valid(const char *name)
 			dots += name[i] == '.';
 		return dots != 3;
 	}
-	return strncmp(name, "xn--", 4) != 0;
+	return !is_reserved(name, n);
 }
