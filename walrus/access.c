@@ -14,7 +14,6 @@
 struct question {
 	struct walrus *walrus;
 	const struct request *rq;
-	struct arena *arena;
 	const struct auth_key *who;  /* NULL: nobody */
 	const struct bucket *logged; /* NULL, or log delivery asks: of this bucket's */
 	const char *action;
@@ -39,7 +38,7 @@ is_account(const struct question *q, const char *account_id)
 /* -- the policy -- */
 
 static struct policy_caller
-caller_of(const struct question *q)
+caller_of(const struct question *q, struct arena *arena)
 {
 	const struct auth_key *who = q->who;
 	struct identity_owner owner;
@@ -51,23 +50,26 @@ caller_of(const struct question *q)
 	identity_owner(q->walrus->identity, who->account_id, &owner);
 	return (struct policy_caller){ .account_id = who->account_id,
 		.user_name = who->user_name,
-		.arn = arena_printf(q->arena, "arn:aws:iam::%s:%s%s", who->account_id,
+		.arn = arena_printf(arena, "arn:aws:iam::%s:%s%s", who->account_id,
 		    who->user_name[0] ? "user/" : "root", who->user_name),
-		.canonical_id = arena_strdup(q->arena, owner.canonical_id) };
+		.canonical_id = arena_strdup(arena, owner.canonical_id) };
 }
 
+/* In memory of its own: a request may ask for each of a thousand keys. */
 static enum policy_effect
 policy_says(const struct question *q)
 {
 	const struct policy *policy = q->bucket->settings[SETTING_POLICY];
+	_cleanup_arena_ struct arena *arena = NULL;
 	struct policy_caller caller;
 	struct access_context *context;
 	struct policy_request request;
 
 	if (!policy)
 		return POLICY_NONE;
-	caller = caller_of(q);
-	context = arena_alloc(q->arena, sizeof(*context));
+	arena = arena_new(0);
+	caller = caller_of(q, arena);
+	context = arena_alloc(arena, sizeof(*context));
 	context->walrus = q->walrus;
 	context->rq = q->rq;
 	context->bucket = q->bucket;
@@ -75,9 +77,10 @@ policy_says(const struct question *q)
 	context->who = q->who;
 	context->logged = q->logged;
 	context->caller = &caller;
-	context->arena = q->arena;
+	context->arena = arena;
+	context->tags = arena_alloc(arena, sizeof(*context->tags));
 	request = (struct policy_request){ &caller, q->action,
-		str_of(arena_printf(q->arena, "arn:aws:s3:::%s%s%.*s", q->bucket->name,
+		str_of(arena_printf(arena, "arn:aws:s3:::%s%s%.*s", q->bucket->name,
 		    q->key.n ? "/" : "", (int)q->key.n, q->key.n ? q->key.p : "")),
 		access_context_lookup, context };
 	return policy_evaluate(policy, &request);
@@ -119,6 +122,7 @@ acl_grants(const struct question *q)
 	const struct acl_caller who = { .account_id = q->who ? q->who->account_id : NULL,
 		.is_log_delivery = q->logged != NULL,
 		.is_exec = q->who && q->who->is_service };
+	_cleanup_arena_ struct arena *arena = NULL;
 	struct acl *own;
 
 	if (q->permission == PERMISSION_NONE || ownership_of(q->bucket) == OWNERSHIP_ENFORCED)
@@ -126,8 +130,9 @@ acl_grants(const struct question *q)
 	if (is_of_object(q)) {
 		if (!q->object || !q->object->attributes.acl)
 			return false;
-		acl = own = arena_alloc(q->arena, sizeof(*own));
-		if (!acl_parse(str_of(q->object->attributes.acl), own, q->arena))
+		arena = arena_new(0);
+		acl = own = arena_alloc(arena, sizeof(*own));
+		if (!acl_parse(str_of(q->object->attributes.acl), own, arena))
 			return false;
 	}
 	return acl &&
@@ -172,7 +177,6 @@ question_of(struct request *rq, const struct bucket *bucket, const struct object
 
 	return (struct question){ .walrus = rq->walrus,
 		.rq = rq,
-		.arena = rq->arena,
 		.who = rq->is_anonymous ? NULL : &rq->caller,
 		.action = has_version ? operation->version_action : operation->action,
 		.permission = operation->permission,
@@ -283,9 +287,7 @@ int
 access_log_delivery(struct walrus *w, const struct bucket *source, const struct bucket *target,
     struct str key, struct err *e)
 {
-	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct question q = { .walrus = w,
-		.arena = arena,
 		.logged = source,
 		.action = "s3:PutObject",
 		.permission = PERMISSION_WRITE,
@@ -301,10 +303,8 @@ int
 access_as(struct walrus *w, const char *account_id, bool is_service, const char *action,
     const struct bucket *bucket, struct str key, const struct object *o, struct err *e)
 {
-	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct auth_key who = { .is_service = is_service };
 	struct question q = { .walrus = w,
-		.arena = arena,
 		.who = &who,
 		.action = action,
 		.permission = o ? PERMISSION_READ : PERMISSION_WRITE,

@@ -238,32 +238,36 @@ lock_days(const struct access_context *c, struct str rest)
 
 /* -- tags: "key=value&...", percent-encoded -- */
 
-static bool
-read_tags(const struct access_context *c, struct str tags, struct form *ret)
+static const struct form *
+read_tags(const struct access_context *c, struct str text, struct access_tags *tags)
 {
 	struct err ignored;
 
-	*ret = (struct form){ 0 };
-	return tags.n && form_parse(tags, 64, c->arena, ret, &ignored) == 0;
+	if (text.n == 0)
+		return NULL;
+	if (!tags->text.p) {
+		tags->text = text;
+		tags->is_readable = form_parse(text, 64, c->arena, &tags->form, &ignored) == 0;
+	}
+	return tags->is_readable ? &tags->form : NULL;
 }
 
 static struct str
-tag_of(const struct access_context *c, struct str tags, struct str key)
+tag_of(const struct form *form, struct str key)
 {
-	struct form form;
-
-	if (!read_tags(c, tags, &form))
-		return nothing;
-	for (size_t i = 0; i < form.count; i++)
-		if (str_is(key, form.fields[i].name))
-			return form.fields[i].value;
+	for (size_t i = 0; form && i < form->count; i++)
+		if (str_is(key, form->fields[i].name))
+			return form->fields[i].value;
 	return nothing;
 }
 
 static struct str
 existing_tag(const struct access_context *c, struct str rest)
 {
-	return c->object ? tag_of(c, str_of(c->object->attributes.tags), rest) : nothing;
+	return c->object
+		   ? tag_of(
+			 read_tags(c, str_of(c->object->attributes.tags), &c->tags->existing), rest)
+		   : nothing;
 }
 
 /* What an object is given: not what a header says that means nothing to the operation. */
@@ -283,20 +287,20 @@ asked_tags(const struct access_context *c)
 static struct str
 request_tag(const struct access_context *c, struct str rest)
 {
-	return tag_of(c, asked_tags(c), rest);
+	return tag_of(read_tags(c, asked_tags(c), &c->tags->asked), rest);
 }
 
 static bool
 request_tag_keys(struct access_context *c, struct policy_values *ret)
 {
-	struct form form;
+	const struct form *form = read_tags(c, asked_tags(c), &c->tags->asked);
 
-	if (!read_tags(c, asked_tags(c), &form))
+	if (!form)
 		return false;
-	for (size_t i = 0; i < form.count; i++)
-		c->values[i] = str_of(form.fields[i].name);
-	*ret = (struct policy_values){ c->values, (unsigned)form.count };
-	return form.count > 0;
+	for (size_t i = 0; i < form->count; i++)
+		c->values[i] = str_of(form->fields[i].name);
+	*ret = (struct policy_values){ c->values, (unsigned)form->count };
+	return form->count > 0;
 }
 
 /* -- the table -- */

@@ -1,4 +1,6 @@
 """Policies of buckets: what is taken, what they allow and deny, and to whom."""
+import base64
+import hashlib
 import http.client
 import json
 import time
@@ -464,3 +466,17 @@ def test_revoked_and_kept(world, ann, bob, box, accounts):
     bob.get_object(Bucket=box, Key="public/a")
     ann.delete_bucket_policy(Bucket=box)
     assert refusal(bob.get_object, Bucket=box, Key="public/a") == (403, "AccessDenied")
+
+
+def test_many_conditions_for_many_keys(world, ann, box):
+    """All conditions but the last hold, each key is asked for by itself: no more memory than for one."""
+    conditions = {"StringNotEquals": {f"s3:RequestObjectTag/{i}": "z" for i in range(560)},
+                  "StringEquals": {"aws:Referer": "never"}}
+    ann.put_bucket_policy(Bucket=box, Policy=json.dumps({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": f"arn:aws:s3:::{box}/*",
+         "Condition": conditions}]}, separators=(",", ":")))
+    body = "<Delete>" + "".join(f"<Object><Key>{i}</Key></Object>" for i in range(1000)) + "</Delete>"
+    body = body.encode()
+    headers = {"content-md5": base64.b64encode(hashlib.md5(body).digest()).decode(), "x-amz-tagging": "a=" + "b" * 5000}
+    status, _, text = world.request("POST", f"/{box}", {"delete": ""}, headers, body)
+    assert status == 200 and text.count(b"<Deleted>") == 1000
