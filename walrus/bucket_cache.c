@@ -8,7 +8,8 @@
 #include "schema.h"
 
 #define CACHED_MAX 4096
-#define BUCKET_BYTES_MAX (16 * 1024 * 1024)
+#define BUCKET_BYTES_MAX                                                                           \
+	(32 * 1024 * 1024) /* more than rules of 4 MiB take, and all other settings of 256 KiB */
 
 struct buckets {
 	struct lock lock;

@@ -16,6 +16,7 @@
 #include "setting.h"
 
 #define XML_MAX S3_XML_BODY_MAX
+#define SETTING_BYTES (256 * 1024) /* kept as they came, with the bucket, in memory too */
 #define BYTES_MAX S3_OBJECT_MAX
 #define FORM_MAX                                                                                   \
 	(S3_OBJECT_MAX + 65536) /* with its fields and what browsers put behind the file           \
@@ -47,7 +48,7 @@ const struct s3_operation s3_operations[] = {
 	{ "GetBucketOwnershipControls", "GET", B, "ownershipControls",
 	    "s3:GetBucketOwnershipControls", NULL, NONE, 0, 0, setting_get },
 	{ "PutBucketOwnershipControls", "PUT", B, "ownershipControls",
-	    "s3:PutBucketOwnershipControls", NULL, NONE, 0, XML_MAX, setting_put },
+	    "s3:PutBucketOwnershipControls", NULL, NONE, 0, SETTING_BYTES, setting_put },
 	{ "DeleteBucketOwnershipControls", "DELETE", B, "ownershipControls",
 	    "s3:PutBucketOwnershipControls", NULL, NONE, 0, 0, setting_delete },
 
@@ -63,7 +64,7 @@ const struct s3_operation s3_operations[] = {
 	{ "GetPublicAccessBlock", "GET", B, "publicAccessBlock", "s3:GetBucketPublicAccessBlock",
 	    NULL, NONE, 0, 0, setting_get },
 	{ "PutPublicAccessBlock", "PUT", B, "publicAccessBlock", "s3:PutBucketPublicAccessBlock",
-	    NULL, NONE, 0, XML_MAX, setting_put },
+	    NULL, NONE, 0, SETTING_BYTES, setting_put },
 	{ "DeletePublicAccessBlock", "DELETE", B, "publicAccessBlock",
 	    "s3:PutBucketPublicAccessBlock", NULL, NONE, 0, 0, setting_delete },
 
@@ -79,16 +80,16 @@ const struct s3_operation s3_operations[] = {
 	{ "GetBucketEncryption", "GET", B, "encryption", "s3:GetEncryptionConfiguration", NULL,
 	    NONE, 0, 0, setting_get },
 	{ "PutBucketEncryption", "PUT", B, "encryption", "s3:PutEncryptionConfiguration", NULL,
-	    NONE, 0, XML_MAX, setting_put },
+	    NONE, 0, SETTING_BYTES, setting_put },
 	{ "DeleteBucketEncryption", "DELETE", B, "encryption", "s3:PutEncryptionConfiguration",
 	    NULL, NONE, 0, 0, setting_delete },
 
 	{ "GetBucketAccelerateConfiguration", "GET", B, "accelerate",
 	    "s3:GetAccelerateConfiguration", NULL, NONE, 0, 0, setting_get },
 	{ "PutBucketAccelerateConfiguration", "PUT", B, "accelerate",
-	    "s3:PutAccelerateConfiguration", NULL, NONE, 0, XML_MAX, setting_put },
+	    "s3:PutAccelerateConfiguration", NULL, NONE, 0, SETTING_BYTES, setting_put },
 	{ "GetBucketCors", "GET", B, "cors", "s3:GetBucketCORS", NULL, NONE, 0, 0, setting_get },
-	{ "PutBucketCors", "PUT", B, "cors", "s3:PutBucketCORS", NULL, NONE, 0, XML_MAX,
+	{ "PutBucketCors", "PUT", B, "cors", "s3:PutBucketCORS", NULL, NONE, 0, SETTING_BYTES,
 	    setting_put },
 	{ "DeleteBucketCors", "DELETE", B, "cors", "s3:PutBucketCORS", NULL, NONE, 0, 0,
 	    setting_delete },
@@ -101,26 +102,26 @@ const struct s3_operation s3_operations[] = {
 	    NONE, 0, 0, setting_delete },
 	{ "GetBucketLogging", "GET", B, "logging", "s3:GetBucketLogging", NULL, NONE, 0, 0,
 	    setting_get },
-	{ "PutBucketLogging", "PUT", B, "logging", "s3:PutBucketLogging", NULL, NONE, 0, XML_MAX,
-	    setting_put },
+	{ "PutBucketLogging", "PUT", B, "logging", "s3:PutBucketLogging", NULL, NONE, 0,
+	    SETTING_BYTES, setting_put },
 	{ "GetBucketNotificationConfiguration", "GET", B, "notification",
 	    "s3:GetBucketNotification", NULL, NONE, 0, 0, setting_get },
 	{ "PutBucketNotificationConfiguration", "PUT", B, "notification",
-	    "s3:PutBucketNotification", NULL, NONE, 0, XML_MAX, notification_put },
+	    "s3:PutBucketNotification", NULL, NONE, 0, SETTING_BYTES, notification_put },
 	{ "GetBucketRequestPayment", "GET", B, "requestPayment", "s3:GetBucketRequestPayment", NULL,
 	    NONE, 0, 0, setting_get },
 	{ "PutBucketRequestPayment", "PUT", B, "requestPayment", "s3:PutBucketRequestPayment", NULL,
-	    NONE, 0, XML_MAX, setting_put },
+	    NONE, 0, SETTING_BYTES, setting_put },
 	{ "GetBucketTagging", "GET", B, "tagging", "s3:GetBucketTagging", NULL, NONE, 0, 0,
 	    setting_get },
-	{ "PutBucketTagging", "PUT", B, "tagging", "s3:PutBucketTagging", NULL, NONE, 0, XML_MAX,
-	    setting_put },
+	{ "PutBucketTagging", "PUT", B, "tagging", "s3:PutBucketTagging", NULL, NONE, 0,
+	    SETTING_BYTES, setting_put },
 	{ "DeleteBucketTagging", "DELETE", B, "tagging", "s3:PutBucketTagging", NULL, NONE, 0, 0,
 	    setting_delete },
 	{ "GetBucketWebsite", "GET", B, "website", "s3:GetBucketWebsite", NULL, NONE, 0, 0,
 	    setting_get },
-	{ "PutBucketWebsite", "PUT", B, "website", "s3:PutBucketWebsite", NULL, NONE, 0, XML_MAX,
-	    setting_put },
+	{ "PutBucketWebsite", "PUT", B, "website", "s3:PutBucketWebsite", NULL, NONE, 0,
+	    SETTING_BYTES, setting_put },
 	{ "DeleteBucketWebsite", "DELETE", B, "website", "s3:DeleteBucketWebsite", NULL, NONE, 0, 0,
 	    setting_delete },
 

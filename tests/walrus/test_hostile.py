@@ -515,3 +515,38 @@ def test_bodies_that_end_early(world, home):
     send(world, form + KEY % b"vanished" + FILE[:-9] + large, ends=True)
     assert b"vanished" not in keys_of(world)
     world.assert_no_orphans()
+
+
+SETTINGS = {
+    "cors": "<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>"
+            "%s</CORSConfiguration>",
+    "encryption": "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256"
+                  "</SSEAlgorithm></ApplyServerSideEncryptionByDefault></Rule>%s</ServerSideEncryptionConfiguration>",
+    "notification": "<NotificationConfiguration>%s</NotificationConfiguration>",
+    "publicAccessBlock": "<PublicAccessBlockConfiguration><BlockPublicAcls>false</BlockPublicAcls>%s"
+                         "</PublicAccessBlockConfiguration>",
+    "requestPayment": "<RequestPaymentConfiguration><Payer>BucketOwner</Payer>%s</RequestPaymentConfiguration>",
+    "tagging": "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet>%s</Tagging>",
+    "website": "<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument>%s</WebsiteConfiguration>",
+}
+
+
+def test_large_settings_do_not_add_up(world, bucket):
+    """Each is kept as it came, and all of them are in memory with the bucket."""
+    rules = "".join(f"<Rule><ID>{i}</ID><Status>Enabled</Status><Filter><And><Prefix>{'p' * 900}</Prefix>" +
+                    "".join(f"<Tag><Key>{n}{'k' * 100}</Key><Value>{'v' * 200}</Value></Tag>" for n in range(10)) +
+                    "</And></Filter><Expiration><Days>1</Days></Expiration></Rule>" for i in range(900))
+
+    def put(name, text):
+        body = text.encode()
+        digest = base64.b64encode(hashlib.md5(body).digest()).decode()
+        status, _, answer = world.request("PUT", f"/{bucket}", {name: ""}, {"content-md5": digest}, body)
+        assert world.request("GET", f"/{bucket}", {"location": ""})[0] == 200
+        return status, answer
+
+    assert put("lifecycle", f"<LifecycleConfiguration>{rules}</LifecycleConfiguration>")[0] == 200
+    for size, status in ((200000, 200), (4000000, 400)):
+        for name, text in SETTINGS.items():
+            got, answer = put(name, text % (" " * size))
+            assert got == status, (name, answer)
+            assert status == 200 or b"<Code>MaxMessageLengthExceeded</Code>" in answer
