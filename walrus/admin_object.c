@@ -90,7 +90,7 @@ print_objects(struct store_tx *tx, void *arg, struct err *e)
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
 		struct object o;
 
-		object_from_row(rows, q->call->arena, &o);
+		object_of_list(rows, q->call->arena, &o);
 		if (o.key.n < q->key.n || memcmp(o.key.p, q->key.p, q->key.n) != 0)
 			return 0;
 		url_encode(out, o.key, true);

@@ -43,12 +43,9 @@ arena_bytes(struct arena *arena, struct str s)
 }
 
 void
-attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_attributes *ret)
+attributes_of_list(struct store_rows *rows, struct arena *arena, struct object_attributes *ret)
 {
-	*ret = (struct object_attributes){ .headers = arena_strdup(arena, store_text(rows, 0)),
-		.acl = arena_strdup(arena, store_text(rows, 1)),
-		.tags = arena_strdup(arena, store_text(rows, 2)),
-		.checksum = arena_strdup(arena, store_text(rows, 3)),
+	*ret = (struct object_attributes){ .checksum = arena_strdup(arena, store_text(rows, 3)),
 		.storage_class = arena_strdup(arena, store_text(rows, 4)),
 		.lock_mode = arena_strdup(arena, store_text(rows, 5)),
 		.lock_until_us = store_int(rows, 6),
@@ -57,7 +54,16 @@ attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_
 }
 
 void
-object_from_row(struct store_rows *rows, struct arena *arena, struct object *ret)
+attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_attributes *ret)
+{
+	attributes_of_list(rows, arena, ret);
+	ret->headers = arena_strdup(arena, store_text(rows, 0));
+	ret->acl = arena_strdup(arena, store_text(rows, 1));
+	ret->tags = arena_strdup(arena, store_text(rows, 2));
+}
+
+static void
+object_columns(struct store_rows *rows, struct arena *arena, struct object *ret)
 {
 	const unsigned at = ATTRIBUTE_COUNT;
 
@@ -72,7 +78,20 @@ object_from_row(struct store_rows *rows, struct arena *arena, struct object *ret
 		.sha256 = arena_strdup(arena, store_text(rows, at + 8)),
 		.modified_us = store_int(rows, at + 9),
 		.account_id = arena_strdup(arena, store_text(rows, at + 10)) };
+}
+
+void
+object_from_row(struct store_rows *rows, struct arena *arena, struct object *ret)
+{
+	object_columns(rows, arena, ret);
 	attributes_from_row(rows, arena, &ret->attributes);
+}
+
+void
+object_of_list(struct store_rows *rows, struct arena *arena, struct object *ret)
+{
+	object_columns(rows, arena, ret);
+	attributes_of_list(rows, arena, &ret->attributes);
 }
 
 static int

@@ -20,6 +20,8 @@ struct object_attributes {
 };
 #define ATTRIBUTE_COUNT 9 /* columns, in the order of ATTRIBUTE_COLUMNS */
 void attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_attributes *ret);
+/* Without headers, ACL and tags, which may have 100 KiB and more each row. */
+void attributes_of_list(struct store_rows *rows, struct arena *arena, struct object_attributes *ret);
 /* As arguments of a statement. */
 #define ATTRIBUTE_VALUES(a)                                                                        \
 	(a)->headers, (a)->acl, (a)->tags, (a)->checksum, (a)->storage_class, (a)->lock_mode,      \
@@ -37,6 +39,8 @@ struct object { /* one version; strings from an arena */
 	int64_t modified_us;
 };
 void object_from_row(struct store_rows *rows, struct arena *arena, struct object *ret);
+/* With attributes_of_list. */
+void object_of_list(struct store_rows *rows, struct arena *arena, struct object *ret);
 
 /* Which version of a key is meant. */
 struct object_name {

@@ -157,7 +157,7 @@ take_row(struct list_walk *w, struct cursor *c, struct store_rows *rows)
 	common = list_common_prefix(w, at.key);
 	if (common.n)
 		return take_prefix(w, c, common);
-	object_from_row(rows, w->arena, &o);
+	object_of_list(rows, w->arena, &o);
 	vec_add(&w->objects, o);
 	w->last = o.key;
 	w->last_version_id = o.version_id;

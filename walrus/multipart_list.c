@@ -162,7 +162,7 @@ walk_from(struct store_tx *tx, struct upload_list *l, int *ret_step, struct err 
 
 	*ret_step = 2;
 	while (r >= 0 && (r = store_next(rows, e)) > 0) {
-		upload_from_row(rows, l->rq->arena, &u);
+		upload_of_list(rows, l->rq->arena, &u);
 		*ret_step = take_upload(l, &u);
 		if (*ret_step != 1)
 			return 0;

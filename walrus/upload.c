@@ -16,7 +16,7 @@ copy_bytes(struct arena *arena, struct str s)
 }
 
 void
-upload_from_row(struct store_rows *rows, struct arena *arena, struct upload *ret)
+upload_of_list(struct store_rows *rows, struct arena *arena, struct upload *ret)
 {
 	const unsigned at = ATTRIBUTE_COUNT;
 
@@ -25,6 +25,13 @@ upload_from_row(struct store_rows *rows, struct arena *arena, struct upload *ret
 		.key = copy_bytes(arena, store_blob(rows, at + 2)),
 		.account_id = arena_strdup(arena, store_text(rows, at + 3)),
 		.created_us = store_int(rows, at + 4) };
+	attributes_of_list(rows, arena, &ret->attributes);
+}
+
+static void
+upload_from_row(struct store_rows *rows, struct arena *arena, struct upload *ret)
+{
+	upload_of_list(rows, arena, ret);
 	attributes_from_row(rows, arena, &ret->attributes);
 }
 

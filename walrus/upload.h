@@ -13,7 +13,8 @@ struct upload {
 	struct str key;
 	int64_t bucket_id, created_us;
 };
-void upload_from_row(struct store_rows *rows, struct arena *arena, struct upload *ret);
+/* With attributes_of_list. */
+void upload_of_list(struct store_rows *rows, struct arena *arena, struct upload *ret);
 /* In a closure: that which the request names, for this bucket and key. ERR_UPLOAD_NOT_FOUND. */
 int upload_find(struct store_tx *tx, struct request *rq, struct upload *ret, struct err *e);
 /* In a closure: it is gone, and so are its parts but those that an object has now. */

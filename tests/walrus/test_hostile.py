@@ -550,3 +550,15 @@ def test_large_settings_do_not_add_up(world, bucket):
             got, answer = put(name, text % (" " * size))
             assert got == status, (name, answer)
             assert status == 200 or b"<Code>MaxMessageLengthExceeded</Code>" in answer
+
+
+def test_a_list_of_objects_that_say_much(world, s3, bucket):
+    """Of headers and tags, some 95 KB each, a list needs nothing."""
+    s3.put_object(Bucket=bucket, Key="0", ContentDisposition="x" * 50000)
+    tags = [{"Key": f"{i}" + "\U00010348" * 120, "Value": "\U00010348" * 250} for i in range(10)]
+    s3.put_object_tagging(Bucket=bucket, Key="0", Tagging={"TagSet": tags})
+    for i in range(1, 1000):
+        s3.copy_object(Bucket=bucket, Key=str(i), CopySource=f"{bucket}/0")
+    assert len(s3.list_objects_v2(Bucket=bucket)["Contents"]) == 1000
+    assert len(s3.list_object_versions(Bucket=bucket)["Versions"]) == 1000
+    assert world.ask("object", "list", bucket).count("\n") == 1000
