@@ -311,6 +311,7 @@ commit(struct store_tx *tx, void *arg, struct err *e)
 	struct upload u;
 	int r = upload_find(tx, rq, &u, e);
 
+	c->was_done = false; /* it may be run again */
 	if (r == ERR_UPLOAD_NOT_FOUND)
 		return find_done(tx, c, e);
 	if (r == 0)
