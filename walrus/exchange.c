@@ -750,6 +750,7 @@ static void
 on_end(struct http_exchange *h, const struct http_header *trailers, unsigned count, void *arg)
 {
 	struct exchange *x = http_data(h);
+	struct http_ref ref;
 
 	if (is_internal(h, arg)) {
 		http_worker_handler.end(h, trailers, count, internal_options(arg));
@@ -757,7 +758,9 @@ on_end(struct http_exchange *h, const struct http_header *trailers, unsigned cou
 	}
 	if (x->is_replying)
 		return;
-	x->ref = http_suspend(h, WORK_TIMEOUT_MS, on_expired);
+	ref = http_suspend(h, WORK_TIMEOUT_MS, on_expired);
+	if (x->is_small) /* otherwise a worker has it already */
+		x->ref = ref;
 	if (x->is_quick)
 		work_here(x);
 	else
