@@ -15,7 +15,10 @@
 
 #define NARROW 64 /* bytes in a step: four polynomials */
 #define WIDE 128  /* eight, two to a register */
-#define AHEAD 4096
+/* One stream of reads does not keep the memory busy, and the processor itself fetches ahead within
+ * a page only: of large spans two places are read at once, and asked for before. */
+#define FAR (32 * 1024)
+#define AHEAD 2048
 
 static const struct {
 	uint64_t polynomial; /* reflected */
@@ -29,7 +32,7 @@ static const struct {
 struct tables {
 	uint64_t t[8][256];
 	/* What the two halves of 16 bytes are multiplied by to move past a step. */
-	uint64_t past_wide[2], past_narrow[2], past_one[2];
+	uint64_t past_far[2], past_wide[2], past_narrow[2], past_one[2];
 };
 static struct tables tables_of[CRC_MAX];
 static bool is_narrow, is_wide;
@@ -69,6 +72,7 @@ make_tables(struct tables *tables, enum crc_kind kind)
 		for (unsigned k = 1; k < 8; k++)
 			tables->t[k][i] =
 			    tables->t[k - 1][i] >> 8 ^ tables->t[0][tables->t[k - 1][i] & 0xff];
+	make_past(tables->past_far, FAR, kind);
 	make_past(tables->past_wide, WIDE, kind);
 	make_past(tables->past_narrow, NARROW, kind);
 	make_past(tables->past_one, 16, kind);
@@ -150,23 +154,53 @@ narrow_steps(const struct tables *tables, uint64_t c, const char *p, size_t n)
 	return x[0];
 }
 
-__attribute__((target("avx2,vpclmulqdq,pclmul"))) static __m128i
+#define WIDE_TARGET __attribute__((target("avx2,vpclmulqdq,pclmul")))
+
+WIDE_TARGET static inline void
+wide_step(__m256i x[4], __m256i past, const char *p)
+{
+	_mm_prefetch(p + AHEAD, _MM_HINT_T0);
+	_mm_prefetch(p + AHEAD + WIDE / 2, _MM_HINT_T0);
+	for (unsigned i = 0; i < 4; i++)
+		x[i] = fold_two(x[i], past, _mm256_loadu_si256((const void *)(p + 32 * i)));
+}
+
+/* The bytes as far as they come in pairs of FAR, how many it says: the second of a pair is summed
+ * by itself, and the first moved past it. */
+WIDE_TARGET static size_t
+far_steps(const struct tables *tables, __m256i x[4], __m256i past, const char *p, size_t n)
+{
+	const __m256i past_far = _mm256_broadcastsi128_si256(load(tables->past_far));
+	const char *begin = p;
+
+	for (; n >= 2 * FAR; p += 2 * FAR, n -= 2 * FAR) {
+		__m256i y[4] = { 0 };
+
+		for (size_t at = 0; at < FAR; at += WIDE) {
+			wide_step(x, past, p + at);
+			wide_step(y, past, p + FAR + at);
+		}
+		for (unsigned i = 0; i < 4; i++)
+			x[i] = fold_two(x[i], past_far, y[i]);
+	}
+	return (size_t)(p - begin);
+}
+
+WIDE_TARGET static __m128i
 wide_steps(const struct tables *tables, uint64_t c, const char *p, size_t n)
 {
 	const __m256i past = _mm256_broadcastsi128_si256(load(tables->past_wide));
 	const __m128i past_one = load(tables->past_one);
+	const char *end = p + n;
 	__m256i x[4];
 	__m128i all;
 
 	for (unsigned i = 0; i < 4; i++)
 		x[i] = _mm256_loadu_si256((const void *)(p + 32 * i));
 	x[0] = _mm256_xor_si256(x[0], _mm256_set_epi64x(0, 0, 0, (int64_t)c));
-	for (p += WIDE, n -= WIDE; n >= WIDE; p += WIDE, n -= WIDE) {
-		_mm_prefetch(p + AHEAD, _MM_HINT_T0);
-		_mm_prefetch(p + AHEAD + WIDE / 2, _MM_HINT_T0);
-		for (unsigned i = 0; i < 4; i++)
-			x[i] = fold_two(x[i], past, _mm256_loadu_si256((const void *)(p + 32 * i)));
-	}
+	p += WIDE;
+	for (p += far_steps(tables, x, past, p, n - WIDE); p < end; p += WIDE)
+		wide_step(x, past, p);
 	all = _mm256_castsi256_si128(x[0]);
 	for (unsigned i = 0; i < 4; i++) {
 		if (i > 0)

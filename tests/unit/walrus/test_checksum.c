@@ -86,6 +86,48 @@ test_crc32c(void **state)
 	assert_int_equal(crc32c(0, NULL, 0), 0);
 }
 
+/* Bit by bit. */
+static uint64_t
+slow_crc(uint64_t polynomial, unsigned bits, const char *p, size_t n)
+{
+	const uint64_t ones = UINT64_MAX >> (64 - bits);
+	uint64_t c = ones;
+
+	for (size_t i = 0; i < n; i++) {
+		c ^= (unsigned char)p[i];
+		for (unsigned k = 0; k < 8; k++)
+			c = c & 1 ? c >> 1 ^ polynomial : c >> 1;
+	}
+	return c ^ ones;
+}
+
+/* Large spans are read in two places at once: around the sizes where that begins and ends. */
+static void
+test_large_crcs(void **state)
+{
+	static const struct {
+		uint64_t polynomial;
+		unsigned bits;
+	} kinds[CRC_MAX] = { [CRC_32] = { 0xedb88320, 32 },
+		[CRC_32C] = { 0x82f63b78, 32 },
+		[CRC_64NVME] = { 0x9a6c9329ac4bc9b5, 64 } };
+	static const size_t sizes[] = { 65535, 65536, 65537, 65663, 65664, 65665, 131071, 131072,
+		131200, 131327, 262144, 300001 };
+	static char bytes[300002];
+
+	random_bytes(bytes, sizeof(bytes));
+	for (unsigned kind = 0; kind < CRC_MAX; kind++)
+		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+			const char *p = bytes + i % 2;
+			uint64_t slow =
+			    slow_crc(kinds[kind].polynomial, kinds[kind].bits, p, sizes[i]);
+
+			assert_true(crc(kind, 0, p, sizes[i]) == slow);
+			assert_true(
+			    crc(kind, crc(kind, 0, p, 1000), p + 1000, sizes[i] - 1000) == slow);
+		}
+}
+
 int
 main(void)
 {
@@ -93,6 +135,7 @@ main(void)
 		cmocka_unit_test(test_known_values),
 		cmocka_unit_test(test_pieces),
 		cmocka_unit_test(test_crc32c),
+		cmocka_unit_test(test_large_crcs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
