@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from powerloss import Disk, build
 from test_durability import CYCLES, body_of
 from test_multipart import PART
-from world import wait_for
+from world import IS_SANITIZED, wait_for
 
 GONE = None
 KILLS, CUTS = max(CYCLES // 2, 1), max(CYCLES // 3, 1)
@@ -169,7 +169,7 @@ def test_kill_under_every_change(world, s3, bucket, is_versioned):
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
-    if os.environ.get("MALLEE_BUILD", "build") != "build":
+    if IS_SANITIZED:
         pytest.skip("a sanitizer wants to be loaded first")
     return build(str(tmp_path_factory.mktemp("powerloss")))
 

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from test_multipart import PART, complete, make
 from test_objects import MIB, code
-from world import is_root, wait_for
+from world import IS_SANITIZED, is_root, wait_for
 
 CYCLES = int(os.environ.get("CYCLES", "8"))
 
@@ -149,7 +149,7 @@ def test_clients_that_vanish_leave_nothing(world, s3, bucket):
     for _ in range(4):
         crowd()
     assert [world.rows(sql) for sql in rows] == before
-    if not os.environ.get("ASAN_OPTIONS") and not os.environ.get("TSAN_OPTIONS"):
+    if not IS_SANITIZED:
         # 80 MiB came; what grows is the allocator's, whose threads warm up
         assert world.walrus.rss_kib() - memory < 40 * 1024
     s3.abort_multipart_upload(Bucket=bucket, Key="m", UploadId=upload)
@@ -202,7 +202,7 @@ def test_slow_clients_hold_nobody_up(world, s3, bucket):
         s3.put_object(Bucket=bucket, Key="b", Body=b"x")
     assert s3.get_object(Bucket=bucket, Key="a")["Body"].read() == body
     assert time.monotonic() - begin < 10
-    if not os.environ.get("ASAN_OPTIONS") and not os.environ.get("TSAN_OPTIONS"):
+    if not IS_SANITIZED:
         assert world.walrus.rss_kib() - before < 40 * 4 * 1024  # a few MiB each, whatever the object's size
     for raw in slow:
         raw.close()

@@ -20,6 +20,7 @@ import botocore.client
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, os.environ.get("MALLEE_BUILD", "build"))
+IS_SANITIZED = BUILD != os.path.join(TOP, "build")  # memory is another's, too
 REGION = "mallee-1"
 
 
