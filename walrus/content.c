@@ -54,16 +54,15 @@ attributes_of_list(struct store_rows *rows, struct arena *arena, struct object_a
 }
 
 void
-attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_attributes *ret)
+attributes_add_rest(struct store_rows *rows, struct arena *arena, struct object_attributes *ret)
 {
-	attributes_of_list(rows, arena, ret);
 	ret->headers = arena_strdup(arena, store_text(rows, 0));
 	ret->acl = arena_strdup(arena, store_text(rows, 1));
 	ret->tags = arena_strdup(arena, store_text(rows, 2));
 }
 
-static void
-object_columns(struct store_rows *rows, struct arena *arena, struct object *ret)
+void
+object_of_list(struct store_rows *rows, struct arena *arena, struct object *ret)
 {
 	const unsigned at = ATTRIBUTE_COUNT;
 
@@ -78,20 +77,14 @@ object_columns(struct store_rows *rows, struct arena *arena, struct object *ret)
 		.sha256 = arena_strdup(arena, store_text(rows, at + 8)),
 		.modified_us = store_int(rows, at + 9),
 		.account_id = arena_strdup(arena, store_text(rows, at + 10)) };
+	attributes_of_list(rows, arena, &ret->attributes);
 }
 
 void
 object_from_row(struct store_rows *rows, struct arena *arena, struct object *ret)
 {
-	object_columns(rows, arena, ret);
-	attributes_from_row(rows, arena, &ret->attributes);
-}
-
-void
-object_of_list(struct store_rows *rows, struct arena *arena, struct object *ret)
-{
-	object_columns(rows, arena, ret);
-	attributes_of_list(rows, arena, &ret->attributes);
+	object_of_list(rows, arena, ret);
+	attributes_add_rest(rows, arena, &ret->attributes);
 }
 
 static int

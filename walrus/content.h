@@ -19,9 +19,9 @@ struct object_attributes {
 	enum legal_hold hold;
 };
 #define ATTRIBUTE_COUNT 9 /* columns, in the order of ATTRIBUTE_COLUMNS */
-void attributes_from_row(struct store_rows *rows, struct arena *arena, struct object_attributes *ret);
 /* Without headers, ACL and tags, which may have 100 KiB and more each row. */
 void attributes_of_list(struct store_rows *rows, struct arena *arena, struct object_attributes *ret);
+void attributes_add_rest(struct store_rows *rows, struct arena *arena, struct object_attributes *ret);
 /* As arguments of a statement. */
 #define ATTRIBUTE_VALUES(a)                                                                        \
 	(a)->headers, (a)->acl, (a)->tags, (a)->checksum, (a)->storage_class, (a)->lock_mode,      \

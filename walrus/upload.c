@@ -32,7 +32,7 @@ static void
 upload_from_row(struct store_rows *rows, struct arena *arena, struct upload *ret)
 {
 	upload_of_list(rows, arena, ret);
-	attributes_from_row(rows, arena, &ret->attributes);
+	attributes_add_rest(rows, arena, &ret->attributes);
 }
 
 int
