@@ -139,21 +139,19 @@ write_digest(struct store_tx *tx, void *arg, struct err *e)
 }
 
 static int
+add_to_digest(void *arg, struct str bytes, struct err *e)
+{
+	EVP_DigestUpdate(arg, bytes.p, bytes.n);
+	return 0;
+}
+
+static int
 compute(struct content_reader *reader, uint64_t size, char out[65], struct err *e)
 {
 	EVP_MD_CTX *sha = digest_begin(DIGEST_SHA256);
 	uint8_t hash[32];
-	int r = 0;
+	int r = content_reader_each(reader, 0, size, add_to_digest, sha, e);
 
-	for (uint64_t at = 0; r == 0 && at < size;) {
-		_cleanup_free_ char *buffer = NULL;
-		struct str bytes = { NULL, 0 };
-
-		r = content_reader_read(reader, at, size - at, &buffer, &bytes, e);
-		if (r == 0)
-			EVP_DigestUpdate(sha, bytes.p, bytes.n);
-		at += bytes.n;
-	}
 	digest_end(sha, r < 0 ? NULL : hash);
 	if (r == 0)
 		hex_encode(hash, sizeof(hash), out);
