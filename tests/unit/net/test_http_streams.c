@@ -186,6 +186,15 @@ unreleased_pieces_push_back(void **state)
 }
 
 static void
+assert_is_pattern(const struct net_reply *r)
+{
+	assert_int_equal(r->body.n, STREAM_BYTES);
+	for (size_t i = 0; i < r->body.n; i++)
+		if (r->body.p[i] != http_pattern_at(i))
+			fail_msg("byte %zu differs", i);
+}
+
+static void
 files_and_ranges(void **state)
 {
 	struct net_reply r = { 0 };
@@ -196,10 +205,7 @@ files_and_ranges(void **state)
 			 "GET /file HTTP/1.1\r\nHost: t\r\nRange: bytes=-5\r\n\r\n"
 			 "GET /file HTTP/1.1\r\nHost: t\r\nRange: bytes=99999999-\r\n\r\n");
 	assert_int_equal(net_read_reply(fd, false, &r), 200);
-	assert_int_equal(r.body.n, STREAM_BYTES);
-	for (size_t i = 0; i < r.body.n; i++)
-		if (r.body.p[i] != http_pattern_at(i))
-			fail_msg("byte %zu differs", i);
+	assert_is_pattern(&r);
 	assert_int_equal(net_read_reply(fd, false, &r), 206);
 	assert_int_equal(r.body.n, 200);
 	assert_int_equal(r.body.p[199], http_pattern_at(299));
@@ -223,10 +229,7 @@ pages_of_a_file(void **state)
 		net_sends(fd, ASK("/pages") "HEAD /pages HTTP/1.1\r\nHost: t\r\n\r\n" ASK("/"));
 		if (round % 2) {
 			assert_int_equal(net_read_reply(fd, false, &r), 200);
-			assert_int_equal(r.body.n, STREAM_BYTES);
-			for (size_t i = 0; i < r.body.n; i++)
-				if (r.body.p[i] != http_pattern_at(i))
-					fail_msg("byte %zu differs", i);
+			assert_is_pattern(&r);
 			assert_int_equal(net_read_reply(fd, true, &r), 200);
 			assert_int_equal(net_read_reply(fd, false, &r), 200);
 			assert_string_equal(r.body.p, "ok\n");
