@@ -70,6 +70,11 @@ def test_what_is_wrong_in_itself(clc, account):
                         ({"VersionDescription": "x" * 256}, "InvalidParameterValue"),
                         ({"ClientToken": "x" * 129}, "InvalidParameterValue"),
                         ({"LaunchTemplateData__Placement__Tenancy": "alone"}, "InvalidParameterValue"),
+                        ({"LaunchTemplateData__TagSpecification__1__ResourceType": "i-"}, "InvalidParameterValue"),
+                        ({"LaunchTemplateData__TagSpecification__1__ResourceType": "launch-template"}, "InvalidParameterValue"),
+                        ({"LaunchTemplateData__InstanceRequirements__VCpuCount__Min": "1",
+                          "LaunchTemplateData__InstanceRequirements__MemoryMiB__Min": "1",
+                          "LaunchTemplateData__InstanceRequirements__CpuManufacturer__1": "acme"}, "InvalidParameterValue"),
                         ({"LaunchTemplateData__Bogus": "1"}, "UnknownParameter"),
                         ({"TagSpecification__1__ResourceType": "instance", "TagSpecification__1__Tag__1__Key": "k"},
                          "InvalidParameterValue")):
@@ -277,7 +282,7 @@ def example(shape_name, depth=0):
     if kind == "list":
         return [example(shape["member"]["shape"], depth + 1)]
     if "enum" in shape:
-        return shape["enum"][0]
+        return "instance" if shape_name == "ResourceType" else shape["enum"][0]
     return {"boolean": True, "integer": 1, "double": 1.5, "timestamp": "2030-01-01T00:00:00+00:00"}.get(kind, "dGV4dA==")
 
 

@@ -26,6 +26,9 @@ FILTER = {a: next(f["query"] for f in OPERATIONS[a]["in"] if f["name"] == "filte
 WITH_DRY_RUN = [a for a in ACTIONS if "dry_run" in {f["name"] for f in OPERATIONS[a]["in"]}]
 # Tested by themselves below.
 OF_ALL = {"dry_run", "filters", "max_results", "next_token"}
+# Words that the model lists, held against what there is, or against a shorter list, by code: (action, path or its last word).
+CHECKED_IN_CODE = {("*", "InstanceType"), ("*", "TagSpecification.ResourceType"), ("*", "LaunchPermission.Add.Group"),
+                   ("*", "LaunchPermission.Remove.Group"), ("ReportInstanceStatus", "ReasonCode")}
 unseen, seen_filters, unseen_filters = [], [], []
 
 
@@ -144,6 +147,18 @@ def test_nothing_is_made_up():
         for path, _, field, shape, member in fields(action):
             if not shape and (action, path) not in older and not any(path.startswith(p + ".") for a, p in older if a == action):
                 assert row(parameters.CONTEXT, action, "made up " + path) is not None, f"{action}: '{path}' is not Amazon's"
+
+
+@pytest.mark.parametrize("action", [a for a in ACTIONS if a not in ANSWERED])
+def test_every_choice_is_declared(action):
+    """Where the model lists the words of a parameter so does the definition: what is taken may be shown again."""
+    for path, _, field, shape, _ in fields(action):
+        if not shape or field["type"] in ("refused", "ignored", "struct"):
+            continue
+        inner = amazon.SHAPES[shape]
+        inner = amazon.SHAPES[inner["member"]["shape"]] if inner["type"] == "list" else inner
+        in_code = {(action, path), ("*", path), ("*", path.split(".")[-1])} & CHECKED_IN_CODE
+        assert "enum" not in inner or "choices" in field["options"] or in_code, f"{action}: '{path}' takes any word"
 
 
 # -- what is refused --
