@@ -1,7 +1,7 @@
 """Hostile requests for every action, made from the definitions by a seeded generator: each is answered, in time, as a
 client's mistake; the daemon goes on, and its sanitizers have nothing to say.
 
-MALLEE_SEED=N repeats a run, CYCLES=N makes it N times as long.
+The short run asks the same each time. CYCLES=N makes it N times as long and asks something else; MALLEE_SEED=N repeats that.
 """
 import os
 import random
@@ -20,8 +20,8 @@ from world import OPERATIONS, World
 EMPTY = [a for a in sorted(OPERATIONS) if OPERATIONS[a].get("answers")]
 ACTIONS = [a for a in sorted(OPERATIONS) if a not in EMPTY[3:]]
 
-SEED = int(os.environ.get("MALLEE_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 CYCLES = int(os.environ.get("CYCLES", "1"))
+SEED = int(os.environ.get("MALLEE_SEED", "0")) or (random.SystemRandom().randrange(1, 1 << 31) if CYCLES > 1 else 1)
 REQUESTS = 40 * CYCLES   # of each action and kind
 DEADLINE_S = 30          # for one answer, on a machine that does much else
 # The server's own errors that a request may meet with: nothing here has room for thousands of instances.
