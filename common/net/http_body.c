@@ -8,23 +8,19 @@ struct http_piece *
 http_piece_take(struct http_exchange *x, size_t size)
 {
 	struct http_hub *h = x->hub;
-	struct http_piece *p;
+	struct http_piece *p = NULL;
 
-	if (size == HTTP_BODY_PIECE && h->spare_pieces) {
-		p = h->spare_pieces;
-		h->spare_pieces = p->next;
-		h->spare_piece_count--;
-	} else {
+	if (size == HTTP_BODY_PIECE)
+		p = http_spares_take(&h->spare_pieces);
+	if (!p)
 		p = aligned_alloc(_Alignof(struct http_piece), (sizeof(*p) + size + 63) / 64 * 64);
-		if (!p)
-			abort();
-		p->size = size;
-	}
+	if (!p)
+		abort();
+	p->size = size;
 	p->body = (struct http_body){ p->data, 0 };
 	p->message.next = NULL;
 	p->hub = h;
 	p->x = x;
-	p->next = NULL;
 	for (p->index = 0; x->pieces[p->index]; p->index++)
 		assert(p->index + 1 < HTTP_BODY_CREDITS);
 	x->pieces[p->index] = p;
@@ -43,14 +39,8 @@ http_piece_free(struct http_piece *p)
 		x->pieces[p->index] = NULL;
 		x->pieces_out--;
 	}
-	if (!h->is_closed && p->size == HTTP_BODY_PIECE &&
-	    h->spare_piece_count < HTTP_SPARE_PIECES) {
-		p->next = h->spare_pieces;
-		h->spare_pieces = p;
-		h->spare_piece_count++;
-	} else {
+	if (h->is_closed || p->size != HTTP_BODY_PIECE || !http_spares_put(&h->spare_pieces, p))
 		free(p);
-	}
 	http_hub_drop(h);
 }
 

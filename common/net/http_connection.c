@@ -1,8 +1,7 @@
-/* One connection: reads, writes, deadlines. http_connection_run is the only place that moves it: it
- * takes steps (send what waits, finish an exchange, read more) until none makes progress, then
- * tells epoll what would. Callbacks of handlers run inside those steps; what they ask for is noted
- * on the exchange and taken up by the next step, so nothing nests and nothing is freed under a
- * caller.
+/* One connection: reads, writes, deadlines. `run` is the only place that moves it: it takes steps
+ * (send what waits, finish an exchange, read more) until none makes progress, then tells epoll what
+ * would. Callbacks of handlers run inside those steps; what they ask for is noted on the exchange
+ * and taken up by the next step, so nothing nests and nothing is freed under a caller.
  *
  * epoll is level-triggered. A connection that wants neither input nor output (the handler thinks)
  * waits edge-triggered for the peer's hang-up, which a level-triggered watch would report without
@@ -383,7 +382,7 @@ finish_exchange(struct http_connection *c, struct http_exchange *x)
 	bool keep = x->reply_keep && is_whole &&
 		    !atomic_load_explicit(&s->is_draining, memory_order_relaxed);
 
-	http_server_count(s, x, true);
+	http_exchange_count(x, true);
 	http_exchange_gone(x, true);
 	if (keep) {
 		c->x = http_exchange_next(x);
@@ -405,13 +404,12 @@ http_connection_destroy(struct http_connection *c)
 	c->is_running = true; /* whatever gone() does must not kick it */
 	if (x) {
 		if (x->is_delivered)
-			http_server_count(lane->server, x, false);
+			http_exchange_count(x, false);
 		x->c = c;
 		http_exchange_gone(x, false);
 		http_exchange_put(x);
 	}
-	http_connection_forget_due(c);
-	list_remove(&c->kicked);
+	http_hub_forget(c->hub, &c->task);
 	list_remove(&c->link);
 	loop_watch_free(c->watch);
 	SSL_free(c->ssl);
@@ -420,7 +418,7 @@ http_connection_destroy(struct http_connection *c)
 		    c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
 	fd_close(c->fd);
 	free(c);
-	http_lane_closed(lane);
+	lane->closed(lane);
 }
 
 void
@@ -619,7 +617,7 @@ settle(struct http_connection *c)
 
 	if (c->x)
 		mind_windows(c, c->x);
-	http_connection_set_due(c, next_deadline(c));
+	http_hub_set_due(c->hub, &c->task, next_deadline(c));
 	if (wants_input(c))
 		events |= EPOLLIN;
 	if (!c->is_writable &&
@@ -635,8 +633,8 @@ settle(struct http_connection *c)
 	c->events = events;
 }
 
-void
-http_connection_run(struct http_connection *c)
+static void
+run(struct http_connection *c)
 {
 	unsigned steps = 0;
 	bool progress;
@@ -700,7 +698,7 @@ on_event(void *arg, uint32_t events)
 		c->state = CONN_DEAD;
 	else if (events & EPOLLRDHUP && c->events & EPOLLET && peer_is_gone(c))
 		c->state = CONN_DEAD;
-	http_connection_run(c);
+	run(c);
 }
 
 static void
@@ -748,9 +746,17 @@ check_exchange(struct http_connection *c, struct http_exchange *x, uint64_t now)
 	}
 }
 
-void
-http_connection_due(struct http_connection *c)
+static void
+on_kicked(struct http_task *t)
 {
+	run(CONTAINER_OF(t, struct http_connection, task));
+}
+
+/* The wheel came round. */
+static void
+on_due(struct http_task *t)
+{
+	struct http_connection *c = CONTAINER_OF(t, struct http_connection, task);
 	uint64_t now = c->hub->now_ms;
 	struct http_exchange *x = c->x;
 
@@ -764,7 +770,7 @@ http_connection_due(struct http_connection *c)
 		c->state = CONN_DEAD;
 	}
 	c->is_running = false;
-	http_connection_run(c);
+	run(c);
 }
 
 /* -- beginnings -- */
@@ -835,8 +841,7 @@ http_connection_new(struct http_lane *lane, int fd)
 	c->hub = lane->hub;
 	c->fd = fd;
 	c->is_writable = true;
-	list_init(&c->timed);
-	list_init(&c->kicked);
+	http_task_init(&c->task, on_kicked, on_due);
 	list_add_tail(&lane->connections, &c->link);
 	name_peer(c);
 	http_hub_now(c->hub);
@@ -856,7 +861,7 @@ http_connection_new(struct http_lane *lane, int fd)
 	}
 	/* The first bytes are often there already: an epoll round saved. */
 	c->is_readable = true;
-	http_connection_run(c);
+	run(c);
 }
 
 void

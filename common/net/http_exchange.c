@@ -3,20 +3,17 @@
 #include <assert.h>
 #include <stddef.h>
 #include <string.h>
+#include "base/clock.h"
 #include "net/http_internal.h"
 
 struct http_exchange *
 http_exchange_take(struct http_connection *c)
 {
 	struct http_hub *h = c->hub;
-	struct http_exchange *x = h->spare_exchanges;
+	struct http_exchange *x = http_spares_take(&h->spare_exchanges);
 
-	if (x) {
-		h->spare_exchanges = x->next_spare;
-		h->spare_exchange_count--;
-	} else {
+	if (!x)
 		x = xmalloc(sizeof(*x));
-	}
 	memset(x, 0, offsetof(struct http_exchange, head));
 	x->c = c;
 	x->hub = h;
@@ -41,17 +38,10 @@ free_buffers(struct http_exchange *x)
 void
 http_exchange_put(struct http_exchange *x)
 {
-	struct http_hub *h = x->hub;
-
 	assert(!x->is_delivered);
 	free_buffers(x);
-	if (h->spare_exchange_count < HTTP_SPARE_EXCHANGES) {
-		x->next_spare = h->spare_exchanges;
-		h->spare_exchanges = x;
-		h->spare_exchange_count++;
-	} else {
+	if (!http_spares_put(&x->hub->spare_exchanges, x))
 		free(x);
-	}
 }
 
 void
@@ -86,6 +76,40 @@ http_exchange_next(struct http_exchange *old)
 	}
 	http_exchange_put(old);
 	return x;
+}
+
+/* -- the end -- */
+
+void
+http_exchange_count(const struct http_exchange *x, bool complete)
+{
+	struct http_server *s = x->c->lane->server;
+	int class = complete ? x->status / 100 : 0;
+
+	metric_add(s->requests[class >= 1 && class <= 5 ? class : 0], 1);
+	if (complete)
+		metric_observe(s->latency, (double)(clock_monotonic_us() - x->started_us) / 1e6);
+}
+
+void
+http_exchange_gone(struct http_exchange *x, bool complete)
+{
+	struct http_server *s = x->c->lane->server;
+
+	if (!x->is_delivered)
+		return;
+	http_exchange_forget_ref(x);
+	http_pieces_detach(x);
+	if (x->upgrade) {
+		const struct http_upgrade *u = TAKE(x->upgrade);
+
+		u->gone(x, x->upgrade_arg);
+	}
+	if (s->options.handler.gone)
+		s->options.handler.gone(x, complete, s->options.arg);
+	x->is_delivered = false;
+	atomic_fetch_sub(&s->exchanges, 1);
+	metric_add(s->in_flight, -1);
 }
 
 /* -- what handlers ask -- */

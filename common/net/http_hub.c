@@ -1,23 +1,29 @@
-/* What all connections of one loop share: the queue through which other threads reach it, the slots
- * behind http_ref, the timer wheel, spare buffers, the Date header. Several servers on a loop share
- * its hub.
+/* What all connections of one loop share: the queue through which other threads reach it, the timer
+ * wheel, spare buffers, the Date header. Several servers on a loop share its hub.
  *
- * Other threads never see an exchange. They name it by (loop, slot, generation); the name is looked
- * up on the loop's own thread, where an exchange can't vanish under the hands. One lock (HTTP)
- * guards the list of hubs and their queues; it is held for a few instructions. The wheel holds a
- * connection at its nearest deadline; deadlines that moved away are noticed when it comes round. */
-#include <assert.h>
+ * One lock (HTTP) guards the list of hubs and their queues; it is held for a few instructions. The
+ * wheel holds a task at its nearest deadline; deadlines that moved away are noticed when it comes
+ * round. */
+#include "net/http_hub.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include "base/clock.h"
-#include "net/http_internal.h"
 #include "run/fd.h"
+#include "run/lock.h"
+
+#define SPARE_PIECES 16 /* 4 MiB */
+#define SPARE_EXCHANGES 64
 
 static struct lock http_lock = LOCK_INITIALIZER(HTTP);
 static struct list hubs = LIST_INIT(hubs);
+
+struct http_spare {
+	struct http_spare *next;
+};
 
 static void on_wake(void *arg, uint32_t events);
 static void on_tick(void *arg);
@@ -63,6 +69,8 @@ http_hub_get(struct loop *loop, struct err *e)
 	for (unsigned i = 0; i < HTTP_WHEEL; i++)
 		list_init(&h->wheel[i]);
 	list_init(&h->kicked);
+	h->spare_pieces.max = SPARE_PIECES;
+	h->spare_exchanges.max = SPARE_EXCHANGES;
 	h->scratch = xmalloc(HTTP_SCRATCH);
 	h->wake_watch = loop_watch_new(loop, h->wake_fd, EPOLLIN, on_wake, h);
 	h->timer = loop_timer_new(loop, on_tick, h);
@@ -94,12 +102,19 @@ take_messages_locked(struct http_hub *h)
 	return m;
 }
 
+static void
+free_spares(struct http_spares *s)
+{
+	void *block;
+
+	while ((block = http_spares_take(s)))
+		free(block);
+}
+
 void
 http_hub_put(struct http_hub *h)
 {
 	struct http_message *left = NULL;
-	struct http_exchange *x;
-	struct http_piece *p;
 
 	lock_take(&http_lock);
 	if (--h->servers > 0) {
@@ -115,14 +130,8 @@ http_hub_put(struct http_hub *h)
 	loop_timer_free(h->timer);
 	run_messages(h, left, false);
 	fd_close(h->wake_fd);
-	while ((x = h->spare_exchanges)) {
-		h->spare_exchanges = x->next_spare;
-		free(x);
-	}
-	while ((p = h->spare_pieces)) {
-		h->spare_pieces = p->next;
-		free(p);
-	}
+	free_spares(&h->spare_exchanges);
+	free_spares(&h->spare_pieces);
 	free(h->slots);
 	free(h->scratch);
 	http_hub_drop(h);
@@ -180,6 +189,45 @@ http_hub_post(struct http_hub *h, struct http_message *m)
 }
 
 bool
+http_hub_post_to(struct loop *loop, struct http_message *m)
+{
+	struct http_hub *h;
+
+	LOCK_SCOPE(&http_lock);
+	h = find_locked(loop);
+	if (h)
+		post_locked(h, m);
+	return h != NULL;
+}
+
+/* Hubs are woken when all of theirs is there, so that they do not come to wait for the lock. */
+struct http_message *
+http_hub_post_all(struct http_message *first)
+{
+	struct http_message *homeless = NULL, **tail = &homeless, *following;
+	struct http_hub *h, *next;
+
+	LOCK_SCOPE(&http_lock);
+	for (struct http_message *m = first; m; m = following) {
+		following = m->next;
+		h = find_locked(m->loop);
+		if (h) {
+			h->is_wake_due |= queue_locked(h, m);
+			continue;
+		}
+		m->next = NULL;
+		*tail = m;
+		tail = &m->next;
+	}
+	LIST_FOREACH (&hubs, h, next, link) {
+		if (h->is_wake_due)
+			wake(h);
+		h->is_wake_due = false;
+	}
+	return homeless;
+}
+
+bool
 http_hub_is_mine(struct http_hub *h)
 {
 	LOCK_SCOPE(&http_lock);
@@ -219,6 +267,35 @@ http_hub_date(struct http_hub *h)
 	return h->date;
 }
 
+/* -- spare memory -- */
+
+void *
+http_spares_take(struct http_spares *s)
+{
+	struct http_spare *block = s->first;
+
+	if (!block)
+		return NULL;
+	s->first = block->next;
+	s->count--;
+	return block;
+}
+
+bool
+http_spares_put(struct http_spares *s, void *block)
+{
+	struct http_spare *spare = block;
+
+	if (s->count >= s->max)
+		return false;
+	spare->next = s->first;
+	s->first = spare;
+	s->count++;
+	return true;
+}
+
+/* -- turns -- */
+
 static void
 run_kicked(struct http_hub *h)
 {
@@ -234,11 +311,10 @@ run_kicked(struct http_hub *h)
 		list_add_tail(&batch, l);
 	}
 	while (!list_is_empty(&batch)) {
-		struct http_connection *c =
-		    CONTAINER_OF(batch.next, struct http_connection, kicked);
+		struct http_task *t = CONTAINER_OF(batch.next, struct http_task, kicked);
 
-		list_remove(&c->kicked);
-		http_connection_run(c);
+		list_remove(&t->kicked);
+		t->run(t);
 	}
 	if (!list_is_empty(&h->kicked))
 		wake(h);
@@ -263,59 +339,73 @@ on_wake(void *arg, uint32_t events)
 }
 
 void
-http_connection_kick(struct http_connection *c)
+http_task_init(
+    struct http_task *t, void (*run)(struct http_task *), void (*due)(struct http_task *))
 {
-	struct http_hub *h = c->hub;
+	list_init(&t->timed);
+	list_init(&t->kicked);
+	t->due_ms = 0;
+	t->run = run;
+	t->due = due;
+}
 
-	if (c->is_running || !list_is_empty(&c->kicked))
+void
+http_hub_kick(struct http_hub *h, struct http_task *t)
+{
+	if (!list_is_empty(&t->kicked))
 		return;
 	if (list_is_empty(&h->kicked) && !h->is_waking)
 		wake(h);
-	list_add_tail(&h->kicked, &c->kicked);
+	list_add_tail(&h->kicked, &t->kicked);
 }
 
 /* -- the wheel -- */
 
-void
-http_connection_forget_due(struct http_connection *c)
-{
-	if (!c->due_ms)
-		return;
-	list_remove(&c->timed);
-	c->due_ms = 0;
-	c->hub->timed--;
-}
-
-/* Only moves it forward: a deadline that moved away is noticed when the old one comes round. */
-void
-http_connection_set_due(struct http_connection *c, uint64_t deadline_ms)
-{
-	struct http_hub *h = c->hub;
-	uint64_t tick, last;
-
-	if (deadline_ms == UINT64_MAX || (c->due_ms && c->due_ms <= deadline_ms))
-		return;
-	http_connection_forget_due(c);
-	http_hub_tick_soon(h);
-	tick = deadline_ms / HTTP_TICK_MS + 1;
-	last = h->tick + HTTP_WHEEL - 1;
-	if (tick <= h->tick)
-		tick = h->tick + 1;
-	if (tick > last)
-		tick = last;
-	list_add_tail(&h->wheel[tick % HTTP_WHEEL], &c->timed);
-	c->due_ms = tick * HTTP_TICK_MS;
-	h->timed++;
-}
-
-void
-http_hub_tick_soon(struct http_hub *h)
+static void
+tick_soon(struct http_hub *h)
 {
 	if (h->is_ticking)
 		return;
 	h->is_ticking = true;
 	h->tick = http_hub_now(h) / HTTP_TICK_MS;
 	loop_timer_set(h->timer, HTTP_TICK_MS);
+}
+
+static void
+forget_due(struct http_hub *h, struct http_task *t)
+{
+	if (!t->due_ms)
+		return;
+	list_remove(&t->timed);
+	t->due_ms = 0;
+	h->timed--;
+}
+
+void
+http_hub_set_due(struct http_hub *h, struct http_task *t, uint64_t deadline_ms)
+{
+	uint64_t tick, last;
+
+	if (deadline_ms == UINT64_MAX || (t->due_ms && t->due_ms <= deadline_ms))
+		return;
+	forget_due(h, t);
+	tick_soon(h);
+	tick = deadline_ms / HTTP_TICK_MS + 1;
+	last = h->tick + HTTP_WHEEL - 1;
+	if (tick <= h->tick)
+		tick = h->tick + 1;
+	if (tick > last)
+		tick = last;
+	list_add_tail(&h->wheel[tick % HTTP_WHEEL], &t->timed);
+	t->due_ms = tick * HTTP_TICK_MS;
+	h->timed++;
+}
+
+void
+http_hub_forget(struct http_hub *h, struct http_task *t)
+{
+	forget_due(h, t);
+	list_remove(&t->kicked);
 }
 
 static void
@@ -331,12 +421,12 @@ run_tick(struct http_hub *h, uint64_t tick)
 		list_add_tail(&batch, l);
 	}
 	while (!list_is_empty(&batch)) {
-		struct http_connection *c = CONTAINER_OF(batch.next, struct http_connection, timed);
+		struct http_task *t = CONTAINER_OF(batch.next, struct http_task, timed);
 
-		list_remove(&c->timed);
-		c->due_ms = 0;
+		list_remove(&t->timed);
+		t->due_ms = 0;
 		h->timed--;
-		http_connection_due(c);
+		t->due(t);
 	}
 }
 
@@ -353,188 +443,4 @@ on_tick(void *arg)
 	h->is_ticking = h->timed > 0;
 	if (h->is_ticking)
 		loop_timer_set(h->timer, HTTP_TICK_MS);
-}
-
-/* -- names for other threads -- */
-
-static uint32_t
-slot_of(struct http_exchange *x)
-{
-	struct http_hub *h = x->hub;
-
-	if (x->slot != UINT32_MAX)
-		return x->slot;
-	if (h->slot_free == UINT32_MAX) {
-		uint32_t more = h->slot_count ? h->slot_count : 16;
-
-		h->slots = xrealloc(h->slots, (h->slot_count + more) * sizeof(*h->slots));
-		for (uint32_t i = h->slot_count + more; i-- > h->slot_count;) {
-			h->slots[i] = (struct http_slot){ NULL, 1, h->slot_free };
-			h->slot_free = i;
-		}
-		h->slot_count += more;
-	}
-	x->slot = h->slot_free;
-	h->slot_free = h->slots[x->slot].next_free;
-	h->slots[x->slot].x = x;
-	return x->slot;
-}
-
-void
-http_exchange_forget_ref(struct http_exchange *x)
-{
-	struct http_hub *h = x->hub;
-	struct http_slot *s;
-
-	if (x->slot == UINT32_MAX)
-		return;
-	s = &h->slots[x->slot];
-	s->x = NULL;
-	s->generation++;
-	s->next_free = h->slot_free;
-	h->slot_free = x->slot;
-	x->slot = UINT32_MAX;
-	x->is_suspended = false;
-	x->suspend_deadline_ms = 0;
-}
-
-void
-http_exchange_gone(struct http_exchange *x, bool complete)
-{
-	struct http_server *s = x->c->lane->server;
-
-	if (!x->is_delivered)
-		return;
-	http_exchange_forget_ref(x);
-	http_pieces_detach(x);
-	if (x->upgrade) {
-		const struct http_upgrade *u = TAKE(x->upgrade);
-
-		u->gone(x, x->upgrade_arg);
-	}
-	if (s->options.handler.gone)
-		s->options.handler.gone(x, complete, s->options.arg);
-	x->is_delivered = false;
-	atomic_fetch_sub(&s->exchanges, 1);
-	metric_add(s->in_flight, -1);
-}
-
-struct http_ref
-http_suspend(struct http_exchange *x, uint32_t timeout_ms, void (*expired)(struct http_exchange *x))
-{
-	uint32_t slot = slot_of(x);
-
-	assert(x->is_delivered);
-	x->is_suspended = true;
-	x->suspend_deadline_ms = timeout_ms ? http_hub_now(x->hub) + timeout_ms : 0;
-	x->expired = expired;
-	if (!x->c->is_running)
-		http_connection_kick(x->c); /* the deadline is to be noted */
-	return (struct http_ref){ x->hub->loop, slot, x->hub->slots[slot].generation };
-}
-
-struct http_resume {
-	struct http_message message;
-	struct http_ref ref;
-	void (*fn)(struct http_exchange *x, void *arg);
-	void *arg;
-	struct http_resume *following; /* among those gathered */
-};
-
-static void
-run_resume(struct http_hub *h, struct http_message *m)
-{
-	struct http_resume *r = CONTAINER_OF(m, struct http_resume, message);
-	struct http_exchange *x = NULL;
-
-	if (h && r->ref.slot < h->slot_count &&
-	    h->slots[r->ref.slot].generation == r->ref.generation)
-		x = h->slots[r->ref.slot].x;
-	if (x) {
-		x->is_suspended = false;
-		x->suspend_deadline_ms = 0;
-		http_connection_kick(x->c);
-	}
-	r->fn(x, r->arg);
-	free(r);
-}
-
-static struct http_resume *
-resume_new(struct http_ref ref, void (*fn)(struct http_exchange *x, void *arg), void *arg)
-{
-	struct http_resume *r = xmalloc(sizeof(*r));
-
-	*r = (struct http_resume){ { NULL, run_resume }, ref, fn, arg, NULL };
-	return r;
-}
-
-void
-http_resume(struct http_ref ref, void (*fn)(struct http_exchange *x, void *arg), void *arg)
-{
-	struct http_resume *r = resume_new(ref, fn, arg);
-	struct http_hub *h;
-
-	lock_take(&http_lock);
-	h = find_locked(ref.loop);
-	if (h)
-		post_locked(h, &r->message);
-	lock_release(&http_lock);
-	if (!h) /* no server is left there: nobody else will free arg */
-		run_resume(NULL, &r->message);
-}
-
-void
-http_resume_later(struct http_resumes *all, struct http_ref ref,
-    void (*fn)(struct http_exchange *x, void *arg), void *arg)
-{
-	struct http_resume *r = resume_new(ref, fn, arg);
-
-	r->following = all->last_first;
-	all->last_first = r;
-}
-
-/* In the order in which they came. */
-static struct http_resume *
-turned(struct http_resume *r)
-{
-	struct http_resume *first = NULL;
-
-	while (r) {
-		struct http_resume *following = r->following;
-
-		r->following = first;
-		first = r;
-		r = following;
-	}
-	return first;
-}
-
-/* Hubs are woken when all of theirs is there, so that they do not come to wait for the lock. */
-void
-http_resume_all(struct http_resumes *all)
-{
-	struct http_resume *r = turned(TAKE(all->last_first)), *following, *homeless = NULL;
-	struct http_hub *h, *next;
-
-	lock_take(&http_lock);
-	for (; r; r = following) {
-		following = r->following;
-		h = find_locked(r->ref.loop);
-		if (h) {
-			h->is_wake_due |= queue_locked(h, &r->message);
-			continue;
-		}
-		r->following = homeless;
-		homeless = r;
-	}
-	LIST_FOREACH (&hubs, h, next, link) {
-		if (h->is_wake_due)
-			wake(h);
-		h->is_wake_due = false;
-	}
-	lock_release(&http_lock);
-	for (r = turned(homeless); r; r = following) {
-		following = r->following;
-		run_resume(NULL, &r->message);
-	}
 }

@@ -1,87 +1,18 @@
 #pragma once
-/* Inside the HTTP server: one hub per loop (what its connections share), connections, exchanges.
- * All of it belongs to the loop's thread but what the comments name otherwise. */
+/* Inside the HTTP server, above its hub (http_hub.h): pieces of bodies, exchanges, connections,
+ * servers. Calls run one way: server; connection; socket and reply; exchange; out, ref and body; the
+ * hub. Back they go through function pointers. All of it belongs to the loop's thread but what the
+ * comments name otherwise. */
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include "base/id.h"
 #include "base/list.h"
+#include "net/http_hub.h"
 #include "net/http_server.h"
-#include "run/lock.h"
 #include "run/log.h"
 #include "run/metrics.h"
 #include "run/page_pipe.h"
-
-/* -- hub: http_hub.c ------------------------------------------------------------------------------
- */
-
-#define HTTP_TICK_MS 100
-#define HTTP_WHEEL 512 /* slots of one tick: deadlines further off go round again */
-#define HTTP_SCRATCH (64 * 1024)
-#define HTTP_SPARE_PIECES 16 /* kept for reuse per loop: 4 MiB */
-#define HTTP_SPARE_EXCHANGES 64
-#define HTTP_RANDOM 64
-
-struct http_hub;
-
-/* What another thread asks of a loop; run(h, m) is called there, with h NULL when the loop is gone.
- */
-struct http_message {
-	struct http_message *next;
-	void (*run)(struct http_hub *h, struct http_message *m);
-};
-
-struct http_slot {
-	struct http_exchange *x; /* NULL: free */
-	uint32_t generation;
-	uint32_t next_free;
-};
-
-struct http_hub {
-	struct list link; /* under the HTTP lock */
-	struct loop *loop;
-	unsigned servers;    /* under the HTTP lock */
-	atomic_uint holders; /* servers' one and each piece out: freed at 0 */
-	bool is_closed;      /* under the HTTP lock */
-	int wake_fd;
-	struct loop_watch *wake_watch;
-	struct http_message *messages, **messages_tail; /* under the HTTP lock */
-	bool is_wake_due;                               /* the same */
-
-	struct http_slot *slots;
-	uint32_t slot_count, slot_free;
-
-	struct list wheel[HTTP_WHEEL];
-	uint64_t tick; /* of the wheel: monotonic ms / HTTP_TICK_MS */
-	unsigned timed;
-	bool is_ticking;
-	struct loop_timer *timer;
-	uint64_t now_us, now_ms; /* read once per callback */
-
-	struct list kicked; /* connections to run when the hub wakes */
-	bool is_waking;     /* in the wake callback: no need to wake again */
-	struct http_piece *spare_pieces;
-	unsigned spare_piece_count;
-	struct http_exchange *spare_exchanges;
-	unsigned spare_exchange_count;
-	int64_t date_s;
-	char date[40];
-	uint8_t random[HTTP_RANDOM][UUID_SIZE]; /* for ids: drawn many at a time */
-	unsigned random_left;
-	char *scratch; /* HTTP_SCRATCH bytes for what is used up within one call */
-};
-
-struct http_hub *http_hub_get(struct loop *loop, struct err *e); /* the loop's, shared by servers */
-void http_hub_put(struct http_hub *h);
-/* Any thread. False, and m is the caller's, when the hub is closed. */
-bool http_hub_post(struct http_hub *h, struct http_message *m);
-bool http_hub_is_mine(struct http_hub *h); /* any thread: is it the loop's, and the hub open? */
-void http_hub_hold(struct http_hub *h);    /* any thread */
-void http_hub_drop(struct http_hub *h);
-void http_hub_tick_soon(struct http_hub *h);
-uint64_t http_hub_now(struct http_hub *h); /* reads the clock */
-const char *http_hub_date(struct http_hub *h);
-void http_hub_uuid(struct http_hub *h, char out[UUID_TEXT_SIZE]);
 
 /* -- body pieces: http_body.c ---------------------------------------------------------------------
  */
@@ -91,7 +22,6 @@ struct http_piece {
 	struct http_message message;
 	struct http_hub *hub;
 	struct http_exchange *x; /* NULL once the exchange is gone */
-	struct http_piece *next; /* spare */
 	unsigned index;          /* in x->pieces */
 	size_t size;
 	_Alignas(64) char data[]; /* what the kernel copies to faster */
@@ -100,7 +30,7 @@ struct http_piece *http_piece_take(struct http_exchange *x, size_t size);
 void http_piece_free(struct http_piece *p); /* loop thread or hub closed */
 void http_pieces_detach(struct http_exchange *x);
 
-/* -- exchanges: http_exchange.c, http_reply.c -----------------------------------------------------
+/* -- exchanges: http_out.c, http_ref.c, http_exchange.c, http_reply.c -----------------------------
  */
 
 #define HTTP_INLINE_IN 4096
@@ -141,7 +71,6 @@ struct http_upgrade { /* what takes a connection over */
 struct http_exchange {
 	struct http_connection *c;
 	struct http_hub *hub;
-	struct http_exchange *next_spare;
 	void *data;
 	char id[UUID_TEXT_SIZE];
 
@@ -194,6 +123,17 @@ struct http_exchange {
 	struct http_segment first; /* with the bytes behind it */
 	char first_data[HTTP_INLINE_OUT];
 };
+
+/* What is to be sent. */
+void http_out_add(struct http_exchange *x, const void *p, size_t n); /* raw, copied */
+void http_out_line(struct http_exchange *x, const char *name, struct str value); /* and CRLF */
+/* Sent from where it lies. */
+void http_out_segment(struct http_exchange *x, const struct http_segment *s);
+void http_out_clear(struct http_exchange *x);
+void http_out_consumed(struct http_exchange *x, uint64_t n); /* that many bytes were sent */
+
+void http_exchange_forget_ref(struct http_exchange *x); /* http_resume will find nobody */
+
 struct http_exchange *http_exchange_take(struct http_connection *c);
 void http_exchange_put(struct http_exchange *x); /* recycles; the handler must be out */
 /* Room for `size` bytes of input in all. Only before the head is parsed. */
@@ -201,14 +141,11 @@ void http_exchange_grow(struct http_exchange *x, size_t size);
 /* Recycles too. The exchange that follows on the same connection, with what was read of it already; NULL:
  * nothing was. */
 struct http_exchange *http_exchange_next(struct http_exchange *old);
+void http_exchange_count(const struct http_exchange *x, bool complete); /* for the metrics */
 void http_exchange_gone(struct http_exchange *x, bool complete); /* tells the handler, once */
-void http_exchange_forget_ref(struct http_exchange *x);          /* http_resume will find nobody */
 
 /* Whether everything the client sent for this request has been taken off the wire. */
 bool http_input_is_whole(const struct http_exchange *x);
-void http_out_add(struct http_exchange *x, const void *p, size_t n); /* raw, copied */
-void http_out_clear(struct http_exchange *x);
-void http_out_consumed(struct http_exchange *x, uint64_t n);
 /* Ends the handler's part and answers a short text; the connection closes after it. */
 void http_fail(struct http_exchange *x, int status, const char *text);
 /* The head handler's way out of HTTP: what is read from now on goes to u->input. */
@@ -221,11 +158,10 @@ void http_upgrade_end(struct http_exchange *x); /* close when all is sent */
 enum http_connection_state { CONN_SNIFF, CONN_HANDSHAKE, CONN_OPEN, CONN_LINGER, CONN_DEAD };
 
 struct http_connection {
-	struct list link;   /* of the lane */
-	struct list timed;  /* in the wheel */
-	struct list kicked; /* of the hub */
+	struct list link; /* of the lane */
 	struct http_lane *lane;
 	struct http_hub *hub;
+	struct http_task task; /* of the hub */
 	struct loop_watch *watch;
 	SSL *ssl;
 	struct http_exchange *x; /* NULL while idle: no buffers */
@@ -239,18 +175,19 @@ struct http_connection {
 	bool is_reset;
 	size_t tls_retry;     /* length of the SSL_write to repeat */
 	uint64_t deadline_ms; /* idle, handshake, lingering; 0: none */
-	uint64_t due_ms;      /* where the wheel has it, 0: nowhere */
 	struct http_peer peer;
 };
 /* Takes fd. */
 void http_connection_new(struct http_lane *lane, int fd);
-void http_connection_run(struct http_connection *c);
-void http_connection_kick(struct http_connection *c); /* run it soon, unless it runs already */
-void http_connection_due(struct http_connection *c);  /* the wheel came round */
-void http_connection_set_due(struct http_connection *c, uint64_t deadline_ms); /* http_hub.c */
-void http_connection_forget_due(struct http_connection *c);
 void http_connection_destroy(struct http_connection *c);
 void http_connection_drain(struct http_connection *c);
+/* Run it soon, unless it runs already. */
+static inline void
+http_connection_kick(struct http_connection *c)
+{
+	if (!c->is_running)
+		http_hub_kick(c->hub, &c->task);
+}
 
 /* -- the socket: http_socket.c --------------------------------------------------------------------
  */
@@ -281,6 +218,7 @@ struct http_lane { /* a server on one loop */
 	bool is_paused, is_listening;
 	struct loop_timer *resume_timer;
 	struct http_lane_drain *drain; /* posted, not yet run */
+	void (*closed)(struct http_lane *lane); /* a connection less */
 };
 
 struct http_server {
@@ -299,5 +237,3 @@ struct http_server {
 	struct metric *requests[6]; /* by status class; [0]: cut short */
 	struct metric *in_flight, *open, *latency;
 };
-void http_lane_closed(struct http_lane *lane); /* a connection less */
-void http_server_count(struct http_server *s, const struct http_exchange *x, bool complete);

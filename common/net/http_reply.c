@@ -1,7 +1,6 @@
-/* Replies: what a handler says becomes a queue of segments (copied bytes, borrowed bytes, pieces of
- * files) that the connection sends as the socket allows. The first 4 KiB of a reply lie in the
- * exchange itself, so that a small reply is one buffer and one send. Nothing is sent from here:
- * a call outside the connection's own turn asks for one (http_connection_kick). */
+/* Replies: what a handler says becomes head and body in the queue of segments that the connection
+ * sends as the socket allows. Nothing is sent from here: a call outside the connection's own turn
+ * asks for one (http_connection_kick). */
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,168 +9,9 @@
 #include "run/fd.h"
 
 static void
-link_segment(struct http_exchange *x, struct http_segment *s)
-{
-	s->next = NULL;
-	*x->out_tail = s;
-	x->out_tail = &s->next;
-	x->out_last = s;
-}
-
-static struct http_segment *
-memory_segment(struct http_exchange *x, size_t least)
-{
-	struct http_segment *s = &x->first;
-	size_t size = HTTP_INLINE_OUT;
-
-	if (!x->out) {
-		s->is_inline = true;
-		s->data = x->first_data;
-	} else {
-		size = least > HTTP_SEGMENT ? least : HTTP_SEGMENT;
-		s = xmalloc(sizeof(*s) + size);
-		s->is_inline = false;
-		s->data = (char *)(s + 1);
-	}
-	s->kind = SEGMENT_MEMORY;
-	s->p = s->data;
-	s->n = 0;
-	s->size = size;
-	link_segment(x, s);
-	return s;
-}
-
-static void
-note_queued(struct http_exchange *x, uint64_t n)
-{
-	x->queued += n;
-	if (x->queued >= HTTP_REPLY_LOW)
-		x->was_above_low = true;
-}
-
-/* What is sent from where it lies. */
-static void
-add_segment(struct http_exchange *x, const struct http_segment *segment)
-{
-	struct http_segment *s = xmalloc(sizeof(*s));
-
-	*s = *segment;
-	link_segment(x, s);
-	note_queued(x, s->n);
-}
-
-/* Bytes that fit behind the last one. */
-static size_t
-room_left(const struct http_exchange *x)
-{
-	const struct http_segment *s = x->out_last;
-
-	return x->out && s->kind == SEGMENT_MEMORY ? (size_t)(s->data + s->size - s->p) - s->n : 0;
-}
-
-/* Where up to *io_n bytes go, and how many of them: they count as added. */
-static char *
-take_room(struct http_exchange *x, size_t *io_n)
-{
-	size_t room = room_left(x);
-	struct http_segment *s = room ? x->out_last : memory_segment(x, *io_n);
-	char *at = s->data + (s->p - s->data) + s->n;
-
-	if (!room)
-		room = s->size;
-	if (*io_n > room)
-		*io_n = room;
-	s->n += *io_n;
-	note_queued(x, *io_n);
-	return at;
-}
-
-void
-http_out_add(struct http_exchange *x, const void *p, size_t n)
-{
-	const char *from = p;
-
-	while (n > 0) {
-		size_t part = n;
-		char *at = take_room(x, &part);
-
-		memcpy(at, from, part);
-		from += part;
-		n -= part;
-	}
-}
-
-static void
 out_adds(struct http_exchange *x, const char *s)
 {
 	http_out_add(x, s, strlen(s));
-}
-
-static void
-release_segment(struct http_segment *s)
-{
-	switch (s->kind) {
-	case SEGMENT_MEMORY:
-		break;
-	case SEGMENT_OWNED:
-		if (s->release)
-			s->release(s->arg);
-		break;
-	case SEGMENT_FILE:
-		fd_close(s->fd);
-		break;
-	case SEGMENT_PAGES:
-		page_pipe_put(s->pages);
-		break;
-	}
-	if (!s->is_inline)
-		free(s);
-}
-
-static void
-drop_first(struct http_exchange *x)
-{
-	struct http_segment *s = x->out;
-
-	x->out = s->next;
-	if (!x->out) {
-		x->out_tail = &x->out;
-		x->out_last = NULL;
-	}
-	release_segment(s);
-}
-
-void
-http_out_clear(struct http_exchange *x)
-{
-	while (x->out)
-		drop_first(x);
-	x->queued = 0;
-}
-
-/* n bytes of the queue were sent; empty segments go. */
-void
-http_out_consumed(struct http_exchange *x, uint64_t n)
-{
-	x->queued -= n;
-	x->out_window_bytes += n;
-	while (x->out) {
-		struct http_segment *s = x->out;
-		uint64_t part = n < s->n ? n : s->n;
-
-		s->n -= part;
-		n -= part;
-		if (s->kind == SEGMENT_PAGES)
-			page_pipe_drained(s->pages, (size_t)part);
-		else if (s->kind == SEGMENT_FILE)
-			s->offset += (off_t)part;
-		else
-			s->p += part;
-		if (s->n > 0)
-			return;
-		drop_first(x);
-	}
-	assert(n == 0);
 }
 
 /* -- heads -- */
@@ -181,27 +21,6 @@ static bool
 may_reply(const struct http_exchange *x)
 {
 	return x->is_delivered && !x->is_failed && !x->is_aborted;
-}
-
-/* "NAME: VALUE CRLF" */
-static void
-add_line(struct http_exchange *x, const char *name, struct str value)
-{
-	size_t n = strlen(name), whole = n + value.n + 4;
-	char *at;
-
-	if (room_left(x) < whole) {
-		http_out_add(x, name, n);
-		http_out_add(x, ": ", 2);
-		http_out_add(x, value.p, value.n);
-		http_out_add(x, "\r\n", 2);
-		return;
-	}
-	at = take_room(x, &whole);
-	memcpy(at, name, n);
-	memcpy(at + n, ": ", 2);
-	memcpy(at + n + 2, value.p, value.n);
-	memcpy(at + n + 2 + value.n, "\r\n", 2);
 }
 
 void
@@ -224,9 +43,9 @@ http_reply_begin(struct http_exchange *x, int status)
 	out_adds(x, " ");
 	out_adds(x, http_reason(status));
 	http_out_add(x, "\r\n", 2);
-	add_line(x, "Date", str_of(http_hub_date(x->hub)));
+	http_out_line(x, "Date", str_of(http_hub_date(x->hub)));
 	if (server)
-		add_line(x, "Server", str_of(server));
+		http_out_line(x, "Server", str_of(server));
 }
 
 static bool
@@ -247,7 +66,7 @@ http_reply_header(struct http_exchange *x, const char *name, const char *value)
 		return;
 	assert(x->reply_state == REPLY_HEAD);
 	if (is_harmless(value, n)) {
-		add_line(x, name, (struct str){ value, n });
+		http_out_line(x, name, (struct str){ value, n });
 		return;
 	}
 	/* A value that a user stored must not become a header of its own. */
@@ -395,7 +214,7 @@ http_reply_add_owned(
 		if (release)
 			release(arg);
 	} else {
-		add_segment(
+		http_out_segment(
 		    x, &(struct http_segment){
 			   .kind = SEGMENT_OWNED, .p = p, .n = n, .release = release, .arg = arg });
 	}
@@ -409,8 +228,8 @@ http_reply_file(struct http_exchange *x, int fd, uint64_t offset, uint64_t n)
 		fd_close(fd);
 		return;
 	}
-	add_segment(x, &(struct http_segment){
-			   .kind = SEGMENT_FILE, .n = n, .fd = fd, .offset = (off_t)offset });
+	http_out_segment(x, &(struct http_segment){
+				.kind = SEGMENT_FILE, .n = n, .fd = fd, .offset = (off_t)offset });
 	end_part(x);
 }
 
@@ -422,7 +241,8 @@ http_reply_pages(struct http_exchange *x, struct page_pipe *pages, size_t n)
 		page_pipe_put(pages);
 		return;
 	}
-	add_segment(x, &(struct http_segment){ .kind = SEGMENT_PAGES, .n = n, .pages = pages });
+	http_out_segment(
+	    x, &(struct http_segment){ .kind = SEGMENT_PAGES, .n = n, .pages = pages });
 	end_part(x);
 }
 

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "base/clock.h"
 #include "net/http_internal.h"
 #include "run/fd.h"
 
@@ -72,8 +71,8 @@ on_resume_timer(void *arg)
 		resume_accepting(lane);
 }
 
-void
-http_lane_closed(struct http_lane *lane)
+static void
+on_closed(struct http_lane *lane)
 {
 	struct http_server *s = lane->server;
 
@@ -177,16 +176,6 @@ http_server_is_idle(struct http_server *s)
 	return atomic_load(&s->exchanges) == 0;
 }
 
-void
-http_server_count(struct http_server *s, const struct http_exchange *x, bool complete)
-{
-	int class = complete ? x->status / 100 : 0;
-
-	metric_add(s->requests[class >= 1 && class <= 5 ? class : 0], 1);
-	if (complete)
-		metric_observe(s->latency, (double)(clock_monotonic_us() - x->started_us) / 1e6);
-}
-
 static void
 make_metrics(struct http_server *s)
 {
@@ -240,6 +229,7 @@ lane_init(struct http_server *s, struct http_lane *lane, struct loop *loop, stru
 	int r;
 
 	lane->server = s;
+	lane->closed = on_closed;
 	list_init(&lane->connections);
 	if (s->options.threads > 0) {
 		r = loop_new(&lane->own_loop, e);

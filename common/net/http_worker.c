@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include "net/http_internal.h"
+#include "run/lock.h"
 
 struct worker_call {
 	struct http_call call; /* first: what the rest of the world sees */
