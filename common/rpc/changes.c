@@ -96,7 +96,7 @@ resume(void *arg)
 	struct rpc_waiter *w = arg;
 	struct changes *c = w->park;
 
-	rpc_waiter_run(w);
+	w->run(w);
 	lock_take(&c->lock);
 	c->resumed--;
 	(void)pthread_cond_broadcast(&c->idle);
@@ -315,7 +315,7 @@ changes_free(struct changes *c)
 	take_ready(c, 0, true, &ready);
 	LIST_FOREACH (&ready, w, following, link) {
 		list_remove(&w->link);
-		rpc_waiter_drop(w);
+		w->drop(w);
 	}
 	lock_take(&c->lock);
 	while (c->resumed)

@@ -5,9 +5,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include "base/clock.h"
-#include "base/id.h"
 #include "rpc/common.api.h"
-#include "rpc/changes.h"
 #include "rpc/rpc_internal.h"
 #include "rpc/trust_internal.h"
 
@@ -22,6 +20,29 @@ rpc_ref_living(atomic_int *refs)
 	return false;
 }
 
+void
+rpc_ref(struct rpc *r)
+{
+	atomic_fetch_add(&r->refs, 1);
+}
+
+void
+rpc_unref(struct rpc *r)
+{
+	if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
+		return;
+	wsse_verifier_free(r->verifier);
+	if (r->tls)
+		tls_unref(r->tls);
+	trust_peer_done(&r->self);
+	free(r->state_dir);
+	free(r->certificate_path);
+	free(r->key_path);
+	free(r->ca_path);
+	lock_done(&r->lock);
+	free(r);
+}
+
 /* -- identity -- */
 
 struct rpc_identity *
@@ -31,9 +52,8 @@ rpc_identity_ref(struct rpc_identity *id)
 	return id;
 }
 
-/* On the loop. Requests under way in the client end with ERR_CANCELLED. */
-static void
-identity_close(struct rpc_identity *id)
+void
+rpc_identity_close(struct rpc_identity *id)
 {
 	struct http_client *http = TAKE(id->http);
 
@@ -46,7 +66,7 @@ identity_free(void *arg)
 {
 	struct rpc_identity *id = arg;
 
-	identity_close(id);
+	rpc_identity_close(id);
 	lock_take(&id->rpc->lock);
 	list_remove(&id->link);
 	lock_release(&id->rpc->lock);
@@ -89,8 +109,8 @@ check_dates(const struct rpc *r, X509 *certificate, struct err *e)
 	    r->certificate_path, r->self.peer_id, text);
 }
 
-static int
-load_identity(struct rpc *r, struct rpc_identity **ret, struct err *e)
+int
+rpc_identity_load(struct rpc *r, struct rpc_identity **ret, struct err *e)
 {
 	struct rpc_identity *id = xcalloc(1, sizeof(*id));
 	int n;
@@ -110,153 +130,6 @@ load_identity(struct rpc *r, struct rpc_identity **ret, struct err *e)
 	}
 	*ret = id;
 	return 0;
-}
-
-/* -- life -- */
-
-static uint64_t
-new_epoch(void)
-{
-	uint64_t epoch;
-
-	do
-		random_bytes(&epoch, sizeof(epoch));
-	while (!epoch);
-	return epoch;
-}
-
-static int
-open_all(struct rpc *r, struct err *e)
-{
-	struct wsse_options options = { .ca_path = r->ca_path, .epoch = r->epoch };
-	struct tls_files files = { r->certificate_path, r->key_path, r->ca_path };
-	int n;
-
-	n = trust_peer_load(r->state_dir, &r->self, e);
-	if (n == 0)
-		n = load_identity(r, &r->identity, e);
-	if (n == 0)
-		n = http_client_new(r->loop, &r->identity->http, e);
-	options.self = r->self.peer_id;
-	if (n == 0)
-		n = wsse_verifier_new(&options, &r->verifier, e);
-	if (n == 0)
-		n = tls_server_new(&files, TLS_PEER_REQUIRED, TLS1_3_VERSION, &r->tls, e);
-	if (n == 0)
-		n = http_client_new(r->loop, &r->http, e);
-	return n;
-}
-
-int
-rpc_open(struct loop *loop, struct workers *workers, const struct log *log, struct daemon *daemon,
-    const char *state_dir, struct rpc **ret, struct err *e)
-{
-	struct rpc *r = xcalloc(1, sizeof(*r));
-	int n;
-
-	atomic_init(&r->refs, 1);
-	r->loop = loop;
-	r->workers = workers;
-	r->log = *log;
-	r->daemon = daemon;
-	r->state_dir = xstrdup(state_dir);
-	r->certificate_path = trust_path(state_dir, "certificate.pem");
-	r->key_path = trust_path(state_dir, "key.pem");
-	r->ca_path = trust_path(state_dir, "ca.pem");
-	r->epoch = new_epoch();
-	lock_init(&r->lock, LOCK_RPC);
-	list_init(&r->calls);
-	list_init(&r->identities);
-	n = open_all(r, e);
-	if (n < 0) {
-		rpc_free(r);
-		return n;
-	}
-	*ret = r;
-	return 0;
-}
-
-int
-rpc_new(struct daemon *d, const char *state_dir, struct rpc **ret, struct err *e)
-{
-	return rpc_open(daemon_loop(d), daemon_workers(d), daemon_log(d), d, state_dir, ret, e);
-}
-
-void
-rpc_ref(struct rpc *r)
-{
-	atomic_fetch_add(&r->refs, 1);
-}
-
-void
-rpc_unref(struct rpc *r)
-{
-	if (!r || atomic_fetch_sub(&r->refs, 1) != 1)
-		return;
-	wsse_verifier_free(r->verifier);
-	if (r->tls)
-		tls_unref(r->tls);
-	trust_peer_done(&r->self);
-	free(r->state_dir);
-	free(r->certificate_path);
-	free(r->key_path);
-	free(r->ca_path);
-	lock_done(&r->lock);
-	free(r);
-}
-
-void
-rpc_cancel(struct rpc *r)
-{
-	if (!r)
-		return;
-	lock_take(&r->lock);
-	r->is_closing = true;
-	lock_release(&r->lock);
-	rpc_calls_cancel(r);
-}
-
-/* On the loop. Closing a client ends its requests, and with them may go the identity itself. */
-static void
-close_identities(struct rpc *r)
-{
-	struct rpc_identity *open;
-
-	do {
-		struct rpc_identity *id, *following;
-
-		open = NULL;
-		lock_take(&r->lock);
-		LIST_FOREACH (&r->identities, id, following, link)
-			if (!open && id->http && rpc_ref_living(&id->refs))
-				open = id;
-		lock_release(&r->lock);
-		if (open)
-			identity_close(open);
-		rpc_identity_unref(open);
-	} while (open);
-}
-
-void
-rpc_free(struct rpc *r)
-{
-	struct rpc_identity *identity;
-	struct http_client *http;
-
-	if (!r)
-		return;
-	rpc_cancel(r);
-	if (r->clc)
-		rpc_peer_free(TAKE(r->clc));
-	close_identities(r);
-	lock_take(&r->lock);
-	identity = TAKE(r->identity);
-	lock_release(&r->lock);
-	rpc_identity_unref(identity);
-	http = TAKE(r->http);
-	if (http)
-		http_client_free(http);
-	rpc_unref(r);
 }
 
 /* On the loop, where HTTP clients are made. Owns the reference. */
@@ -286,7 +159,7 @@ rpc_reload(struct rpc *r, struct err *e)
 	struct rpc_identity *fresh = NULL;
 	int n;
 
-	n = load_identity(r, &fresh, e);
+	n = rpc_identity_load(r, &fresh, e);
 	if (n == 0)
 		n = wsse_verifier_reload(r->verifier, e);
 	if (n == 0)
@@ -301,6 +174,8 @@ rpc_reload(struct rpc *r, struct err *e)
 		loop_post(r->loop, adopt_identity, fresh);
 	return 0;
 }
+
+/* -- what others ask -- */
 
 struct http_client *
 rpc_http(struct rpc *r)
@@ -333,20 +208,6 @@ rpc_busy(struct rpc *r, int change)
 {
 	if (r->daemon)
 		daemon_busy(r->daemon, change);
-}
-
-struct rpc_peer *
-rpc_clc_peer(struct rpc *r)
-{
-	struct rpc_peer *fresh = rpc_peer_new(r, NULL, "clc", r->self.clc_url, NULL), *clc;
-
-	lock_take(&r->lock);
-	if (!r->clc)
-		r->clc = TAKE(fresh);
-	clc = r->clc;
-	lock_release(&r->lock);
-	rpc_peer_free(fresh);
-	return clc;
 }
 
 /* -- messages -- */

@@ -22,6 +22,9 @@ struct rpc_identity {
 	struct http_client *http; /* freed on the loop */
 };
 bool rpc_ref_living(atomic_int *refs); /* adds one unless the last is gone already */
+int rpc_identity_load(struct rpc *r, struct rpc_identity **ret, struct err *e); /* without `http` */
+/* On the loop. Requests under way in the client end with ERR_CANCELLED. */
+void rpc_identity_close(struct rpc_identity *id);
 struct rpc_identity *rpc_identity_ref(struct rpc_identity *id);
 void rpc_identity_unref(struct rpc_identity *id);
 
@@ -50,9 +53,6 @@ struct rpc {
 	struct changes *changes[RPC_CHANGES_MAX]; /* with requests of ours parked */
 	struct rpc_peer *clc;                     /* made when first needed: renewal */
 };
-/* rpc_new() without a daemon. */
-int rpc_open(struct loop *loop, struct workers *workers, const struct log *log,
-    struct daemon *daemon, const char *state_dir, struct rpc **ret, struct err *e);
 void rpc_ref(struct rpc *r);
 void rpc_unref(struct rpc *r);
 struct rpc_identity *rpc_identity_get(struct rpc *r); /* a reference */
@@ -67,7 +67,6 @@ void rpc_hello_fill(const struct rpc *r, const struct service *service, void *he
 int rpc_version_choose(const struct service *service, const char *peer_id, uint32_t peer_min,
     uint32_t peer_max, uint32_t *ret, struct err *e);
 uint32_t rpc_version_parse(const char *text);
-struct rpc_peer *rpc_clc_peer(struct rpc *r); /* lives as long as r */
 
 /* -- peers -- */
 uint32_t rpc_peer_retry_ms(struct rpc_peer *p); /* until it may be asked again; 0: now */
@@ -75,8 +74,17 @@ void rpc_peer_ref(struct rpc_peer *p);
 struct rpc *rpc_peer_rpc(struct rpc_peer *p);
 void rpc_calls_cancel(struct rpc *r);
 
+/* -- its life: rpc_life.c -- */
+/* rpc_new() without a daemon. */
+int rpc_open(struct loop *loop, struct workers *workers, const struct log *log,
+    struct daemon *daemon, const char *state_dir, struct rpc **ret, struct err *e);
+struct rpc_peer *rpc_clc_peer(struct rpc *r); /* lives as long as r */
+
 /* -- requests being served -- */
 struct rpc_waiter {
+	/* the server's: runs the handler, again after a wait, and ends with an answer or a park */
+	void (*run)(struct rpc_waiter *w);
+	void (*drop)(struct rpc_waiter *w); /* ends a parked one with a fault */
 	struct rpc *rpc;
 	struct http_call *call;
 	const struct service *service;
@@ -93,9 +101,6 @@ struct rpc_waiter {
 	bool is_due;          /* the wait is over: the handler answers with what there is */
 	struct list link;
 };
-/* Runs the handler, again after a wait; ends with an answer or a park. */
-void rpc_waiter_run(struct rpc_waiter *w);
-void rpc_waiter_drop(struct rpc_waiter *w); /* ends a parked one with a fault */
 /* After the handler returned: w belongs to changes from here on. */
 void changes_enter(struct changes *c, struct rpc_waiter *w);
 void changes_release(struct changes *c); /* every parked request answers now */

@@ -245,8 +245,8 @@ decode(struct rpc_waiter *w, struct err *e)
 	return codec_from_xml(w->operation->in, w->message.body, w->call->arena, w->in, e);
 }
 
-void
-rpc_waiter_run(struct rpc_waiter *w)
+static void
+waiter_run(struct rpc_waiter *w)
 {
 	struct err e = { 0 };
 	struct http_call *call = w->call;
@@ -273,8 +273,8 @@ rpc_waiter_run(struct rpc_waiter *w)
 	rpc_busy(rpc, -1);
 }
 
-void
-rpc_waiter_drop(struct rpc_waiter *w)
+static void
+waiter_drop(struct rpc_waiter *w)
 {
 	struct http_call *call = w->call;
 	struct err e;
@@ -292,6 +292,8 @@ serve(struct rpc *rpc, const struct service *service, void *state, struct http_c
 	struct err e = { 0 };
 	int r;
 
+	w->run = waiter_run;
+	w->drop = waiter_drop;
 	w->rpc = rpc;
 	w->call = call;
 	w->service = service;
@@ -317,7 +319,7 @@ serve(struct rpc *rpc, const struct service *service, void *state, struct http_c
 		waiter_free(w);
 		return;
 	}
-	rpc_waiter_run(w);
+	waiter_run(w);
 }
 
 /* -- listeners -- */
@@ -376,20 +378,6 @@ rpc_serve(struct rpc *r, const struct service *service, void *state, const int *
 	}
 	*ret = s;
 	return 0;
-}
-
-void
-rpc_drain(struct rpc *r)
-{
-	struct changes *parked[RPC_CHANGES_MAX];
-
-	atomic_store(&r->is_draining, true);
-	lock_take(&r->lock);
-	memcpy(parked, r->changes, sizeof(parked));
-	lock_release(&r->lock);
-	for (size_t i = 0; i < RPC_CHANGES_MAX; i++)
-		if (parked[i])
-			changes_release(parked[i]);
 }
 
 void
