@@ -138,6 +138,10 @@ void tx_done(struct store_tx *tx);
 /* outbox.c */
 int outbox_settle(struct store_tx *tx, struct err *e); /* before COMMIT, when there were events */
 
+/* sqlite_file.c */
+int file_make_private(const char *path, struct err *e); /* before anybody here has it open */
+int file_sync_parent(const char *path, struct err *e);  /* syncs its directory */
+
 /* sqlite_migrate.c */
 int migrate(struct store *s, struct err *e); /* checks the versions, applies what is missing */
 

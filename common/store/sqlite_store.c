@@ -1,4 +1,4 @@
-/* Opening and closing a store, readers, backup. One process has a store, kept by a lock on a file
+/* Opening and closing a store, readers. One process has a store, kept by a lock on a file
  * beside it that the kernel drops with the process, however it dies.
  *
  * The order at open: lock, check the file, migrate, prepare every statement, settle the epoch,
@@ -8,7 +8,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -16,7 +15,6 @@
 
 #include "base/id.h"
 #include "run/fd.h"
-#include "run/fs.h"
 #include "store/sql_text.h"
 
 /* ---- opening ---- */
@@ -49,18 +47,6 @@ lock_store(struct store *s, struct err *e)
 	return 0;
 }
 
-/* SQLite would make the file readable for everybody; its log and journal follow the file's mode. */
-static int
-make_private(const char *path, struct err *e)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return err_set_errno(e, errno, "cannot open '%s'", path);
-	fd_close(fd); /* drops POSIX locks on the file: nobody in this process has it open yet */
-	return 0;
-}
-
 static int
 check_file(struct store *s, struct err *e)
 {
@@ -73,14 +59,6 @@ check_file(struct store *s, struct err *e)
 		return 0;
 	}
 	return conn_quick_check(s->writer, e);
-}
-
-static int
-sync_parent(const char *path, struct err *e)
-{
-	_cleanup_free_ char *copy = xstrdup(path);
-
-	return fs_sync_directory(dirname(copy), e);
 }
 
 /* The epoch is kept with the number of the file it was made in: a file that was copied back from
@@ -139,7 +117,7 @@ open_sqlite(struct store *s, struct err *e)
 
 	r = lock_store(s, e);
 	if (r >= 0)
-		r = make_private(s->path, e);
+		r = file_make_private(s->path, e);
 	if (r >= 0)
 		r = conn_new(s, s->path, true, &s->writer, e);
 	if (r >= 0)
@@ -149,7 +127,7 @@ open_sqlite(struct store *s, struct err *e)
 	if (r >= 0)
 		r = conn_prepare_all(s->writer, e);
 	if (r >= 0)
-		r = sync_parent(s->path, e);
+		r = file_sync_parent(s->path, e);
 	s->is_running = true;
 	if (r >= 0)
 		r = keeper_start(s, e);
@@ -308,76 +286,4 @@ store_read(struct store *s, store_fn fn, void *arg, struct err *e)
 	}
 	reader_release(s, c);
 	return r;
-}
-
-/* ---- backup ---- */
-
-static int
-copy_pages(struct conn *from, const char *path, struct err *e)
-{
-	sqlite3_backup *backup;
-	sqlite3 *to = NULL;
-	int rc;
-
-	rc = sqlite3_open_v2(
-	    path, &to, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-	backup = rc == SQLITE_OK ? sqlite3_backup_init(to, "main", from->db, "main") : NULL;
-	if (backup) {
-		/* All pages in one step: one snapshot, and a log file has no lock to hold up
-		 * writers. */
-		(void)sqlite3_backup_step(backup, -1);
-		rc = sqlite3_backup_finish(backup);
-	} else if (rc == SQLITE_OK) {
-		rc = sqlite3_errcode(to);
-	}
-	/* A copy stands alone, without a log, and has no epoch. */
-	if (rc == SQLITE_OK)
-		rc = sqlite3_exec(to, "PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL",
-		    NULL, NULL, NULL);
-	if (rc == SQLITE_OK && sqlite3_table_column_metadata(to, NULL, "meta", NULL, NULL, NULL,
-				   NULL, NULL, NULL) == SQLITE_OK)
-		rc = sqlite3_exec(to, "DELETE FROM meta WHERE name = 'epoch'", NULL, NULL, NULL);
-	if (rc != SQLITE_OK)
-		(void)err_set(e, (rc & 0xff) == SQLITE_FULL ? ERR_NO_SPACE : ERR_IO,
-		    "cannot write '%s': %s", path, to ? sqlite3_errmsg(to) : sqlite3_errstr(rc));
-	(void)sqlite3_close(to);
-	if (rc == SQLITE_OK)
-		return 0;
-	return (rc & 0xff) == SQLITE_FULL ? ERR_NO_SPACE : ERR_IO;
-}
-
-static int
-sync_file(const char *path, struct err *e)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd) < 0)
-		return err_set_errno(e, errno, "cannot sync '%s'", path);
-	return 0;
-}
-
-int
-store_backup(struct store *s, const char *path, struct err *e)
-{
-	_cleanup_free_ char *temporary = xasprintf("%s.new", path);
-	_cleanup_(conn_freep) struct conn *from = NULL;
-	int r;
-
-	r = conn_new(s, s->path, false, &from, e);
-	if (r < 0)
-		return r;
-	if (unlink(temporary) < 0 && errno != ENOENT)
-		return err_set_errno(e, errno, "cannot remove '%s'", temporary);
-	r = make_private(temporary, e);
-	if (r >= 0)
-		r = copy_pages(from, temporary, e);
-	if (r >= 0)
-		r = sync_file(temporary, e);
-	if (r >= 0 && rename(temporary, path) < 0)
-		r = err_set_errno(e, errno, "cannot rename '%s' to '%s'", temporary, path);
-	if (r < 0) {
-		(void)unlink(temporary); /* the error is in e */
-		return r;
-	}
-	return sync_parent(path, e);
 }
