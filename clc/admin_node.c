@@ -5,6 +5,7 @@
 
 #include "net/url.h"
 #include "rpc/cc.api.h"
+#include "rpc/placement.h"
 
 #include "instance_type.h"
 #include "peers.h"

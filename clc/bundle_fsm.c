@@ -10,7 +10,6 @@
 
 #include "store/outbox.h"
 
-#include "image_create.h"
 #include "instance.h"
 #include "vpc.h"
 
@@ -126,7 +125,7 @@ exported(struct store_tx *tx, struct clc_bundle_task *t, struct err *e)
 {
 	int r = release(tx, t, e);
 
-	return r == 0 && clc_bundle_is_image(t) ? clc_image_create_exported(tx, t, e) : r;
+	return r == 0 && clc_bundle_is_image(t) ? clc_bundle_image_exported(tx, t, e) : r;
 }
 
 struct transition {
@@ -209,7 +208,7 @@ clc_bundle_apply(struct store_tx *tx, struct clc_bundle_task *t, enum bundle_eve
 	}
 	r = clc_bundle_write(tx, t, e);
 	if (r == 0 && t->state == BUNDLE_FAILED && clc_bundle_is_image(t))
-		r = clc_image_create_failed(tx, t, e);
+		r = clc_bundle_image_failed(tx, t, e);
 	return r < 0 ? r
 		     : outbox_add(tx, "bundle-task", t->task_id, t->account_id, names[t->state], e);
 }

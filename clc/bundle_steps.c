@@ -10,7 +10,6 @@
 #include "run/fs.h"
 
 #include "image.h"
-#include "image_create.h"
 #include "instance.h"
 #include "manifest.h"
 #include "peers.h"
@@ -342,7 +341,7 @@ look_at_image(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct change *c = arg;
 
-	return clc_image_create_look(
+	return clc_bundle_image_look(
 	    tx, &c->s->task, c->s->arena, &c->event, &c->code, &c->message, e);
 }
 

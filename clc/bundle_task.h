@@ -59,7 +59,17 @@ int clc_bundle_apply(struct store_tx *tx, struct clc_bundle_task *t, enum bundle
 int clc_bundle_release(struct store_tx *tx, struct clc_bundle_task *t, struct err *e);
 int clc_bundle_write(struct store_tx *tx, const struct clc_bundle_task *t, struct err *e);
 
+/* -- bundle_image.c -- */
+/* Of a task of kind "image". The export is there: walrus makes the image of it. */
+int clc_bundle_image_exported(struct store_tx *tx, const struct clc_bundle_task *t, struct err *e);
+int clc_bundle_image_failed(struct store_tx *tx, const struct clc_bundle_task *t, struct err *e);
+/* What became of the image: *ret_event is what the task is to be told, BUNDLE_EVENT_MAX: nothing yet. The reason
+ * comes from the arena. */
+int clc_bundle_image_look(struct store_tx *tx, const struct clc_bundle_task *t, struct arena *arena,
+    enum bundle_event *ret_event, const char **ret_code, const char **ret_message, struct err *e);
+
 /* -- bundle_task.c -- */
+void clc_bundle_read(struct store_rows *rows, struct arena *arena, struct clc_bundle_task *ret);
 /* BUNDLE_NOT_FOUND; NULL account: any. */
 int clc_bundle_load(struct store_tx *tx, const char *account_id, const char *task_id, struct arena *arena,
     struct clc_bundle_task *ret, struct err *e);

@@ -1,14 +1,12 @@
 /* CreateImage: a bundle task of kind "image" stops the instance, brings its root disk to the object
  * store and starts the instance again; then walrus makes the image's bytes of it, as it does of
  * bundles. The image is there at once, `pending`, and tells in the end what became of it. */
-#include "image_create.h"
-
 #include "clc/ec2.api.h"
 
+#include "bundle_task.h"
 #include "image.h"
 #include "instance.h"
 #include "tags.h"
-#include "zone.h"
 
 struct creation {
 	struct request *rq;
@@ -18,8 +16,6 @@ struct creation {
 	size_t tag_count;
 	const char *image_id;
 };
-
-/* -- CreateImage -- */
 
 /* What the image it was launched of says, but for what is the new one's own. */
 static int
@@ -99,68 +95,5 @@ ec2_handle_create_image(struct request *rq, const struct create_image_in *in,
 	if (rq->clc->bundles)
 		reconciler_poke(rq->clc->bundles);
 	out->image_id = c.image_id;
-	return 0;
-}
-
-/* -- on the way -- */
-
-int
-clc_image_create_exported(struct store_tx *tx, const struct clc_bundle_task *t, struct err *e)
-{
-	const struct image_part part = { .key = t->export_key,
-		.size_bytes = (uint64_t)t->archive_bytes };
-	const struct clc_image_source source = { .reader_id = t->account_id,
-		.as_service = true,
-		.bucket = t->export_bucket,
-		.parts = &part,
-		.part_count = 1,
-		.is_archive = true,
-		.file_bytes = (uint64_t)t->size_bytes };
-
-	return clc_image_set_source(tx, t->image_id, &source, e);
-}
-
-int
-clc_image_create_failed(struct store_tx *tx, const struct clc_bundle_task *t, struct err *e)
-{
-	_cleanup_arena_ struct arena *arena = arena_new(0);
-	struct clc_image image;
-	int r = clc_image_load(tx, t->image_id, arena, &image, e);
-
-	if (r == ERR_IMAGE_NOT_FOUND) {
-		err_clear(e);
-		return 0;
-	}
-	return r < 0 || strcmp(image.state, "pending") != 0
-		   ? r
-		   : clc_image_fail(tx, &image,
-			 t->error_code ? t->error_code : "Server.InternalError", t->error_message,
-			 e);
-}
-
-int
-clc_image_create_look(struct store_tx *tx, const struct clc_bundle_task *t, struct arena *arena,
-    enum bundle_event *ret_event, const char **ret_code, const char **ret_message, struct err *e)
-{
-	struct clc_image image;
-	int r = clc_image_load(tx, t->image_id, arena, &image, e);
-
-	*ret_event = BUNDLE_EVENT_MAX;
-	if (r == ERR_IMAGE_NOT_FOUND) {
-		err_clear(e);
-		*ret_event = BUNDLE_EV_CANCEL;
-		return 0;
-	}
-	if (r < 0)
-		return r;
-	if (image.is_deregistered) {
-		*ret_event = BUNDLE_EV_CANCEL;
-	} else if (strcmp(image.state, "available") == 0) {
-		*ret_event = BUNDLE_EV_STORED;
-	} else if (strcmp(image.state, "failed") == 0) {
-		*ret_event = BUNDLE_EV_FAILED;
-		*ret_code = image.reason_code;
-		*ret_message = image.reason_message;
-	}
 	return 0;
 }

@@ -255,3 +255,28 @@ ec2_handle_terminate_instances(struct request *rq, const struct terminate_instan
 	out->instances.count = r == 0 ? o.changed : 0;
 	return r;
 }
+
+/* -- the end -- */
+
+static int
+expire(struct store_tx *tx, void *arg, struct err *e)
+{
+	int64_t before = store_now_us(tx) - *(const int64_t *)arg;
+	int r = store_exec(tx, Q_TAGS_EXPIRE, NULL, e, before);
+
+	if (r == 0)
+		r = store_exec(tx, Q_INSTANCE_STATUS_REPORTS_EXPIRE, NULL, e, before);
+	if (r == 0)
+		r = clc_bundles_expire(tx, e);
+	if (r == 0)
+		r = store_exec(tx, Q_INSTANCES_EXPIRE, NULL, e, before);
+	return r == 0 ? store_exec(tx, Q_RESERVATIONS_EXPIRE, NULL, e, before) : r;
+}
+
+int
+clc_instance_expire(struct clc *clc, struct err *e)
+{
+	int64_t keep_us = clc->conf->keep_terminated_ms * 1000LL;
+
+	return store_write(clc->store, expire, &keep_us, e);
+}

@@ -12,6 +12,7 @@
 #include "instance.h"
 #include "instance_describe.h"
 #include "instance_type.h"
+#include "placement.h"
 #include "placement_group.h"
 #include "launch_template.h"
 #include "tags.h"

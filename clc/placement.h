@@ -2,16 +2,10 @@
 /* Capacity: which node each instance holds its room on. Decided within the transaction that accepts, against
  * rows, so that it is exact whoever asks at once and however the room is spread over nodes. */
 #include "instance.h"
-#include "rpc/placement.h"
 
 #define SPREAD_MAX 7 /* running members of a spread group in one zone, as at Amazon */
 
-struct clc_placement_group { /* strings from the arena */
-	const char *group_id, *name, *spread_level;
-	enum placement_strategy strategy;
-	int64_t partition_count;
-};
-
+struct clc_placement_group;
 struct clc_seat {
 	const char *node_id;
 	int64_t partition_number;

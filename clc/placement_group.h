@@ -1,6 +1,13 @@
 #pragma once
 /* Placement groups, as requests name them. */
-#include "placement.h"
+#include "request.h"
+#include "rpc/placement.h"
+
+struct clc_placement_group { /* strings from the arena */
+	const char *group_id, *name, *spread_level;
+	enum placement_strategy strategy;
+	int64_t partition_count;
+};
 
 int clc_placement_group_load(struct store_tx *tx, const char *group_id, struct arena *arena,
     struct clc_placement_group *ret, struct err *e);
