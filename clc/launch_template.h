@@ -30,6 +30,9 @@ int clc_template_version_read(struct store_rows *rows, const struct clc_template
 
 /* A version's parameters as they are kept. */
 char *clc_template_data_format(const struct launch_template_data *data, struct arena *arena);
+/* They as a RunInstances that a client had sent. What is refused in a request is refused here. */
+int clc_template_data_request(const struct launch_template_data *data, struct arena *arena,
+    struct run_instances_in *ret, struct err *e);
 /* What of it RunInstances would refuse, without looking at what there is; NULL: nothing. */
 struct validation_warning *clc_template_warning(
     const struct launch_template_data *data, struct arena *arena);
