@@ -40,6 +40,18 @@ clc_images_poke(struct clc *clc)
 		reconciler_poke(clc->images);
 }
 
+char *
+clc_bundle_key_path(const struct clc *clc)
+{
+	return xasprintf("%s/credentials/cloud-key.pem", clc->conf->daemon.state_dir);
+}
+
+char *
+clc_bundle_certificate_path(const struct clc *clc)
+{
+	return xasprintf("%s/credentials/cloud-cert.pem", clc->conf->daemon.state_dir);
+}
+
 static int
 list(struct store_tx *tx, void *arg, struct err *e)
 {

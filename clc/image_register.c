@@ -85,18 +85,6 @@ inspect_object(struct registration *reg, struct err *e)
 
 /* -- bundles -- */
 
-char *
-clc_bundle_key_path(const struct clc *clc)
-{
-	return xasprintf("%s/credentials/cloud-key.pem", clc->conf->daemon.state_dir);
-}
-
-char *
-clc_bundle_certificate_path(const struct clc *clc)
-{
-	return xasprintf("%s/credentials/cloud-cert.pem", clc->conf->daemon.state_dir);
-}
-
 struct signer {
 	const struct registration *reg;
 	bool is_known;
