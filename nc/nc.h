@@ -86,6 +86,8 @@ struct nc_live {      /* what this process knows of an instance beside the store
 	uint64_t judged;
 };
 int nc_instances_reconcile(void *arg, uint32_t *ret_again_ms, struct err *e);
+
+/* -- instance_news.c: what wakes that, and what there is to look at -- */
 void nc_instances_poke(struct nc *nc); /* look again; any thread */
 /* Something came that an instance may be waiting for: nobody waits for its retry. Any thread. */
 void nc_instances_news(struct nc *nc);
