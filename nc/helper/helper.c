@@ -1,9 +1,9 @@
-/* The root helper's core: connections from the one user that may ask, dispatch, events, health.
+/* The root helper's core: the one user that may ask, dispatch, the hypervisor's events, the beat.
  *
- * A request is read whole (bounded), checked by helper_payload_check, and only then looked at.
- * Network verbs run at once; guest verbs become jobs (guest_jobs.c). Either program may be killed:
- * nc connects again and asks what there is, the helper begins by looking at what libvirt and the
- * kernel hold. */
+ * A request was read whole (connections.c); it is checked by helper_payload_check, and only then
+ * looked at. Network verbs run at once; guest verbs become jobs (guest_jobs.c). Either program may
+ * be killed: nc connects again and asks what there is, the helper begins by looking at what libvirt
+ * and the kernel hold. */
 #include "helper/helper.h"
 
 #include <arpa/inet.h>
@@ -20,137 +20,10 @@
 #include "run/fd.h"
 #include "run/fs.h"
 
-#define SEND_TIMEOUT_MS 2000
 #define BEAT_MS 10000
 #define BEAT_DEGRADED_MS 2000
 #define HELPER_WORKERS 8
 #define HELPER_TASKS_MAX 1024
-
-struct connection {
-	struct list link;
-	struct helper *helper;
-	uint64_t number;
-	int fd;
-	struct loop_watch *watch;
-	struct helper_header header;
-	size_t header_filled;
-	char *payload; /* malloc'ed: aligned for any struct */
-	size_t payload_filled;
-};
-
-static void
-connection_close(struct connection *c)
-{
-	loop_watch_free(c->watch);
-	list_remove(&c->link);
-	c->helper->connection_count--;
-	log_info(c->helper->log, "helper.disconnected", "connection=%llu",
-	    (unsigned long long)c->number);
-	fd_close(c->fd);
-	free(c->payload);
-	free(c);
-}
-
-/* -- answers -- */
-
-static void
-send_frame(struct connection *c, const struct ticket *t, bool is_error, const void *payload,
-    size_t n, const int *fds, size_t fd_count)
-{
-	const struct helper_header header = { .magic = HELPER_MAGIC,
-		.version = HELPER_VERSION,
-		.verb = t->verb,
-		.serial = t->serial,
-		.length = (uint32_t)n,
-		.is_error = is_error };
-	struct err e = { 0 };
-
-	if (helper_frame_send(c->fd, &header, (struct str){ payload, n }, fds, fd_count,
-		SEND_TIMEOUT_MS, &e) < 0) {
-		log_warn(c->helper->log, "helper.send", "connection=%llu error=\"%s\"",
-		    (unsigned long long)c->number, e.text);
-		/* The reader sees the end and frees the connection; we may be inside its callback.
-		 */
-		(void)shutdown(c->fd, SHUT_RDWR);
-	}
-}
-
-static struct connection *
-find_connection(struct helper *h, uint64_t number)
-{
-	struct connection *c, *following;
-
-	LIST_FOREACH (&h->connections, c, following, link)
-		if (c->number == number)
-			return c;
-	return NULL;
-}
-
-void
-helper_reply(struct helper *h, const struct ticket *t, const void *payload, size_t n,
-    const int *fds, size_t fd_count)
-{
-	struct connection *c = find_connection(h, t->connection);
-
-	if (c)
-		send_frame(c, t, false, payload, n, fds, fd_count);
-}
-
-/* Messages may reach a guest's owner by way of libvirt: only what helper_payload_check lets pass.
- */
-static void
-copy_printable(char *out, size_t size, const char *in)
-{
-	size_t n = 0;
-
-	for (; *in && n + 1 < size; in++)
-		out[n++] = *in >= ' ' && *in <= '~' ? *in : '?';
-	memset(out + n, 0, size - n);
-}
-
-void
-helper_reply_error(struct helper *h, const struct ticket *t, const struct err *e)
-{
-	struct connection *c = find_connection(h, t->connection);
-	struct helper_error out = { 0 };
-
-	log_warn(h->log, "helper.refused", "verb=%s code=%s error=\"%s\"",
-	    helper_verb_name(t->verb), fault_name(e->code), e->text);
-	if (!c)
-		return;
-	copy_printable(out.fault, sizeof(out.fault), fault_name(e->code));
-	copy_printable(out.text, sizeof(out.text), e->text);
-	send_frame(c, t, true, &out, sizeof(out), NULL, 0);
-}
-
-void
-helper_event(struct helper *h, enum helper_verb verb, const void *payload, size_t n)
-{
-	const struct ticket t = { .verb = (uint16_t)verb };
-	struct connection *c, *following;
-
-	LIST_FOREACH (&h->connections, c, following, link)
-		send_frame(c, &t, false, payload, n, NULL, 0);
-}
-
-void
-helper_set_health(struct helper *h, bool degraded, const char *hypervisor, const char *reason)
-{
-	struct helper_health new = h->health;
-
-	new.degraded = degraded;
-	if (hypervisor)
-		copy_printable(new.hypervisor, sizeof(new.hypervisor), hypervisor);
-	copy_printable(new.reason, sizeof(new.reason), degraded ? reason : "");
-	if (memcmp(&new, &h->health, sizeof(new)) == 0)
-		return;
-	h->health = new;
-	if (degraded)
-		log_warn(h->log, "helper.degraded", "reason=\"%s\"", new.reason);
-	else
-		log_info(h->log, "helper.healthy", "hypervisor=%s", new.hypervisor);
-	helper_event(h, HELPER_EVENT_HEALTH, &h->health, sizeof(h->health));
-}
 
 /* -- requests -- */
 
@@ -191,82 +64,6 @@ dispatch(struct helper *h, const struct ticket *t, struct str payload)
 		net_verb(h, t, payload);
 		break;
 	}
-}
-
-/* Reads what is there: 1 when a whole request is, 0 when more is needed, negative at the end.
- * Requests carry no descriptors: MSG_CTRUNC closes what comes. */
-static int
-connection_read(struct connection *c, struct err *e)
-{
-	for (;;) {
-		bool in_header = c->header_filled < sizeof(c->header);
-		char *to = in_header ? (char *)&c->header + c->header_filled
-				     : c->payload + c->payload_filled;
-		size_t want = in_header ? sizeof(c->header) - c->header_filled
-					: c->header.length - c->payload_filled;
-		ssize_t n;
-		int r;
-
-		if (!in_header && want == 0)
-			return 1;
-		n = recv(c->fd, to, want, MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return 0;
-		if (n < 0)
-			return err_set_errno(e, errno, "cannot read");
-		if (n == 0)
-			return err_set(e, ERR_CANCELLED, "closed");
-		if (!in_header) {
-			c->payload_filled += (size_t)n;
-			continue;
-		}
-		c->header_filled += (size_t)n;
-		if (c->header_filled < sizeof(c->header))
-			continue;
-		r = helper_header_check(&c->header, e);
-		if (r < 0)
-			return r;
-		c->payload = xcalloc(1, c->header.length + 1);
-		c->payload_filled = 0;
-	}
-}
-
-static void
-connection_ready(void *arg, uint32_t events)
-{
-	struct connection *c = arg;
-	struct err e = { 0 };
-	int r;
-
-	/* One request per turn, so that several connections and timers get theirs. */
-	r = connection_read(c, &e);
-	if (r < 0) {
-		if (r != ERR_CANCELLED)
-			log_warn(c->helper->log, "helper.protocol", "connection=%llu error=\"%s\"",
-			    (unsigned long long)c->number, e.text);
-		connection_close(c);
-	} else if (r > 0) {
-		_cleanup_free_ char *payload = TAKE(c->payload);
-		const struct ticket t = { c->number, c->header.serial, c->header.verb };
-
-		c->header_filled = 0;
-		dispatch(c->helper, &t, (struct str){ payload, c->header.length });
-	}
-}
-
-void
-helper_connect(struct helper *h, int fd)
-{
-	struct connection *c = xcalloc(1, sizeof(*c));
-
-	c->helper = h;
-	c->number = ++h->last_connection;
-	c->fd = fd;
-	c->watch = loop_watch_new(h->loop, c->fd, EPOLLIN, connection_ready, c);
-	list_add_tail(&h->connections, &c->link);
-	h->connection_count++;
 }
 
 static void
@@ -346,7 +143,7 @@ post_rebooted(void *arg, const char *instance_id)
 
 	p->helper = arg;
 	p->is_reboot = true;
-	copy_printable(p->guest.instance_id, sizeof(p->guest.instance_id), instance_id);
+	helper_copy_printable(p->guest.instance_id, sizeof(p->guest.instance_id), instance_id);
 	loop_post(p->helper->loop, posted_arrives, p);
 }
 
@@ -358,7 +155,7 @@ post_connected(void *arg, bool up, const char *reason)
 	p->helper = arg;
 	p->is_link = true;
 	p->is_up = up;
-	copy_printable(p->reason, sizeof(p->reason), reason);
+	helper_copy_printable(p->reason, sizeof(p->reason), reason);
 	loop_post(p->helper->loop, posted_arrives, p);
 }
 
@@ -385,7 +182,7 @@ beat_work(void *arg, struct err *e)
 			strcpy(b->hypervisor, "kvm");
 		else {
 			strcpy(b->hypervisor, "qemu");
-			copy_printable(b->why, sizeof(b->why), why.text);
+			helper_copy_printable(b->why, sizeof(b->why), why.text);
 		}
 	}
 	one = xcalloc(HELPER_GUESTS_MAX, sizeof(*one));
@@ -405,24 +202,6 @@ warm_work(void *arg, struct err *e)
 	if (r == 0)
 		(void)helper_bounds(h);
 	return r;
-}
-
-uint32_t
-helper_bounds(struct helper *h)
-{
-	struct err e = { 0 };
-	uint32_t shares = 0;
-
-	if (h->default_shares >= 0)
-		return (uint32_t)h->default_shares;
-	if (h->hypervisor->ops->default_shares(
-		h->hypervisor, h->health.hypervisor, h->conf->emulator, &shares, &e) < 0) {
-		/* What is wrong there will show in the guest's own start, or passes. */
-		log_warn(h->log, "helper.bounds", "error=\"%s\"", e.text);
-		return 0;
-	}
-	h->default_shares = shares;
-	return shares;
 }
 
 static void
@@ -622,6 +401,7 @@ helper_init(struct helper *h, struct loop *loop, const struct helper_conf *conf,
 	h->conf = conf;
 	h->loop = loop;
 	h->log = log;
+	h->serve = dispatch;
 	list_init(&h->connections);
 	list_init(&h->jobs);
 	list_init(&h->probes);
@@ -629,7 +409,7 @@ helper_init(struct helper *h, struct loop *loop, const struct helper_conf *conf,
 	h->health.degraded = true;
 	h->default_shares = -1;
 	if (strcmp(conf->hypervisor, "auto") != 0)
-		copy_printable(
+		helper_copy_printable(
 		    h->health.hypervisor, sizeof(h->health.hypervisor), conf->hypervisor);
 	return workers_new(HELPER_WORKERS, HELPER_TASKS_MAX, &h->workers, e);
 }
@@ -658,14 +438,11 @@ helper_new(struct daemon *d, struct helper **ret, struct err *e)
 void
 helper_free(struct helper *h)
 {
-	struct connection *c, *following;
-
 	if (!h)
 		return;
 	guest_jobs_free(h);
 	neighbour_probes_free(h);
-	LIST_FOREACH (&h->connections, c, following, link)
-		connection_close(c);
+	helper_disconnect(h);
 	for (size_t i = 0; i < h->listener_count; i++) {
 		if (h->listeners)
 			loop_watch_free(h->listeners[i]);

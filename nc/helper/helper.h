@@ -24,7 +24,7 @@ extern const struct conf_key helper_conf_keys[];
 #define HELPER_CONNECTIONS_MAX 4
 #define HELPER_JOBS_MAX 512
 
-struct connection;
+struct ticket;
 struct helper {
 	const struct helper_conf *conf;
 	struct loop *loop;
@@ -38,6 +38,8 @@ struct helper {
 	struct loop_watch **listeners;
 	int *listener_fds;
 	size_t listener_count;
+	/* Answers a request, now or later; its payload is whole, and not checked yet. */
+	void (*serve)(struct helper *h, const struct ticket *t, struct str payload);
 	struct list connections;
 	unsigned connection_count;
 	uint64_t last_connection;
@@ -58,9 +60,10 @@ DEFINE_CLEANUP(struct helper *, helper_free)
 int helper_init(struct helper *h, struct loop *loop, const struct helper_conf *conf,
     const struct log *log, struct err *e);
 const struct hypervisor_events *helper_events(struct helper *h);
-void helper_connect(struct helper *h, int fd); /* takes it */
 
-/* -- replies; a connection that is gone is no error -- */
+/* -- connections (connections.c); to answer one that is gone is no error -- */
+void helper_connect(struct helper *h, int fd); /* takes it */
+void helper_disconnect(struct helper *h);      /* all */
 struct ticket { /* which request an answer is for */
 	uint64_t connection;
 	uint32_t serial;
@@ -70,6 +73,8 @@ void helper_reply(struct helper *h, const struct ticket *t, const void *payload,
     const int *fds, size_t fd_count);
 void helper_reply_error(struct helper *h, const struct ticket *t, const struct err *e);
 void helper_event(struct helper *h, enum helper_verb verb, const void *payload, size_t n);
+/* Texts may come from libvirt: only what helper_payload_check lets pass. */
+void helper_copy_printable(char *out, size_t size, const char *in);
 
 /* -- tasks (task.c) -- */
 struct task {
@@ -81,9 +86,11 @@ struct task {
 	void *arg;
 };
 void helper_task(struct helper *h, const struct task *task);
+
+/* -- the hypervisor (health.c) -- */
+void helper_set_health(struct helper *h, bool degraded, const char *hypervisor, const char *reason);
 /* libvirt's share for 1024 of ours, 0: it bounds nobody. On a worker. */
 uint32_t helper_bounds(struct helper *h);
-void helper_set_health(struct helper *h, bool degraded, const char *hypervisor, const char *reason);
 
 /* -- verbs -- */
 void guest_verb(struct helper *h, const struct ticket *t, struct str payload); /* guest_jobs.c */
