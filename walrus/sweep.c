@@ -1,12 +1,16 @@
 /* Reconcilers. Garbage is what a transaction said is no longer named: unlinked unless somebody
- * still reads it, or a backup may name it. Digests are those of completed uploads. */
+ * still reads it, or a backup may name it. Digests are those that somebody asked for; one that
+ * can't be computed now is put behind the others, which don't wait for it. */
 #include "sweep.h"
 
 #include "auth/digest.h"
+#include "base/clock.h"
 #include "content.h"
 #include "schema.h"
 
 #define BATCH 500
+#define DIGEST_PAUSE_MIN_MS 500 /* doubled by each failure */
+#define DIGEST_PAUSE_MAX_MS 60000
 
 /* -- garbage -- */
 
@@ -103,6 +107,7 @@ struct due {
 	int64_t bucket_id;
 	struct str key;
 	char sha256[65];
+	int64_t attempts, due_us;
 	bool is_any;
 };
 
@@ -122,6 +127,8 @@ read_due(struct store_tx *tx, void *arg, struct err *e)
 		d->content_id = arena_strdup(d->arena, store_text(rows, 0));
 		d->bucket_id = store_int(rows, 1);
 		d->key = (struct str){ arena_memdup(d->arena, key.p, key.n), key.n };
+		d->attempts = store_int(rows, 3);
+		d->due_us = store_int(rows, 4);
 	}
 	return r < 0 ? r : 0;
 }
@@ -136,6 +143,15 @@ write_digest(struct store_tx *tx, void *arg, struct err *e)
 		r = store_exec(tx, Q_OBJECT_SHA256_SET, NULL, e, d->bucket_id, d->key,
 		    d->content_id, d->sha256);
 	return r;
+}
+
+static int
+postpone_digest(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct due *d = arg;
+
+	return store_exec(
+	    tx, Q_DIGEST_DUE_POSTPONE, NULL, e, d->content_id, d->attempts, d->due_us);
 }
 
 static int
@@ -158,24 +174,51 @@ compute(struct content_reader *reader, uint64_t size, char out[65], struct err *
 	return r;
 }
 
+/* The disk may do better later: behind all that are due before then. */
+static int
+put_behind(struct walrus *w, struct due *d, const struct err *why, struct err *e)
+{
+	int64_t pause_ms = DIGEST_PAUSE_MIN_MS;
+
+	for (int64_t i = 0; i < d->attempts && pause_ms < DIGEST_PAUSE_MAX_MS; i++)
+		pause_ms *= 2;
+	if (pause_ms > DIGEST_PAUSE_MAX_MS)
+		pause_ms = DIGEST_PAUSE_MAX_MS;
+	if (d->attempts++ == 0)
+		log_error(w->log, "digest.postponed", "content=%s error=\"%s\"", d->content_id,
+		    why->text);
+	d->due_us = clock_now_us() + pause_ms * 1000;
+	return store_write(w->store, postpone_digest, d, e);
+}
+
 /* An object that is gone, damaged or for its owner's key alone gets none, and is not tried again:
- * reading it says why. */
+ * reading it says why. Nothing removes a file under a reader, so one that is missing is damage. */
 static int
 digest_one(struct walrus *w, struct due *d, struct err *e)
 {
 	_cleanup_(content_reader_freep) struct content_reader *reader = NULL;
 	struct object_name name = { d->bucket_id, d->key, NULL, d->content_id };
 	struct object o;
-	int r = content_open(w, &name, d->arena, &o, &reader, e);
+	struct err why = { 0 };
+	int r = content_open(w, &name, d->arena, &o, &reader, &why);
 
 	if (r == 0)
-		r = compute(reader, o.size_bytes, d->sha256, e);
-	if (r == ERR_CORRUPT)
+		r = compute(reader, o.size_bytes, d->sha256, &why);
+	if (r == ERR_CORRUPT || r == ERR_NOT_FOUND)
 		log_error(
-		    w->log, "object.damaged", "content=%s error=\"%s\"", d->content_id, e->text);
-	if (r == ERR_KEY_NOT_FOUND || r == ERR_CORRUPT || r == ERR_ENCRYPTED_BY_CUSTOMER)
-		r = 0;
-	return r < 0 ? r : store_write(w->store, write_digest, d, e);
+		    w->log, "object.damaged", "content=%s error=\"%s\"", d->content_id, why.text);
+	else if (r < 0 && r != ERR_KEY_NOT_FOUND && r != ERR_ENCRYPTED_BY_CUSTOMER)
+		return put_behind(w, d, &why, e);
+	return store_write(w->store, write_digest, d, e);
+}
+
+/* How long it waits until this one's time. A clock that was set back does not make that longer. */
+static int64_t
+left_ms(const struct due *d)
+{
+	int64_t ms = (d->due_us - clock_now_us() + 999) / 1000;
+
+	return ms > DIGEST_PAUSE_MAX_MS ? 0 : ms;
 }
 
 int
@@ -187,10 +230,17 @@ digest_due(void *arg, uint32_t *ret_again_ms, struct err *e)
 	for (;;) {
 		_cleanup_arena_ struct arena *arena = arena_new(0);
 		struct due d = { .arena = arena };
+		int64_t wait_ms;
 
 		r = store_read(w->store, read_due, &d, e);
 		if (r < 0 || !d.is_any)
 			return r;
+		wait_ms = left_ms(&d);
+		if (wait_ms > 0) {
+			if (wait_ms < *ret_again_ms)
+				*ret_again_ms = (uint32_t)wait_ms;
+			return 0;
+		}
 		r = digest_one(w, &d, e);
 		if (r < 0)
 			return r;

@@ -1,4 +1,5 @@
-"""Scrub, orphans, backup and restoration, as an operator sees them."""
+"""Scrub, orphans, digests, backup and restoration, as an operator sees them."""
+import hashlib
 import os
 import random
 import re
@@ -304,3 +305,39 @@ def test_orphans_are_counted(world):
     wait_for(lambda: not os.path.exists(f"{directory}/{name}"), 5)
     wait_for(lambda: "state=removed files=1 bytes=1000" in world.ask("orphan"), 5)
     assert world.metric("mallee_walrus_orphans_removed_total") == before + 1
+
+
+def test_a_digest_that_cannot_be_computed_does_not_hold_up_others(world, s3, bucket):
+    """What can't be read now is tried again, also after a restart; what is missing is damage, and forgotten."""
+    def digests():
+        return dict(world.rows("SELECT CAST(object_key AS TEXT), sha256 FROM object"
+                               " WHERE object_key IN (CAST('unreadable' AS BLOB), CAST('missing' AS BLOB), CAST('whole' AS BLOB))"))
+
+    def due():
+        return world.rows("SELECT CAST(object_key AS TEXT), attempts FROM digest_due")
+    body = random.Random(4).randbytes(PART + MIB)
+    for key in ("unreadable", "missing", "whole"):
+        upload, parts = make(s3, bucket, key, [(1, body[:PART]), (2, body[PART:])])
+        complete(s3, bucket, key, upload, parts)
+    assert not any(digests().values())
+    unreadable, missing = (world.blob_paths(bucket, key)[1] for key in ("unreadable", "missing"))
+    os.rename(unreadable, world.directory + "/set-aside")
+    os.symlink(unreadable, unreadable)
+    os.unlink(missing)
+    world.walrus.kill()
+    with sqlite3.connect(f"{world.walrus.state}/walrus.db") as db:  # as somebody asked for them
+        db.execute("INSERT INTO digest_due (content_id, bucket_id, object_key, since_us)"
+                   " SELECT content_id, bucket_id, object_key, CASE WHEN object_key = CAST('whole' AS BLOB) THEN 2"
+                   " ELSE 1 END FROM object WHERE sha256 IS NULL AND object_key IN"
+                   " (CAST('unreadable' AS BLOB), CAST('missing' AS BLOB), CAST('whole' AS BLOB))")
+    db.close()
+    world.walrus.start()
+    wanted = hashlib.sha256(body).hexdigest()
+    wait_for(lambda: digests()["whole"] == wanted, 10, "the one behind it waited")
+    wait_for(lambda: [key for key, _ in due()] == ["unreadable"], 10, "the damaged one is still due")
+    wait_for(lambda: due()[0][1] >= 2, 10, "it is not tried again")
+    world.restart(signal.SIGKILL)
+    assert due()[0][1] >= 2
+    os.rename(world.directory + "/set-aside", unreadable)
+    wait_for(lambda: digests()["unreadable"] == wanted, 30, "it was never tried again")
+    assert not due() and digests()["missing"] is None
