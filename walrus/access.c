@@ -21,6 +21,7 @@ struct question {
 	const struct bucket *bucket;
 	struct str key;
 	const struct object *object;
+	const char *initiator_id; /* of the upload; NULL or "": nobody */
 };
 
 static int
@@ -160,7 +161,7 @@ decide(const struct question *q, struct err *e)
 	effect = policy_says(q);
 	if (effect == POLICY_DENY && !(is_account(q, bucket_owner) && repairs_policy(q->action)))
 		return denied(e);
-	if (is_account(q, owner))
+	if (is_account(q, owner) || (q->initiator_id && is_account(q, q->initiator_id)))
 		return 0;
 	if (effect == POLICY_ALLOW && strings_equal(owner, bucket_owner) && !is_restricted(q))
 		return 0;
@@ -214,7 +215,8 @@ access_request(struct request *rq, struct err *e)
 		return r;
 	q = question_of(rq, rq->bucket, NULL);
 	/* What depends on the row, or on each of many keys, is asked when they are known. */
-	if (rq->bucket->name[0] != '.' && rq->operation->flags & (S3_OBJECT_ACL | S3_EACH_KEY))
+	if (rq->bucket->name[0] != '.' &&
+	    rq->operation->flags & (S3_OBJECT_ACL | S3_EACH_KEY | S3_UPLOAD))
 		return 0;
 	return decide(&q, e);
 }
@@ -224,6 +226,17 @@ access_object(struct request *rq, const struct object *o, struct err *e)
 {
 	struct question q = question_of(rq, rq->bucket, o);
 
+	return decide(&q, e);
+}
+
+/* "Multipart upload API and permissions" of the S3 user guide: who began it may list its parts and
+ * give it up, the bucket's owner may, and whom a policy allows it to. */
+int
+access_upload(struct request *rq, const char *initiator_id, struct err *e)
+{
+	struct question q = question_of(rq, rq->bucket, NULL);
+
+	q.initiator_id = initiator_id;
 	return decide(&q, e);
 }
 

@@ -6,14 +6,16 @@
 #include "request.h"
 
 /* Whether the caller may do rq->operation, before a byte of its body is read. Where the operation is one
- * on an object that exists (S3_OBJECT_ACL) it is not refused here for what only the object's own ACL can
- * grant: access_object decides once the row is known. ERR_ACCESS_DENIED. */
+ * on an object that exists (S3_OBJECT_ACL) or on an upload (S3_UPLOAD) it is not refused here for what only the object's own ACL can
+ * grant: access_object or access_upload decides once the row is known. ERR_ACCESS_DENIED. */
 int access_request(struct request *rq, struct err *e);
 /* The same for the object that was found. */
 int access_object(struct request *rq, const struct object *o, struct err *e);
 /* The object (or version) is not there: passes on what *e says to who may know, to others
  * ERR_ACCESS_DENIED. */
 int access_missing(struct request *rq, struct err *e);
+/* The same for an upload that this account began; "": nobody, or there is none. */
+int access_upload(struct request *rq, const char *initiator_id, struct err *e);
 /* Another action than the operation's own, of the same caller: the source of a copy, one key of
  * DeleteObjects, s3:BypassGovernanceRetention. key.p NULL: the bucket's. o: NULL, or the object's row,
  * whose ACL then grants as well. */

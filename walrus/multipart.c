@@ -24,7 +24,8 @@ insert_upload(struct store_tx *tx, void *arg, struct err *e)
 
 	return r < 0 ? r
 		     : store_exec(tx, Q_UPLOAD_INSERT, NULL, e, u->id, rq->bucket->id,
-			   rq->target.key, access_owner(rq), store_now_us(tx), ATTRIBUTE_VALUES(a));
+			   rq->target.key, access_owner(rq), store_now_us(tx),
+			   rq->is_anonymous ? "" : rq->caller.account_id, ATTRIBUTE_VALUES(a));
 }
 
 static void
@@ -126,8 +127,11 @@ commit_abort(struct store_tx *tx, void *arg, struct err *e)
 int
 multipart_abort(struct request *rq, struct err *e)
 {
-	int r = store_write(rq->walrus->store, commit_abort, rq, e);
+	struct upload u;
+	int r = upload_open(rq, &u, e);
 
+	if (r == 0)
+		r = store_write(rq->walrus->store, commit_abort, rq, e);
 	if (r < 0)
 		return r;
 	reconciler_poke(rq->walrus->garbage);

@@ -92,6 +92,7 @@ enum {
 	S3_COPY = 8,       /* the one of two that has x-amz-copy-source */
 	S3_EACH_KEY = 16,  /* names keys in its body, and asks access_action for each */
 	S3_OBJECT_CHECKSUM = 32, /* x-amz-checksum-* are not of the body, but of what becomes of it */
+	S3_UPLOAD = 128,   /* of an upload: who began it may, as upload_open finds out */
 	S3_FORM = 64,      /* who asks, and for what, is in the body: access is decided there */
 };
 struct s3_operation {

@@ -185,9 +185,9 @@ const struct s3_operation s3_operations[] = {
 	    S3_COPY | S3_OBJECT_CHECKSUM, 0, multipart_part_copy },
 	{ "CompleteMultipartUpload", "POST", O, "uploadId", "s3:PutObject", NULL, WRITE,
 	    S3_OBJECT_CHECKSUM, XML_MAX, multipart_complete },
-	{ "AbortMultipartUpload", "DELETE", O, "uploadId", "s3:AbortMultipartUpload", NULL, WRITE,
-	    0, 0, multipart_abort },
-	{ "ListParts", "GET", O, "uploadId", "s3:ListMultipartUploadParts", NULL, NONE, 0, 0,
-	    multipart_list_parts },
+	{ "AbortMultipartUpload", "DELETE", O, "uploadId", "s3:AbortMultipartUpload", NULL, NONE,
+	    S3_UPLOAD, 0, multipart_abort },
+	{ "ListParts", "GET", O, "uploadId", "s3:ListMultipartUploadParts", NULL, NONE, S3_UPLOAD,
+	    0, multipart_list_parts },
 };
 const unsigned s3_operation_count = ARRAY_SIZE(s3_operations);

@@ -24,7 +24,8 @@ upload_of_list(struct store_rows *rows, struct arena *arena, struct upload *ret)
 		.bucket_id = store_int(rows, at + 1),
 		.key = copy_bytes(arena, store_blob(rows, at + 2)),
 		.account_id = arena_strdup(arena, store_text(rows, at + 3)),
-		.created_us = store_int(rows, at + 4) };
+		.created_us = store_int(rows, at + 4),
+		.initiator_id = arena_strdup(arena, store_text(rows, at + 5)) };
 	attributes_of_list(rows, arena, &ret->attributes);
 }
 
@@ -55,6 +56,36 @@ upload_find(struct store_tx *tx, struct request *rq, struct upload *ret, struct 
 	return 0;
 }
 
+struct search {
+	struct request *rq;
+	struct upload *ret;
+};
+
+static int
+look_up(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct search *s = arg;
+
+	return upload_find(tx, s->rq, s->ret, e);
+}
+
+/* That there is none is told to those who could do it to any. */
+int
+upload_open(struct request *rq, struct upload *ret, struct err *e)
+{
+	struct search s = { rq, ret };
+	struct err refused;
+	int r = store_read(rq->walrus->store, look_up, &s, e);
+
+	if (r == 0)
+		return access_upload(rq, ret->initiator_id, e);
+	if (r == ERR_UPLOAD_NOT_FOUND && access_upload(rq, "", &refused) < 0) {
+		*e = refused;
+		return e->code;
+	}
+	return r;
+}
+
 int
 upload_drop(struct store_tx *tx, int64_t bucket_id, const char *upload_id, struct err *e)
 {
@@ -72,7 +103,7 @@ upload_drop(struct store_tx *tx, int64_t bucket_id, const char *upload_id, struc
 void
 upload_write(struct request *rq, struct xml_writer *w, const struct upload *u)
 {
-	xml_owner(rq, w, "Initiator", u->account_id);
+	xml_owner(rq, w, "Initiator", u->initiator_id[0] ? u->initiator_id : u->account_id);
 	xml_owner(rq, w, "Owner", u->account_id);
 	xml_element(w, "StorageClass", metadata_storage_class(&u->attributes));
 }
@@ -98,19 +129,6 @@ part_number_of(const struct request *rq, uint32_t *ret, struct err *e)
 		return err_set(e, ERR_INVALID_ARGUMENT,
 		    "Part number must be an integer between 1 and 10000, inclusive");
 	return 0;
-}
-
-struct search {
-	struct request *rq;
-	struct upload *ret;
-};
-
-static int
-look_up(struct store_tx *tx, void *arg, struct err *e)
-{
-	const struct search *s = arg;
-
-	return upload_find(tx, s->rq, s->ret, e);
 }
 
 /* The client's checksum is of the kind that the upload was begun with; where that named none, any.

@@ -1,5 +1,6 @@
 """ACLs: who was granted what on buckets and objects, by canned names, headers and documents."""
 import http.client
+import json
 import uuid
 
 import botocore.exceptions
@@ -410,3 +411,63 @@ def test_configured(world, ann):
             file.write(before)
         world.walrus.kill()
         world.walrus.start()
+
+
+def test_who_may_do_what_with_an_upload(world, ann, bob, ids):
+    """Who began it and the bucket's owner list its parts and give it up, nobody else who may only write there."""
+    name = "acl-" + uuid.uuid4().hex[:12]
+    ann.create_bucket(Bucket=name, ObjectOwnership="BucketOwnerPreferred")
+    ann.put_bucket_acl(Bucket=name, GrantWrite=f"id={ids['bob']}")
+
+    def begin(who, **options):
+        upload = who.create_multipart_upload(Bucket=name, Key="k", **options)["UploadId"]
+        who.upload_part(Bucket=name, Key="k", UploadId=upload, PartNumber=1, Body=b"x")
+        return {"Bucket": name, "Key": "k", "UploadId": upload}
+    for options in ({}, {"ACL": "bucket-owner-full-control"}):  # the second belongs to ann, who did not begin it
+        upload = begin(bob, **options)
+        for who in (ann, bob):
+            listed = who.list_parts(**upload)
+            assert listed["Initiator"]["ID"] == ids["bob"] and len(listed["Parts"]) == 1
+            assert listed["Owner"]["ID"] == ids["ann" if options else "bob"]
+        bob.abort_multipart_upload(**upload)
+        for call in (bob.list_parts, bob.abort_multipart_upload):
+            assert refusal(call, **upload) == (403, "AccessDenied")  # whether there is one is the owner's to know
+        for call in (ann.list_parts, ann.abort_multipart_upload):
+            assert refusal(call, **upload) == (404, "NoSuchUpload")
+    theirs = begin(bob)
+    ann.abort_multipart_upload(**theirs)
+    hers = begin(ann)
+    bob.upload_part(**hers, PartNumber=2, Body=b"y")  # by the right to write, which is what parts need
+    for call in (bob.list_parts, bob.abort_multipart_upload):
+        assert refusal(call, **hers) == (403, "AccessDenied")
+    path = f"/{name}/k?uploadId={hers['UploadId']}"
+    assert anonymous(world, "GET", path) == anonymous(world, "DELETE", path) == 403
+    assert len(ann.list_parts(**hers)["Parts"]) == 2
+    ann.abort_multipart_upload(**hers)
+    ann.delete_bucket(Bucket=name)
+
+
+def test_a_policy_about_uploads(world, ann, bob, ids):
+    name = "acl-" + uuid.uuid4().hex[:12]
+    ann.create_bucket(Bucket=name)
+    account = world.rows("SELECT account_id FROM identity_account WHERE canonical_id = ?", ids["bob"])[0][0]
+
+    def rule(effect, *actions):
+        return {"Effect": effect, "Principal": {"AWS": account}, "Action": list(actions),
+                "Resource": f"arn:aws:s3:::{name}/*"}
+
+    def say(*rules):
+        ann.put_bucket_policy(Bucket=name, Policy=json.dumps({"Version": "2012-10-17", "Statement": list(rules)}))
+    say(rule("Allow", "s3:PutObject", "s3:ListMultipartUploadParts"))
+    hers = {"Bucket": name, "Key": "k", "UploadId": ann.create_multipart_upload(Bucket=name, Key="k")["UploadId"]}
+    his = {"Bucket": name, "Key": "k", "UploadId": bob.create_multipart_upload(Bucket=name, Key="k")["UploadId"]}
+    bob.list_parts(**hers)
+    assert refusal(bob.abort_multipart_upload, **hers) == (403, "AccessDenied")
+    assert refusal(bob.list_parts, **{**hers, "UploadId": "0" * 32}) == (404, "NoSuchUpload")
+    say(rule("Deny", "s3:AbortMultipartUpload"))
+    bob.list_parts(**his)
+    assert refusal(bob.abort_multipart_upload, **his) == (403, "AccessDenied")
+    say(rule("Allow", "s3:AbortMultipartUpload"))
+    for upload in (hers, his):
+        bob.abort_multipart_upload(**upload)
+    ann.delete_bucket(Bucket=name)
