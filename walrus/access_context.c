@@ -125,40 +125,27 @@ epoch_time(const struct access_context *c, struct str rest)
 static struct str
 auth_type(const struct access_context *c, struct str rest)
 {
-	if (!c->who || !c->rq)
-		return nothing;
-	if (header(c, "authorization").p)
-		return STR("REST-HEADER");
-	return parameter(c, "X-Amz-Signature").p || parameter(c, "Signature").p
-		   ? STR("REST-QUERY-STRING")
-		   : STR("POST");
+	return text(c->rq ? c->rq->signature.type : NULL);
 }
 
 static struct str
 signature_version(const struct access_context *c, struct str rest)
 {
-	struct str authorization = header(c, "authorization");
-
-	if (!c->who || !c->rq)
-		return nothing;
-	if (authorization.p ? str_starts(authorization, "AWS ")
-			    : parameter(c, "Signature").p != NULL)
-		return STR("AWS");
-	return STR("AWS4-HMAC-SHA256");
+	return text(c->rq ? c->rq->signature.version : NULL);
 }
 
-/* In milliseconds. */
+/* In milliseconds. "In Signature Version 2, this value is always set to 0." */
 static struct str
 signature_age(const struct access_context *c, struct str rest)
 {
-	struct str date = parameter(c, "X-Amz-Date");
-	int64_t us;
+	const struct request_signature *made = c->rq ? &c->rq->signature : NULL;
 
-	if (!date.p)
-		date = header(c, "x-amz-date");
-	if (!c->who || !date.p || !time_parse_basic(date, &us))
+	if (!made || !made->type)
 		return nothing;
-	return str_of(arena_printf(c->arena, "%lld", (long long)((clock_now_us() - us) / 1000)));
+	if (made->made_us == 0)
+		return STR("0");
+	return str_of(
+	    arena_printf(c->arena, "%lld", (long long)((clock_now_us() - made->made_us) / 1000)));
 }
 
 /* -- what is asked -- */

@@ -162,6 +162,10 @@ authenticate(struct request *rq, struct err *e)
 	if (r < 0)
 		return r;
 	rq->is_anonymous = false;
+	rq->signature = (struct request_signature){ "POST", is_v4 ? "AWS4-HMAC-SHA256" : "AWS", 0 };
+	if (is_v4)
+		(void)time_parse_basic(
+		    field(rq, "X-Amz-Date"), &rq->signature.made_us); /* verified */
 	rq->log.account_id = rq->caller.account_id;
 	return post_policy_check(field(rq, "Policy"), rq->target.bucket, post->fields,
 	    post->field_count, clock_now_us(), &post->policy, e);

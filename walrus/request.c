@@ -239,6 +239,19 @@ is_framed(const struct request *rq)
 	       request_header(rq, "x-amz-decoded-content-length").p;
 }
 
+static void
+note_signature(struct request *rq, bool is_version_4, const struct sigv4_result *made)
+{
+	bool is_in_header = request_header(rq, "authorization").p != NULL;
+
+	rq->signature = (struct request_signature){
+		.type = is_in_header ? "REST-HEADER" : "REST-QUERY-STRING",
+		.version = is_version_4 ? "AWS4-HMAC-SHA256" : "AWS",
+	};
+	if (is_version_4)
+		(void)time_parse_basic(str_of(made->date), &rq->signature.made_us); /* verified */
+}
+
 static int
 authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 {
@@ -271,6 +284,8 @@ authenticate(struct request *rq, struct sigv4_result *ret, struct err *e)
 	if (r < 0)
 		return r;
 	rq->details.count = 0; /* of the first of two tries */
+	if (!rq->is_anonymous)
+		note_signature(rq, is_version_4, ret);
 	rq->caller = ret->key;
 	rq->log.account_id = rq->is_anonymous ? NULL : rq->caller.account_id;
 	return 0;

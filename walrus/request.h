@@ -31,6 +31,13 @@ struct request_facts {
 	const char *error_code;                  /* NULL: none */
 };
 
+/* How the caller signed; zero: nobody did. */
+struct request_signature {
+	const char *type;    /* "REST-HEADER", "REST-QUERY-STRING", "POST" */
+	const char *version; /* "AWS4-HMAC-SHA256", or "AWS" of Version 2 */
+	int64_t made_us;     /* 0: Version 2 does not say, or says until when */
+};
+
 struct request {
 	struct walrus *walrus;
 	struct arena *arena;
@@ -46,6 +53,7 @@ struct request {
 	const char *sub_resource; /* of the query: what it names an operation by, or NULL */
 	struct auth_key caller;
 	bool is_anonymous;
+	struct request_signature signature;
 	bool is_website; /* came by the listener of websites */
 	struct bucket *bucket;  /* one count; NULL: none was looked up */
 	struct hot_object *hot; /* one count; the object of a GET, when it was in memory */

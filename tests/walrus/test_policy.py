@@ -9,6 +9,7 @@ import uuid
 
 import botocore.exceptions
 import pytest
+import urllib3
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,13 @@ def refusal(call, **arguments):
         call(**arguments)
     error = caught.value.response
     return error["ResponseMetadata"]["HTTPStatusCode"], error["Error"]["Code"]
+
+
+def status_of(call, **arguments):
+    try:
+        return call(**arguments)["ResponseMetadata"]["HTTPStatusCode"]
+    except botocore.exceptions.ClientError as e:
+        return e.response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def statement(box, who="*", actions="s3:GetObject", path="/*", effect="Allow", **more):
@@ -292,9 +300,39 @@ def test_conditions_of_signed_requests(world, ann, bob, box, accounts):
         allows(ann, box, accounts, "s3:GetObject", condition)
         assert world.request("GET", f"/{box}/public/a", keys=world.other_keys)[0] == in_header, condition
         assert anonymous(world, "GET", target) == in_query, condition
+
+
+def test_conditions_of_requests_signed_by_version_2(world, ann, bob, box, accounts):
+    """Its age is always 0: boto3 sends a date in the header, and when it ends in a link."""
     old = world.s3(world.other_keys, version="s3")
-    allows(ann, box, accounts, "s3:GetObject", {"StringEquals": {"s3:signatureversion": "AWS"}})
-    old.get_object(Bucket=box, Key="public/a")
+    url = urllib.parse.urlsplit(old.generate_presigned_url("get_object", {"Bucket": box, "Key": "public/a"}))
+    time.sleep(1.1)  # more than nothing, if it was counted
+    for condition, in_header, in_query in (
+            ({"StringEquals": {"s3:authType": "REST-HEADER"}}, 200, 403),
+            ({"StringEquals": {"s3:authType": "REST-QUERY-STRING"}}, 403, 200),
+            ({"StringEquals": {"s3:signatureversion": "AWS"}}, 200, 200),
+            ({"StringEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}, 403, 403),
+            ({"NumericEquals": {"s3:signatureAge": "0"}}, 200, 200),
+            ({"Null": {"s3:signatureAge": "true"}}, 403, 403)):
+        allows(ann, box, accounts, "s3:GetObject", condition)
+        assert status_of(old.get_object, Bucket=box, Key="public/a") == in_header, condition
+        assert anonymous(world, "GET", f"{url.path}?{url.query}") == in_query, condition
+
+
+def test_conditions_of_signed_forms(world, ann, box, accounts):
+    """The signature of a form is in its fields."""
+    for version, name in (("s3v4", "AWS4-HMAC-SHA256"), ("s3", "AWS")):
+        made = world.s3(world.other_keys, version=version).generate_presigned_post(box, "public/form")
+        body, kind = urllib3.encode_multipart_formdata([*made["fields"].items(), ("file", ("a", b"x"))])
+        for condition, status in (({"StringEquals": {"s3:authType": "POST"}}, 204),
+                                  ({"StringEquals": {"s3:authType": "REST-QUERY-STRING"}}, 403),
+                                  ({"StringEquals": {"s3:signatureversion": name}}, 204),
+                                  ({"StringNotEquals": {"s3:signatureversion": name}}, 403),
+                                  ({"NumericLessThan": {"s3:signatureAge": "600000"}}, 204),
+                                  ({"NumericGreaterThan": {"s3:signatureAge": "600000"}}, 403)):
+            allows(ann, box, accounts, "s3:PutObject", condition)
+            assert anonymous(world, "POST", f"/{box}", body, {"Content-Type": kind}) == status, (name, condition)
+    ann.delete_object(Bucket=box, Key="public/form")
 
 
 def test_conditions_of_lists(ann, bob, box, accounts):
