@@ -21,11 +21,12 @@ static const struct role {
 	bool has_zone;
 	bool makes_zone; /* the first one of a new zone */
 	bool is_single;  /* per zone, or in the cloud */
+	bool has_users;  /* whose clients look for its host in its certificate */
 } roles[] = {
-	{ "walrus", false, false, true },
-	{ "cc", true, true, true },
-	{ "sc", true, false, true },
-	{ "nc", true, false, false },
+	{ "walrus", false, false, true, true },
+	{ "cc", true, true, true, false },
+	{ "sc", true, false, true, false },
+	{ "nc", true, false, false, false },
 };
 
 static const struct role *
@@ -195,6 +196,7 @@ admit(struct store_tx *tx, void *arg, struct err *e)
 	struct joining *j = arg;
 	const struct trust_join *join = j->join;
 	const struct role *role = find_role(join->role);
+	struct trust_subject subject;
 	char peer_id[ID_MAX], fingerprint[65];
 	const char *zone;
 	int64_t expires, used = 0;
@@ -214,7 +216,9 @@ admit(struct store_tx *tx, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	id_new(peer_id, join->role);
-	r = trust_sign(&j->ca, join->csr, peer_id, join->role, TRUST_DAYS, &pem, e);
+	subject =
+	    (struct trust_subject){ peer_id, join->role, role->has_users ? join->advertise : NULL };
+	r = trust_sign_subject(&j->ca, join->csr, &subject, TRUST_DAYS, &pem, e);
 	if (r == 0)
 		r = read_certificate(strbuf_c(&pem), fingerprint, &expires, e);
 	if (r == 0)
@@ -378,9 +382,22 @@ clc_join(struct clc *clc, struct str path, struct http_call *call)
 /* -- renewal -- */
 
 struct renewal {
-	const char *peer_id, *fingerprint;
+	const char *peer_id, *fingerprint, *url;
+	struct arena *arena;
 	int64_t expires_us;
 };
+
+static int
+read_url(struct store_tx *tx, void *arg, struct err *e)
+{
+	_cleanup_(store_rows_freep) struct store_rows *peer = NULL;
+	struct renewal *renewal = arg;
+	int r = store_query_one(tx, Q_PEER_BY_ID, &peer, "daemon", e, renewal->peer_id);
+
+	if (r == 0)
+		renewal->url = arena_strdup(renewal->arena, store_text(peer, 3));
+	return r;
+}
 
 static int
 write_renewal(struct store_tx *tx, void *arg, struct err *e)
@@ -405,11 +422,19 @@ clc_handle_renew_certificate(struct rpc_request *rq, const struct clc_renew_cert
 	struct joining j = { .clc = clc, .arena = rq->arena };
 	_cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
 	char fingerprint[65];
-	struct renewal renewal = { .peer_id = rq->peer_id, .fingerprint = fingerprint };
+	struct renewal renewal = {
+		.peer_id = rq->peer_id, .fingerprint = fingerprint, .arena = rq->arena
+	};
+	const struct role *role = find_role(rq->peer_role);
+	struct trust_subject subject = { rq->peer_id, rq->peer_role, NULL };
 	int r = read_ca(&j, e);
 
+	if (r == 0 && role && role->has_users) {
+		r = store_read(clc->store, read_url, &renewal, e);
+		subject.url = renewal.url;
+	}
 	if (r == 0)
-		r = trust_sign(&j.ca, in->csr, rq->peer_id, rq->peer_role, TRUST_DAYS, &pem, e);
+		r = trust_sign_subject(&j.ca, in->csr, &subject, TRUST_DAYS, &pem, e);
 	trust_ca_done(&j.ca);
 	if (r == 0)
 		r = read_certificate(strbuf_c(&pem), fingerprint, &renewal.expires_us, e);

@@ -6,12 +6,14 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
 #include "base/clock.h"
 #include "base/id.h"
+#include "net/url.h"
 #include "rpc/trust.h"
 #include "rpc/trust_internal.h"
 #include "run/fs.h"
@@ -355,17 +357,36 @@ is_name(const char *s, size_t max)
 	return n > 0 && n <= max && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
 }
 
+/* As OpenSSL's configuration files write alternative names. A host that is no name is left out. */
+static char *
+names_of(const struct trust_subject *s)
+{
+	_cleanup_free_ char *own =
+	    xasprintf("DNS:%s,DNS:%s.%s.mallee.internal", s->peer_id, s->peer_id, s->role);
+	unsigned char address[sizeof(struct in6_addr)];
+	struct url url;
+	struct err ignored;
+	size_t n;
+
+	if (!s->url || url_parse(s->url, &url, &ignored) < 0)
+		return TAKE(own);
+	if (inet_pton(AF_INET, url.host, address) == 1 ||
+	    inet_pton(AF_INET6, url.host, address) == 1)
+		return xasprintf("%s,IP:%s", own, url.host);
+	n = strspn(url.host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.");
+	return n > 0 && !url.host[n] ? xasprintf("%s,DNS:%s", own, url.host) : TAKE(own);
+}
+
 static bool
-fill_peer(X509 *c, const struct trust_ca *ca, EVP_PKEY *key, const char *peer_id, const char *role,
+fill_peer(X509 *c, const struct trust_ca *ca, EVP_PKEY *key, const struct trust_subject *s,
     int64_t not_before_us, int64_t not_after_us)
 {
-	_cleanup_free_ char *names =
-	    xasprintf("DNS:%s,DNS:%s.%s.mallee.internal", peer_id, peer_id, role);
+	_cleanup_free_ char *names = names_of(s);
 	X509_NAME *subject = X509_get_subject_name(c);
 
 	return X509_set_version(c, X509_VERSION_3) == 1 && set_serial(c) &&
 	       set_dates(c, not_before_us, not_after_us) && add_name(subject, "O", "Mallee") &&
-	       add_name(subject, "OU", role) && add_name(subject, "CN", peer_id) &&
+	       add_name(subject, "OU", s->role) && add_name(subject, "CN", s->peer_id) &&
 	       X509_set_issuer_name(c, X509_get_subject_name(ca->certificate)) == 1 &&
 	       X509_set_pubkey(c, key) == 1 &&
 	       add_extension(c, ca->certificate, NID_basic_constraints, "critical,CA:FALSE") &&
@@ -377,33 +398,49 @@ fill_peer(X509 *c, const struct trust_ca *ca, EVP_PKEY *key, const char *peer_id
 	       X509_sign(c, ca->key, EVP_sha256()) > 0;
 }
 
-int
-trust_sign_dates(const struct trust_ca *ca, const char *csr_pem, const char *peer_id,
-    const char *role, int64_t not_before_us, int64_t not_after_us, struct strbuf *ret_pem,
-    struct err *e)
+static int
+sign(const struct trust_ca *ca, const char *csr_pem, const struct trust_subject *s,
+    int64_t not_before_us, int64_t not_after_us, struct strbuf *ret_pem, struct err *e)
 {
 	_cleanup_(trust_request_free) X509_REQ *request = NULL;
 	_cleanup_(trust_certificate_free) X509 *c = X509_new();
 	int r;
 
-	if (!is_name(peer_id, 40) || !is_name(role, 15))
+	if (!is_name(s->peer_id, 40) || !is_name(s->role, 15))
 		return err_set(
-		    e, ERR_INVALID, "no peer id or role: '%.64s', '%.64s'", peer_id, role);
+		    e, ERR_INVALID, "no peer id or role: '%.64s', '%.64s'", s->peer_id, s->role);
 	r = read_request(csr_pem, &request, e);
 	if (r < 0)
 		return r;
-	if (!c || !fill_peer(c, ca, X509_REQ_get0_pubkey(request), peer_id, role, not_before_us,
-		      not_after_us))
+	if (!c || !fill_peer(c, ca, X509_REQ_get0_pubkey(request), s, not_before_us, not_after_us))
 		return trust_openssl_failed(e, "make a certificate");
 	return trust_certificate_to_pem(c, ret_pem, e);
+}
+
+int
+trust_sign_dates(const struct trust_ca *ca, const char *csr_pem, const char *peer_id,
+    const char *role, int64_t not_before_us, int64_t not_after_us, struct strbuf *ret_pem,
+    struct err *e)
+{
+	struct trust_subject subject = { peer_id, role, NULL };
+
+	return sign(ca, csr_pem, &subject, not_before_us, not_after_us, ret_pem, e);
+}
+
+int
+trust_sign_subject(const struct trust_ca *ca, const char *csr_pem,
+    const struct trust_subject *subject, unsigned days, struct strbuf *ret_pem, struct err *e)
+{
+	int64_t now = clock_now_us();
+
+	return sign(ca, csr_pem, subject, now - BACKDATE_US, now + days * DAY_US, ret_pem, e);
 }
 
 int
 trust_sign(const struct trust_ca *ca, const char *csr_pem, const char *peer_id, const char *role,
     unsigned days, struct strbuf *ret_pem, struct err *e)
 {
-	int64_t now = clock_now_us();
+	struct trust_subject subject = { peer_id, role, NULL };
 
-	return trust_sign_dates(
-	    ca, csr_pem, peer_id, role, now - BACKDATE_US, now + days * DAY_US, ret_pem, e);
+	return trust_sign_subject(ca, csr_pem, &subject, days, ret_pem, e);
 }

@@ -257,7 +257,6 @@ def test_tls(world, bucket, s3):
     import ssl
     import http.client
     context = ssl.create_default_context(cafile=f"{world.walrus.state}/trust/ca.pem")
-    context.check_hostname = False
     body = random.Random(3).randbytes(2 * MIB)
     s3.put_object(Bucket=bucket, Key="a", Body=body)
     connection = http.client.HTTPSConnection("127.0.0.1", world.walrus.port, context=context, timeout=30)

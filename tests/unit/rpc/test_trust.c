@@ -121,6 +121,47 @@ certificates_say_who_and_what(void **state)
 }
 
 static void
+certificates_name_the_host_that_users_reach(void **state)
+{
+	struct test_cloud *cloud = *state;
+	static const struct {
+		const char *url, *host, *address; /* that it is good for */
+	} cases[] = {
+		{ "https://objects.example.com:8777/x", "objects.example.com", NULL },
+		{ "https://192.0.2.7:8777", NULL, "192.0.2.7" },
+		{ "https://[2001:db8::7]:8777", NULL, "2001:db8::7" },
+		{ "https://a_b:8777", NULL, NULL },
+		{ "nonsense", NULL, NULL },
+		{ NULL, NULL, NULL },
+	};
+	_cleanup_strbuf_ struct strbuf csr = STRBUF_INIT;
+	struct err e = { 0 };
+
+	make_csr(cloud, "users", &csr);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct trust_subject subject = { "walrus-1", "walrus", cases[i].url };
+		_cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
+		_cleanup_(trust_certificate_free) X509 *c = NULL;
+		GENERAL_NAMES *names;
+
+		must(trust_sign_subject(&cloud->ca, strbuf_c(&csr), &subject, TRUST_DAYS, &pem, &e),
+		    &e);
+		c = trust_certificate_from_pem(strbuf_c(&pem));
+		assert_non_null(c);
+		assert_int_equal(X509_check_host(c, "walrus-1", 0, 0, NULL), 1);
+		assert_int_equal(X509_check_host(c, "example.com", 0, 0, NULL), 0);
+		if (cases[i].host)
+			assert_int_equal(X509_check_host(c, cases[i].host, 0, 0, NULL), 1);
+		if (cases[i].address)
+			assert_int_equal(X509_check_ip_asc(c, cases[i].address, 0), 1);
+		names = X509_get_ext_d2i(c, NID_subject_alt_name, NULL, NULL);
+		assert_int_equal(
+		    sk_GENERAL_NAME_num(names), 2 + (cases[i].host || cases[i].address));
+		GENERAL_NAMES_free(names);
+	}
+}
+
+static void
 bad_requests_are_not_signed(void **state)
 {
 	struct test_cloud *cloud = *state;
@@ -682,6 +723,7 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		test(a_ca_is_made_once_and_guards_its_key),
 		test(certificates_say_who_and_what),
+		test(certificates_name_the_host_that_users_reach),
 		test(bad_requests_are_not_signed),
 		test(peer_files_survive),
 		test(tokens),
