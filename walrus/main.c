@@ -187,6 +187,7 @@ start_reconcilers(struct daemon *d, struct state *s)
 	    loop, workers, "walrus", "orphans", ORPHANS_INTERVAL_MS, orphans_sweep, w);
 	w->lifecycle = reconciler_new(
 	    loop, workers, "walrus", "lifecycle", LIFECYCLE_INTERVAL_MS, lifecycle_run, w);
+	w->notifier = notifier_new();
 	w->notifications = reconciler_new(
 	    loop, workers, "walrus", "notifications", SWEEP_INTERVAL_MS, notification_run, w);
 	w->access_logs = reconciler_new(
@@ -221,6 +222,8 @@ stop(struct daemon *d, void *arg)
 	reconciler_free(s->renewal);
 	reconciler_free(s->trim);
 	reconciler_free(w->access_logs);
+	if (w->notifier)
+		notifier_close(w->notifier);
 	reconciler_free(w->notifications);
 	reconciler_free(w->lifecycle);
 	reconciler_free(s->room);
@@ -232,6 +235,7 @@ stop(struct daemon *d, void *arg)
 	identity_free(w->identity);
 	sigv4_free(w->sigv4);
 	rpc_free(w->rpc);
+	notifier_free(w->notifier);
 	buckets_free(w->buckets);
 	scrub_free(w->scrub);
 	contents_free(w->contents);

@@ -38,5 +38,10 @@ void notification_committed(
 /* The URL of an endpoint in `endpoints` (words NAME=URL): a span of it, p NULL when there is none.
  */
 struct str notification_url(const char *endpoints, const char *name);
-/* The reconciler (notification_run.c). */
+/* What is under way to endpoints. Closed on the loop before w->notifications is freed; freed after
+ * rpc_http(), whose requests end with it. What was under way then is sent again after the next start. */
+struct notifier *notifier_new(void);
+void notifier_close(struct notifier *n);
+void notifier_free(struct notifier *n);
+/* The reconciler (notification_run.c). Does not wait for endpoints. */
 int notification_run(void *arg, uint32_t *ret_again_ms, struct err *e);

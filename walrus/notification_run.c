@@ -1,9 +1,13 @@
 /* The way out of the queue. Each endpoint is served in the order of the changes, some records in
- * one POST; what it does not take is tried again after a pause that doubles, and dropped when it is
- * too old. Meanwhile the others are served: one that hangs costs them a time-out per try. */
+ * one POST, one POST at a time; what it does not take is tried again after a pause that doubles,
+ * and dropped when it is too old. Nobody waits for a POST: its end is noted on the loop, and the
+ * next run of the reconciler writes down what came of it and sends what follows. So one that hangs
+ * costs the others nothing. */
 #include "base/clock.h"
+#include "base/list.h"
 #include "net/http_client.h"
 #include "notification.h"
+#include "run/lock.h"
 #include "run/metrics.h"
 #include "schema.h"
 #include "walrus.h"
@@ -14,9 +18,12 @@
 #define PAUSE_MAX_MS 60000
 #define TIMEOUT_MS 10000
 #define ENDPOINTS_MAX 256
+#define FLIGHTS_MAX 64 /* POSTs under way, of up to BODY_MAX each */
 
 struct delivery { /* to one endpoint */
-	struct arena *arena;
+	struct list link;
+	struct walrus *walrus;
+	struct arena *arena; /* everything is in it, this too */
 	const char *endpoint;
 	struct {
 		int64_t revision, number;
@@ -27,7 +34,24 @@ struct delivery { /* to one endpoint */
 	struct strbuf body;
 	int64_t attempts, due_us; /* to be remembered after a failure */
 	bool is_waiting;          /* for its time */
+	bool is_over;             /* under the notifier's lock; then */
+	struct err why;           /* code 0: it was taken */
 };
+
+struct notifier {
+	struct lock lock;
+	struct list flights; /* deliveries; under lock, but only runs of the reconciler change it */
+	unsigned count;      /* likewise */
+	bool is_closed;      /* under lock */
+	char last[128];      /* endpoint that was sent something; the run's own */
+};
+
+static void
+delivery_free(struct delivery *d)
+{
+	strbuf_done(&d->body);
+	arena_free(d->arena);
+}
 
 static struct metric *
 outcome(const char *labels)
@@ -93,27 +117,6 @@ postpone(struct store_tx *tx, void *arg, struct err *e)
 
 /* -- one POST -- */
 
-static int
-post(struct walrus *w, struct delivery *d, struct str url, struct err *e)
-{
-	struct http_header headers[] = { { STR("Content-Type"), STR("application/json") } };
-	struct http_client_request request = { .method = "POST",
-		.url = arena_str(d->arena, url),
-		.headers = headers,
-		.header_count = ARRAY_SIZE(headers),
-		.body = strbuf_str(&d->body),
-		.body_fd = -1,
-		.timeout_ms = TIMEOUT_MS };
-	struct http_client_reply reply = { 0 };
-	int status, r = http_fetch(rpc_http(w->rpc), &request, &reply, e);
-
-	status = reply.status;
-	http_client_reply_done(&reply);
-	if (r == 0 && status / 100 != 2)
-		r = err_set(e, ERR_UNAVAILABLE, "it answered %d", status);
-	return r;
-}
-
 static int64_t
 pause_ms(int64_t attempts)
 {
@@ -146,50 +149,134 @@ fail(struct walrus *w, struct delivery *d, const struct err *why, struct err *e)
 	return store_write(w->store, postpone, d, e);
 }
 
-static int
-deliver(struct walrus *w, struct delivery *d, struct err *e)
+/* On the loop. */
+static void
+posted(void *arg, struct http_client_reply *reply, const struct err *e)
 {
-	struct str url = notification_url(w->conf->notification_endpoints, d->endpoint);
-	struct err why = { 0 };
-	int r;
+	struct delivery *d = arg;
+	struct walrus *w = d->walrus;
+	struct notifier *n = w->notifier;
+	bool is_closed;
 
-	if (d->due_us > clock_now_us()) {
-		d->is_waiting = true;
-		return 0;
-	}
-	r = url.p ? post(w, d, url, &why)
-		  : err_set(&why, ERR_NOT_FOUND, "no endpoint has that name any more");
-	if (r < 0)
-		return fail(w, d, &why, e);
+	if (!reply)
+		d->why = *e;
+	else if (reply->status / 100 != 2)
+		err_set(&d->why, ERR_UNAVAILABLE, "it answered %d", reply->status);
+	lock_take(&n->lock);
+	d->is_over = true;
+	is_closed = n->is_closed;
+	lock_release(&n->lock);
+	if (!is_closed)
+		reconciler_poke(w->notifications);
+}
+
+static void
+post(struct notifier *n, struct delivery *d, struct str url)
+{
+	struct http_header headers[] = { { STR("Content-Type"), STR("application/json") } };
+	struct http_client_request request = { .method = "POST",
+		.url = arena_str(d->arena, url),
+		.headers = headers,
+		.header_count = ARRAY_SIZE(headers),
+		.body = strbuf_str(&d->body),
+		.body_fd = -1,
+		.timeout_ms = TIMEOUT_MS };
+
+	(void)snprintf(n->last, sizeof(n->last), "%s", d->endpoint);
+	lock_take(&n->lock);
+	list_add_tail(&n->flights, &d->link);
+	n->count++;
+	lock_release(&n->lock);
+	http_send(rpc_http(d->walrus->rpc), &request, posted, d);
+}
+
+static int
+settle(struct walrus *w, struct delivery *d, struct err *e)
+{
+	if (d->why.code < 0)
+		return fail(w, d, &d->why, e);
 	metric_add(outcome("result=\"delivered\""), (double)d->count);
 	return store_write(w->store, drop_rows, d, e);
 }
 
 /* -- all -- */
 
-/* Until its queue is empty or has to wait; then *io_next_us is the earliest time of any. */
+static struct delivery *
+take_over(struct notifier *n)
+{
+	struct delivery *d, *following;
+
+	LOCK_SCOPE(&n->lock);
+	LIST_FOREACH (&n->flights, d, following, link)
+		if (d->is_over) {
+			list_remove(&d->link);
+			n->count--;
+			return d;
+		}
+	return NULL;
+}
+
+/* What came of those that ended. Of what can't be written the endpoint hears again. */
+static int
+settle_all(struct walrus *w, struct err *e)
+{
+	struct delivery *d;
+	int r = 0;
+
+	while (r == 0 && (d = take_over(w->notifier))) {
+		r = settle(w, d, e);
+		delivery_free(d);
+	}
+	return r;
+}
+
+static bool
+is_under_way(struct notifier *n, const char *endpoint)
+{
+	struct delivery *d, *following;
+
+	LOCK_SCOPE(&n->lock);
+	LIST_FOREACH (&n->flights, d, following, link)
+		if (strings_equal(d->endpoint, endpoint))
+			return true;
+	return false;
+}
+
+static struct delivery *
+delivery_new(struct walrus *w, const char *endpoint)
+{
+	struct arena *arena = arena_new(0);
+	struct delivery *d = arena_alloc(arena, sizeof(*d));
+
+	d->walrus = w;
+	d->arena = arena;
+	d->endpoint = arena_strdup(arena, endpoint);
+	return d;
+}
+
+/* Sends what is first in its queue, if it is time; else *io_next_us is that time, if it comes
+ * first. */
 static int
 serve(struct walrus *w, const char *endpoint, int64_t *io_next_us, struct err *e)
 {
-	for (;;) {
-		_cleanup_arena_ struct arena *arena = arena_new(0);
-		struct delivery *d = arena_alloc(arena, sizeof(*d));
-		bool is_over;
-		int r;
+	struct delivery *d = delivery_new(w, endpoint);
+	struct str url = notification_url(w->conf->notification_endpoints, endpoint);
+	int r = store_read(w->store, read_delivery, d, e);
 
-		d->arena = arena;
-		d->endpoint = endpoint;
-		r = store_read(w->store, read_delivery, d, e);
-		is_over = r < 0 || d->count == 0;
-		if (!is_over)
-			r = deliver(w, d, e);
-		if (r == 0 && d->is_waiting && d->due_us < *io_next_us)
-			*io_next_us = d->due_us;
-		is_over |= r < 0 || d->is_waiting;
-		strbuf_done(&d->body);
-		if (is_over)
-			return r;
+	if (r == 0 && d->count > 0 && d->due_us <= clock_now_us() && url.p) {
+		post(w->notifier, d, url);
+		return 0;
 	}
+	if (r == 0 && d->count > 0 && d->due_us <= clock_now_us()) {
+		err_set(&d->why, ERR_NOT_FOUND, "no endpoint has that name any more");
+		r = settle(w, d, e);
+		if (r == 0 && !d->is_waiting)
+			*io_next_us = 0; /* dropped; there may be more */
+	}
+	if (r == 0 && d->count > 0 && d->due_us > 0 && d->due_us < *io_next_us)
+		*io_next_us = d->due_us;
+	delivery_free(d);
+	return r;
 }
 
 struct endpoints {
@@ -198,15 +285,43 @@ struct endpoints {
 	size_t count;
 };
 
+/* By seeks: of each there may be many records. */
 static int
 read_endpoints(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct endpoints *all = arg;
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query(tx, Q_NOTIFICATION_ENDPOINTS, &rows, e, (int64_t)ENDPOINTS_MAX);
+	const char *after = "";
+	int r = 1;
 
-	while (r >= 0 && (r = store_next(rows, e)) > 0)
-		all->names[all->count++] = arena_strdup(all->arena, store_text(rows, 0));
+	for (all->count = 0; r > 0 && all->count < ENDPOINTS_MAX;) {
+		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+
+		r = store_query(tx, Q_NOTIFICATION_NEXT_ENDPOINT, &rows, e, after);
+		if (r == 0)
+			r = store_next(rows, e);
+		if (r > 0)
+			after = all->names[all->count++] =
+			    arena_strdup(all->arena, store_text(rows, 0));
+	}
+	return r < 0 ? r : 0;
+}
+
+/* In turns, from behind the one that was sent something last. */
+static int
+serve_all(struct walrus *w, const struct endpoints *all, int64_t *io_next_us, struct err *e)
+{
+	struct notifier *n = w->notifier;
+	size_t first = 0;
+	int r = 0;
+
+	while (first < all->count && strcmp(all->names[first], n->last) <= 0)
+		first++;
+	for (size_t i = 0; r == 0 && i < all->count && n->count < FLIGHTS_MAX; i++) {
+		const char *endpoint = all->names[(first + i) % all->count];
+
+		if (!is_under_way(n, endpoint))
+			r = serve(w, endpoint, io_next_us, e);
+	}
 	return r;
 }
 
@@ -217,14 +332,48 @@ notification_run(void *arg, uint32_t *ret_again_ms, struct err *e)
 	_cleanup_arena_ struct arena *arena = arena_new(0);
 	struct endpoints all = { .arena = arena };
 	int64_t next_us = INT64_MAX, wait_ms;
-	int r = store_read(w->store, read_endpoints, &all, e);
+	int r = settle_all(w, e);
 
-	for (size_t i = 0; r == 0 && i < all.count; i++)
-		r = serve(w, all.names[i], &next_us, e);
+	if (r == 0)
+		r = store_read(w->store, read_endpoints, &all, e);
+	if (r == 0)
+		r = serve_all(w, &all, &next_us, e);
 	if (next_us == INT64_MAX)
 		return r;
 	wait_ms = (next_us - clock_now_us()) / 1000 + 1;
 	if (wait_ms < *ret_again_ms)
 		*ret_again_ms = wait_ms > 1 ? (uint32_t)wait_ms : 1;
 	return r;
+}
+
+/* -- its life -- */
+
+struct notifier *
+notifier_new(void)
+{
+	struct notifier *n = xcalloc(1, sizeof(*n));
+
+	lock_init(&n->lock, LOCK_LEAF);
+	list_init(&n->flights);
+	return n;
+}
+
+void
+notifier_close(struct notifier *n)
+{
+	LOCK_SCOPE(&n->lock);
+	n->is_closed = true;
+}
+
+void
+notifier_free(struct notifier *n)
+{
+	struct delivery *d, *following;
+
+	if (!n)
+		return;
+	LIST_FOREACH (&n->flights, d, following, link)
+		delivery_free(d);
+	lock_done(&n->lock);
+	free(n);
 }

@@ -47,6 +47,7 @@ struct walrus {
 	struct http_worker_options internal; /* calls of other daemons */
 	struct reconciler *garbage, *orphans, *digests, *scrubbing;
 	struct reconciler *lifecycle, *notifications, *access_logs;
+	struct notifier *notifier;
 	struct logs *logs;
 	struct http_resumes written; /* requests of the commit that is being told, by the store's writer */
 };

@@ -1,6 +1,7 @@
 """Notifications: the configuration, and what an endpoint is sent."""
 import http.server
 import json
+import socket
 import threading
 import time
 
@@ -179,3 +180,32 @@ def test_expiry_is_told(s3, bucket, endpoint):
     record = endpoint.records()[0]
     assert record["eventName"] == "LifecycleExpiration:Delete" and record["s3"]["object"]["key"] == "k"
     assert record["userIdentity"]["principalId"] == "s3.amazonaws.com"
+
+
+def test_endpoints_that_hang_delay_nobody(world, s3, bucket):
+    """They take the connection and say nothing, for longer than the others may take; nor do they hold up the end."""
+    silent = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    names = [f"{letter}-hangs" for letter in "amz"]  # before and behind the other
+    urls = [f"{name}=http://127.0.0.1:{s.getsockname()[1]}/" for name, s in zip(names, silent)]
+    world.restart(notification_endpoints=" ".join([f"events=http://127.0.0.1:{world.hook_port}/hook", *urls]))
+    endpoint = Endpoint(world.hook_port)
+    try:
+        put(s3, bucket, *(topic(["s3:ObjectCreated:Put"], name, Id=name, Filter=key_filter(name, ""))
+                          for name in [*names, "events"]))
+        for i in range(5):
+            begun = time.monotonic()
+            for name in [*names, "events"]:
+                s3.put_object(Bucket=bucket, Key=f"{name}/{i}", Body=b"")
+            wait_for(lambda n=i: len(endpoint.records()) == n + 1, 5)
+            assert time.monotonic() - begun < 3, "it waited for others"
+        assert [r["s3"]["object"]["key"] for r in endpoint.records()] == [f"events/{i}" for i in range(5)]
+        assert world.rows("SELECT COUNT(DISTINCT endpoint) FROM notification") == [(3,)]
+        begun = time.monotonic()
+        world.restart()
+        assert time.monotonic() - begun < 5, "it waited for an endpoint"
+        put(s3, bucket)
+        wait_for(lambda: world.rows("SELECT COUNT(*) FROM notification") == [(0,)], 15)  # nobody has those names now
+    finally:
+        endpoint.close()
+        for s in silent:
+            s.close()
