@@ -192,7 +192,7 @@ resource_account(const struct access_context *c, struct str rest)
 	return str_of(c->bucket->account_id);
 }
 
-/* A parameter of that name does nothing, and so must not count as the header. */
+/* A parameter of that name counts where it is taken for the header (link.c), and nowhere else. */
 static struct str
 amz_header(const struct access_context *c, struct str rest)
 {

@@ -12,6 +12,7 @@
 #include "body.h"
 #include "error.h"
 #include "form.h"
+#include "link.h"
 #include "object.h"
 #include "post_policy.h"
 #include "request.h"
@@ -210,30 +211,12 @@ header_of(const char *name)
 	return NULL;
 }
 
-static bool
-is_token(const char *name)
-{
-	for (const char *p = name; *p; p++)
-		if (*p <= ' ' || *p > '~' || strchr("()<>@,;:\\\"/[]?={}", *p))
-			return false;
-	return *name != '\0';
-}
-
-static bool
-is_header_value(struct str value)
-{
-	for (size_t i = 0; i < value.n; i++)
-		if ((unsigned char)value.p[i] < ' ' || value.p[i] == 127)
-			return false;
-	return true;
-}
-
 static int
 add_header(
     struct request *rq, struct http_head *head, const char *name, struct str value, struct err *e)
 {
 	value = str_trim(value);
-	if (!is_token(name) || !is_header_value(value))
+	if (!link_is_header(name, value))
 		return error_argument(rq, arena_strdup(rq->arena, name), value, e,
 		    "The value of a field cannot be that of a header.");
 	if (head->header_count == HTTP_HEADERS_MAX)
@@ -460,7 +443,8 @@ redirect(struct request *rq, const char *etag)
 
 	if (!url.p)
 		url = field(rq, "redirect");
-	if ((!str_starts(url, "http://") && !str_starts(url, "https://")) || !is_header_value(url))
+	if ((!str_starts(url, "http://") && !str_starts(url, "https://")) ||
+	    !link_is_header("Location", url))
 		return false;
 	for (size_t i = 0; i < url.n; i++)
 		if (url.p[i] == ' ' || url.p[i] & 0x80)

@@ -15,6 +15,7 @@
 #include "error.h"
 #include "hot.h"
 #include "lane.h"
+#include "link.h"
 #include "route.h"
 #include "store/outbox.h"
 #include "version.h"
@@ -365,6 +366,8 @@ request_begin(struct request *rq, struct err *e)
 	if (rq->target.bucket && str_is(rq->head->method, "OPTIONS"))
 		return cors_begin(rq, e);
 	r = authenticate(rq, &signature, e);
+	if (r == 0)
+		r = link_read_headers(rq, e);
 	if (r == 0)
 		r = route(rq, e);
 	if (r == 0)

@@ -379,10 +379,38 @@ read_s3_query(
 	return 0;
 }
 
+/* Whoever makes a link signs headers that the client need not send, and puts them into its query.
+ */
+static int
+add_linked_headers(struct checking *c, struct auth_request *ret)
+{
+	struct http_header *all = arena_alloc(c->arena, HTTP_HEADERS_MAX * sizeof(*all));
+
+	*ret = *c->rq;
+	if (ret->header_count)
+		memcpy(all, ret->headers, ret->header_count * sizeof(*all));
+	for (size_t i = 0; i < c->form.count; i++) {
+		const struct form_field *f = &c->form.fields[i];
+
+		if (strncasecmp(f->name, "x-amz-", 6) != 0 &&
+		    strcasecmp(f->name, "content-type") != 0 &&
+		    strcasecmp(f->name, "content-md5") != 0)
+			continue;
+		if (ret->header_count == HTTP_HEADERS_MAX)
+			return err_set(
+			    c->e, ERR_ACCESS_DENIED, "The link stands for too many headers");
+		all[ret->header_count++] = (struct http_header){ str_of(f->name), f->value };
+	}
+	ret->headers = all;
+	c->rq = ret;
+	return 0;
+}
+
 static int
 verify_s3(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_key *ret)
 {
 	_cleanup_strbuf_ struct strbuf text = STRBUF_INIT, other = STRBUF_INIT;
+	struct auth_request with_linked;
 	struct str id, signature, date;
 	bool is_known, is_right;
 	int r;
@@ -394,6 +422,8 @@ verify_s3(struct checking *c, auth_lookup_fn lookup, void *arg, struct auth_key 
 		r = read_s3_header(c, &id, &signature, &date);
 	else
 		r = read_s3_query(c, &id, &signature, &date);
+	if (r == 0 && !auth_header(c->rq, "authorization").p)
+		r = add_linked_headers(c, &with_linked);
 	if (r < 0)
 		return r;
 	is_known = auth_find_key(lookup, arg, id, ret);

@@ -4,9 +4,13 @@ import base64
 import datetime
 import random
 import threading
-import urllib.request
 import urllib.error
+import urllib.parse
+import urllib.request
 
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
 import pytest
 from botocore.exceptions import ClientError
 
@@ -181,6 +185,68 @@ def test_presigned(world, bucket, version):
                                                        headers={"Content-Type": ""}), timeout=30) as reply:
         assert reply.status == 200
     assert s3.get_object(Bucket=bucket, Key="c")["Body"].read() == b"by url"
+
+
+def put_link(url, body=b"body", **headers):
+    with urllib.request.urlopen(urllib.request.Request(url, data=body, method="PUT",
+                                                       headers={"Content-Type": "", **headers}), timeout=30) as reply:
+        return reply.status
+
+
+def own_link(world, target, keys=None, **parameters):
+    """A link that SDKs make which move all headers into the query."""
+    request = botocore.awsrequest.AWSRequest("PUT", world.endpoint + target + "?" + urllib.parse.urlencode(parameters))
+    botocore.auth.S3SigV4QueryAuth(botocore.credentials.Credentials(*(keys or world.admin_keys)), "s3", "mallee-1",
+                                   expires=600).add_auth(request)
+    return request.url
+
+
+def test_parameters_of_links_are_headers(world, bucket, s3):
+    link = own_link(world, f"/{bucket}/k", **{
+        "x-amz-meta-colour": "red and blue", "X-Amz-Meta-Size": "7", "X-Amz-Storage-Class": "STANDARD_IA",
+        "x-amz-acl": "public-read", "x-amz-tagging": "a=b", "x-amz-server-side-encryption": "AES256",
+        "x-amz-checksum-crc32": "AAAAAA==", "x-amz-sdk-checksum-algorithm": "CRC32"})
+    assert put_link(link) == 200
+    head = s3.head_object(Bucket=bucket, Key="k")
+    assert head["Metadata"] == {"colour": "red and blue", "size": "7"} and head["StorageClass"] == "STANDARD_IA"
+    assert fetch(f"{world.endpoint}/{bucket}/k") == (200, b"body")  # by everybody
+    assert "ServerSideEncryption" not in head and not s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]
+    for changed in (link.replace("public-read", "private"), link + "&x-amz-meta-more=1"):
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            put_link(changed)
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        put_link(link, **{"x-amz-acl": "private"})
+    for name, value in (("x-amz-storage-class", "NONSENSE"), ("x-amz-meta-a", "x\ny"), ("x-amz-meta-(", "x")):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            put_link(own_link(world, f"/{bucket}/k", **{name: value}))
+    # where the signature is in the header they are parameters
+    assert world.request("PUT", f"/{bucket}/k", {"x-amz-meta-colour": "red"}, body=b"x")[0] == 200
+    assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == {}
+
+
+@pytest.mark.parametrize("version", ["s3v4", "s3"])
+def test_links_that_boto3_makes(world, bucket, s3, version):
+    """Version 4 leaves the headers to the client; Version 2 has them in the link, and signs them as headers."""
+    url = world.s3(version=version).generate_presigned_url("put_object", {
+        "Bucket": bucket, "Key": "k", "Metadata": {"colour": "red"}, "ACL": "public-read", "Tagging": "a=b",
+        "ContentType": "x/y"})
+    headers = {"x-amz-meta-colour": "red", "x-amz-acl": "public-read", "x-amz-tagging": "a=b", "Content-Type": "x/y"}
+    if version == "s3":
+        assert "x-amz-acl=public-read" in url
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            put_link(url, **{"x-amz-acl": "public-read-write"})
+        headers = {}
+    if version == "s3v4":
+        assert put_link(url, **headers) == 200
+    else:
+        connection = world.connection()
+        connection.request("PUT", url[len(world.endpoint):], body=b"body")  # without a Content-Type
+        assert connection.getresponse().status == 200
+        connection.close()
+    head = s3.head_object(Bucket=bucket, Key="k")
+    assert head["Metadata"] == {"colour": "red"} and head["ContentType"] == "x/y"
+    assert fetch(f"{world.endpoint}/{bucket}/k") == (200, b"body")
+    assert len(s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]) == (1 if version == "s3v4" else 0)
 
 
 def test_an_expired_url(world, bucket, s3):

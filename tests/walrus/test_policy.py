@@ -10,6 +10,7 @@ import uuid
 import botocore.exceptions
 import pytest
 import urllib3
+from test_objects import own_link
 
 
 @pytest.fixture(scope="module")
@@ -361,7 +362,8 @@ def test_conditions_of_writes(ann, bob, box, accounts):
 
 
 def test_parameters_are_no_headers(world, bob, ann, box, accounts):
-    """A parameter that is named like a header changes nothing of what is stored, nor who may store it."""
+    """A parameter that is named like a header changes nothing of what is stored, nor who may store it; but in a signed
+    link some are taken for it."""
     for name, value in (("x-amz-acl", "bucket-owner-full-control"), ("x-amz-server-side-encryption", "AES256"),
                         ("x-amz-storage-class", "STANDARD_IA")):
         actions = ["s3:PutObject", "s3:PutObjectAcl"] if name == "x-amz-acl" else "s3:PutObject"
@@ -370,6 +372,8 @@ def test_parameters_are_no_headers(world, bob, ann, box, accounts):
         assert world.request("PUT", f"/{box}/w", headers={name: value}, keys=world.other_keys)[0] == 200, name
         url = urllib.parse.urlsplit(bob.generate_presigned_url("put_object", {"Bucket": box, "Key": "w"}))
         assert anonymous(world, "PUT", f"{url.path}?{url.query}&{name}={value}", b"") == 403, name
+        linked = own_link(world, f"/{box}/w", world.other_keys, **{name: value})
+        assert anonymous(world, "PUT", linked[len(world.endpoint):], b"") == (403 if "encryption" in name else 200), name
     ann.delete_object(Bucket=box, Key="w")
 
 
