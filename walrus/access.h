@@ -6,8 +6,8 @@
 #include "request.h"
 
 /* Whether the caller may do rq->operation, before a byte of its body is read. Where the operation is one
- * on an object that exists (S3_OBJECT_ACL) or on an upload (S3_UPLOAD) it is not refused here for what only the object's own ACL can
- * grant: access_object or access_upload decides once the row is known. ERR_ACCESS_DENIED. */
+ * on an object that exists (S3_OBJECT_ACL) or on an upload (S3_UPLOAD) it is not refused here for what only
+ * the row can tell: access_object or access_upload decides once that is known. ERR_ACCESS_DENIED. */
 int access_request(struct request *rq, struct err *e);
 /* The same for the object that was found. */
 int access_object(struct request *rq, const struct object *o, struct err *e);

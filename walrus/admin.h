@@ -7,7 +7,7 @@
 extern const struct admin_verb walrus_admin_verbs[];
 extern const size_t walrus_admin_verb_count;
 
-/* -- for verbs -- */
+/* -- for verbs: admin_form.c -- */
 void admin_fail(struct http_call *call, const struct err *e); /* the reply is its sentence */
 int admin_form(struct http_call *call, struct form *ret, struct err *e);
 /* ERR_INVALID when the form has none. */

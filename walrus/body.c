@@ -7,7 +7,6 @@
 #include "disk.h"
 #include "error.h"
 #include "lane.h"
-#include "post.h"
 #include "request.h"
 
 /* The SHA-256 of no bytes. */
@@ -201,7 +200,7 @@ take_decoded(struct request *rq, struct str bytes, struct err *e)
 	rq->body_seen += bytes.n;
 	if (rq->body_seen > rq->operation->body_max)
 		return too_large(rq, rq->body_seen, e);
-	return rq->post ? post_take(rq, bytes, e) : body_add(rq, bytes, e);
+	return rq->take ? rq->take(rq, bytes, e) : body_add(rq, bytes, e);
 }
 
 int

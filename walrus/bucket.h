@@ -40,6 +40,8 @@ int bucket_find(struct store_tx *tx, const char *name, struct arena *arena, stru
 /* The same bucket is still there: ERR_BUCKET_NOT_FOUND. */
 int bucket_check(struct store_tx *tx, const struct bucket *bucket, struct err *e);
 
+int64_t bucket_new_id(void); /* not known to be free */
+
 /* The bucket of an account's images: its name is none that a user can give to a bucket, and only service keys
  * may use what is in it. */
 #define BUCKET_OF_IMAGES_SIZE 32

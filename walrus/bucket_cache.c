@@ -64,7 +64,7 @@ static int
 add_setting(struct bucket *b, const char *kind, const char *body, struct err *e)
 {
 	for (unsigned s = 0; s < SETTING_MAX; s++) {
-		if (strcmp(setting_kinds[s].name, kind) != 0)
+		if (strcmp(setting_names[s], kind) != 0)
 			continue;
 		b->documents[s] = arena_strdup(b->arena, body);
 		if (setting_kinds[s].parse(str_of(b->documents[s]), b->arena, &b->settings[s], e) ==

@@ -21,8 +21,8 @@ void cors_write(struct request *rq, struct xml_writer *w, const void *value);
 const struct cors_rule *cors_find(const struct cors *cors, struct str origin, struct str method,
     struct str headers, const char **ret_pattern);
 
-/* A browser asks before it sends (OPTIONS): answered without a signature, whatever the query says. */
-int cors_begin(struct request *rq, struct err *e);
+int cors_check_method(const char *text, struct err *e); /* ERR_INVALID_REQUEST */
+/* A browser asks before it sends (OPTIONS). */
 int cors_preflight(struct request *rq, struct err *e);
 /* Adds what the bucket's rules say to the reply of any other request, errors too. */
 void cors_reply(struct request *rq);

@@ -562,16 +562,6 @@ lifecycle_upload_is_due(
 
 /* -- requests -- */
 
-int
-lifecycle_put(struct request *rq, struct err *e)
-{
-	int r = setting_put(rq, e);
-
-	if (r == 0)
-		reconciler_poke(rq->walrus->lifecycle);
-	return r;
-}
-
 void
 lifecycle_reply(struct request *rq, const struct lifecycle_subject *s)
 {

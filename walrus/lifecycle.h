@@ -37,8 +37,6 @@ struct lifecycle { /* the setting's value */
 };
 int lifecycle_parse(struct str body, struct arena *arena, const void **ret, struct err *e);
 void lifecycle_write(struct request *rq, struct xml_writer *w, const void *value);
-int lifecycle_put(
-    struct request *rq, struct err *e); /* PUT of the setting: what is due is done soon */
 
 /* What a rule looks at. */
 struct lifecycle_subject {
@@ -64,5 +62,8 @@ bool lifecycle_upload_is_due(
 
 /* The header x-amz-expiration of a reply about this current version. */
 void lifecycle_reply(struct request *rq, const struct lifecycle_subject *s);
-/* The reconciler (lifecycle_run.c). */
+/* -- lifecycle_run.c -- */
+/* PUT of the setting: what is due is done soon. */
+int lifecycle_put(struct request *rq, struct err *e);
+/* The reconciler. */
 int lifecycle_run(void *arg, uint32_t *ret_again_ms, struct err *e);

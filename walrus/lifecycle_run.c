@@ -316,3 +316,15 @@ lifecycle_run(void *arg, uint32_t *ret_again_ms, struct err *e)
 	reconciler_poke(walrus->garbage);
 	return r;
 }
+
+/* -- PUT of the setting -- */
+
+int
+lifecycle_put(struct request *rq, struct err *e)
+{
+	int r = setting_put(rq, e);
+
+	if (r == 0)
+		reconciler_poke(rq->walrus->lifecycle);
+	return r;
+}

@@ -1,7 +1,7 @@
 #pragma once
 /* Object lock: versions that nobody may remove until a time (retention) or until somebody says so
  * (legal hold). "Locking objects with Object Lock" of the S3 user guide. Rules and the setting are in
- * lock.c, the operations on objects in retention.c. */
+ * lock.c, the operations on buckets in lock_bucket.c, those on objects in retention.c. */
 #include "content.h"
 #include "request.h"
 

@@ -374,9 +374,9 @@ notification_committed(void *arg, uint64_t revision)
 		reconciler_poke(w->notifications);
 }
 
-static int
-queue(struct store_tx *tx, uint64_t revision, size_t index, const char *endpoint, bool is_test,
-    const char *body, struct err *e)
+int
+notification_queue(struct store_tx *tx, uint64_t revision, size_t index, const char *endpoint,
+    bool is_test, const char *body, struct err *e)
 {
 	atomic_store(&is_due, true);
 	return store_exec(tx, Q_NOTIFICATION_INSERT, NULL, e, (int64_t)revision, (int64_t)index,
@@ -404,12 +404,12 @@ notification_add(struct store_tx *tx, const struct bucket *bucket,
 		body = record_json(bucket, change, rule, revision, store_now_us(tx));
 		if (!body) /* a key that is not UTF-8 would be the only reason, and there is none */
 			return err_set(e, ERR_INTERNAL, "a notification can't be written");
-		r = queue(tx, revision, i, rule->endpoint, false, body, e);
+		r = notification_queue(tx, revision, i, rule->endpoint, false, body, e);
 	}
 	return r;
 }
 
-/* -- PUT -- */
+/* -- endpoints -- */
 
 struct str
 notification_url(const char *endpoints, const char *name)
@@ -423,73 +423,4 @@ notification_url(const char *endpoints, const char *name)
 			return url;
 	}
 	return (struct str){ NULL, 0 };
-}
-
-static int
-check_endpoints(const struct request *rq, const struct notification *n, struct err *e)
-{
-	for (size_t i = 0; i < n->count; i++)
-		if (!notification_url(
-			rq->walrus->conf->notification_endpoints, n->rules[i].endpoint)
-			 .p)
-			return err_set(e, ERR_INVALID_ARGUMENT,
-			    "Unable to validate the following destination configurations: %s",
-			    n->rules[i].arn);
-	return 0;
-}
-
-struct put {
-	struct request *rq;
-	const struct notification *value;
-};
-
-static int
-commit_put(struct store_tx *tx, void *arg, struct err *e)
-{
-	const struct put *p = arg;
-	const struct request *rq = p->rq;
-	uint64_t revision = 0;
-	char time[TIME_TEXT_SIZE];
-	int r = bucket_check(tx, rq->bucket, e);
-
-	time_format_iso(store_now_us(tx), time);
-	if (r == 0)
-		r = setting_set(tx, rq->bucket->id, SETTING_NOTIFICATION,
-		    p->value->count ? strbuf_c(&rq->body) : NULL, e);
-	if (r == 0)
-		r = request_record(tx, rq, "bucket", rq->bucket->name, e);
-	if (r == 0)
-		r = outbox_last(tx, &revision, e);
-	for (size_t i = 0; r == 0 && i < p->value->count; i++) {
-		json_t *test = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "Service", "Amazon S3",
-		    "Event", "s3:TestEvent", "Time", time, "Bucket", rq->bucket->name, "RequestId",
-		    rq->id, "HostId", rpc_self(rq->walrus->rpc));
-		_cleanup_free_ char *body = json_dumps(test, JSON_COMPACT);
-
-		json_decref(test);
-		r = queue(tx, revision, i, p->value->rules[i].endpoint, true, body, e);
-	}
-	return r;
-}
-
-int
-notification_put(struct request *rq, struct err *e)
-{
-	struct str body = strbuf_str(&rq->body);
-	struct put p = { .rq = rq };
-	const void *value = NULL;
-	int r;
-
-	if (body.n == 0)
-		return err_set(e, ERR_MISSING_REQUEST_BODY, "Request Body is empty");
-	if (memchr(body.p, 0, body.n) || !is_utf8(body))
-		return setting_malformed(e);
-	r = notification_parse(body, rq->arena, &value, e);
-	p.value = value;
-	if (r == 0)
-		r = check_endpoints(rq, p.value, e);
-	if (r == 0)
-		r = store_write(rq->walrus->store, commit_put, &p, e);
-	bucket_forget(rq->walrus, rq->bucket->name);
-	return r;
 }

@@ -326,32 +326,6 @@ read_key(struct request *rq, struct err *e)
 
 /* -- as it comes -- */
 
-int
-post_begin(struct request *rq, struct err *e)
-{
-	struct str type = request_header(rq, "content-type");
-
-	if (rq->head->content_length < 0)
-		return err_set(e, ERR_MISSING_CONTENT_LENGTH,
-		    "You must provide the Content-Length HTTP header.");
-	if (!str_starts(type, "multipart/form-data") && !str_starts(type, "Multipart/Form-Data")) {
-		err_detail(&rq->details, "Condition",
-		    STR("Bucket POST must be of the enclosure-type multipart/form-data"));
-		return err_set(e, ERR_PRECONDITION_FAILED,
-		    "At least one of the pre-conditions you specified did not hold");
-	}
-	if (!rq->is_anonymous)
-		return error_argument(rq, "Authorization", request_header(rq, "authorization"), e,
-		    "Only one auth mechanism allowed: a form is signed by its policy.");
-	rq->post = arena_alloc(rq->arena, sizeof(*rq->post));
-	rq->post->policy.bytes_max = UINT64_MAX;
-	rq->post->reader = form_reader_new(type);
-	if (!rq->post->reader)
-		return err_set(e, ERR_MALFORMED_POST_REQUEST,
-		    "The body of your POST request is not well-formed multipart/form-data.");
-	return 0;
-}
-
 static int
 begin_file(struct request *rq, struct err *e)
 {
@@ -392,35 +366,6 @@ check_size(struct request *rq, bool is_whole, struct err *e)
 		    (unsigned long long)post->policy.bytes_min);
 		return err_set(e, ERR_ENTITY_TOO_SMALL,
 		    "Your proposed upload is smaller than the minimum allowed size");
-	}
-	return 0;
-}
-
-int
-post_take(struct request *rq, struct str bytes, struct err *e)
-{
-	struct post *post = rq->post;
-	struct str data;
-	int r;
-
-	while (!post->is_over) {
-		r = form_reader_next(post->reader, &bytes, &data, e);
-		if (r <= FORM_MORE)
-			return r;
-		if (r == FORM_END) {
-			post->is_over = true;
-			return 0;
-		}
-		if (r == FORM_FILE) {
-			r = begin_file(rq, e);
-		} else {
-			post->file_bytes += data.n;
-			r = check_size(rq, false, e);
-			if (r == 0)
-				r = body_add(rq, data, e);
-		}
-		if (r < 0)
-			return r;
 	}
 	return 0;
 }
@@ -515,6 +460,64 @@ reply(struct request *rq)
 		reply_created(rq, etag, where);
 	else
 		rq->status = str_is(status, "200") ? 200 : 204;
+}
+
+/* Bytes of the form: once its fields are there it is decided who asks, for what, and whether they
+ * may; then the file goes the way of a PUT's body. */
+static int
+take(struct request *rq, struct str bytes, struct err *e)
+{
+	struct post *post = rq->post;
+	struct str data;
+	int r;
+
+	while (!post->is_over) {
+		r = form_reader_next(post->reader, &bytes, &data, e);
+		if (r <= FORM_MORE)
+			return r;
+		if (r == FORM_END) {
+			post->is_over = true;
+			return 0;
+		}
+		if (r == FORM_FILE) {
+			r = begin_file(rq, e);
+		} else {
+			post->file_bytes += data.n;
+			r = check_size(rq, false, e);
+			if (r == 0)
+				r = body_add(rq, data, e);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+int
+post_begin(struct request *rq, struct err *e)
+{
+	struct str type = request_header(rq, "content-type");
+
+	if (rq->head->content_length < 0)
+		return err_set(e, ERR_MISSING_CONTENT_LENGTH,
+		    "You must provide the Content-Length HTTP header.");
+	if (!str_starts(type, "multipart/form-data") && !str_starts(type, "Multipart/Form-Data")) {
+		err_detail(&rq->details, "Condition",
+		    STR("Bucket POST must be of the enclosure-type multipart/form-data"));
+		return err_set(e, ERR_PRECONDITION_FAILED,
+		    "At least one of the pre-conditions you specified did not hold");
+	}
+	if (!rq->is_anonymous)
+		return error_argument(rq, "Authorization", request_header(rq, "authorization"), e,
+		    "Only one auth mechanism allowed: a form is signed by its policy.");
+	rq->post = arena_alloc(rq->arena, sizeof(*rq->post));
+	rq->take = take;
+	rq->post->policy.bytes_max = UINT64_MAX;
+	rq->post->reader = form_reader_new(type);
+	if (!rq->post->reader)
+		return err_set(e, ERR_MALFORMED_POST_REQUEST,
+		    "The body of your POST request is not well-formed multipart/form-data.");
+	return 0;
 }
 
 int

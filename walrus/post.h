@@ -6,10 +6,8 @@
 
 struct request;
 
+/* From now on the bytes of the body are those of the form. */
 int post_begin(struct request *rq, struct err *e);
-/* Bytes of the form: once its fields are there it is decided who asks, for what, and whether they
- * may; then the file goes the way of a PUT's body. */
-int post_take(struct request *rq, struct str bytes, struct err *e);
 int post_run(struct request *rq, struct err *e);
 void post_answer(struct request *rq);
 void post_done(struct request *rq);

@@ -63,6 +63,8 @@ struct request {
 	uint64_t body_length, body_seen;
 	struct sigv4_chunks *chunks;
 	bool chunks_ended;
+	/* What takes it, decoded; NULL: body_add. */
+	int (*take)(struct request *rq, struct str bytes, struct err *e);
 	const char *wanted_sha256; /* hex; NULL: any */
 	const uint8_t *wanted_md5;
 	EVP_MD_CTX *md5_context, *sha256_context;
@@ -100,8 +102,8 @@ enum {
 	S3_COPY = 8,       /* the one of two that has x-amz-copy-source */
 	S3_EACH_KEY = 16,  /* names keys in its body, and asks access_action for each */
 	S3_OBJECT_CHECKSUM = 32, /* x-amz-checksum-* are not of the body, but of what becomes of it */
-	S3_UPLOAD = 128,   /* of an upload: who began it may, as upload_open finds out */
 	S3_FORM = 64,      /* who asks, and for what, is in the body: access is decided there */
+	S3_UPLOAD = 128,   /* of an upload: who began it may, as upload_open finds out */
 };
 struct s3_operation {
 	const char *name; /* "PutObject" */
@@ -127,6 +129,7 @@ struct s3_operation {
 extern const struct s3_operation s3_operations[];
 extern const unsigned s3_operation_count;
 
+/* -- its way through: request_serve.c -- */
 /* Borrows the head from the exchange. */
 struct request *request_new(struct walrus *w, struct http_exchange *x);
 void request_keep_head(struct request *rq); /* before it leaves the loop */
@@ -144,7 +147,7 @@ void request_answer(struct request *rq); /* after the operation's commit. Does n
 /* Turns whatever there is of a reply into the error's. */
 void request_fail(struct request *rq, const struct err *e);
 
-/* -- for operations -- */
+/* -- for operations: request.c -- */
 void reply_header(struct request *rq, const char *name, const char *value); /* value from the arena */
 void reply_headerf(struct request *rq, const char *name, const char *format, ...) _printf_(3, 4);
 struct xml_writer *reply_xml(struct request *rq, const char *root); /* closed by reply_xml_end */

@@ -153,3 +153,12 @@ route(struct request *rq, struct err *e)
 		return not_implemented(e);
 	return err_set(e, ERR_METHOD_NOT_ALLOWED, NOT_ALLOWED);
 }
+
+void
+route_preflight(struct request *rq)
+{
+	for (unsigned i = 0; i < s3_operation_count; i++)
+		if (strcmp(s3_operations[i].method, "OPTIONS") == 0)
+			rq->operation = &s3_operations[i];
+	rq->is_anonymous = true;
+}

@@ -1,7 +1,7 @@
 #pragma once
 /* Settings of a bucket: its sub-resources, as data (settings.def). Each is a document that its module
- * parses to a value of its own and writes again; setting.c keeps them, and serves GET, PUT and DELETE of
- * all. Parsed values live in the cached bucket: bucket->settings[SETTING_CORS], NULL when not set. */
+ * parses to a value of its own and writes again. Parsed values live in the cached bucket:
+ * bucket->settings[SETTING_CORS], NULL when not set. */
 #include "base/arena.h"
 #include "base/err.h"
 #include "store/store.h"
@@ -17,7 +17,6 @@ enum setting {
 	SETTING_MAX
 };
 struct setting_kind {
-	const char *name; /* the sub-resource, and the row's kind: "cors" */
 	const char *root; /* element of its XML; NULL: JSON, sent and answered as it is */
 	int missing;      /* the fault when it is not set; 0: write with value NULL says what that means */
 	const char *missing_text;
@@ -26,10 +25,9 @@ struct setting_kind {
 	int (*parse)(struct str body, struct arena *arena, const void **ret, struct err *e);
 	/* The children of the root element. NULL for JSON. */
 	void (*write)(struct request *rq, struct xml_writer *w, const void *value);
-	/* May be NULL. What a PUT (or a DELETE: value NULL) must fulfil besides. */
-	int (*check)(struct request *rq, const void *value, struct err *e);
 };
 extern const struct setting_kind setting_kinds[SETTING_MAX + 1];
+extern const char *const setting_names[SETTING_MAX + 1]; /* the sub-resource, and the row's kind: "cors" */
 
 /* For parse: the document, if it has that root. ERR_MALFORMED_XML. */
 int setting_parse_xml(struct str body, const char *root, xmlDoc **ret, struct err *e);
@@ -46,7 +44,7 @@ int setting_store(struct request *rq, enum setting s, const char *body, struct e
 /* The first bucket by name behind `after` that has this setting: 1, 0 when there is none. Heap. */
 int setting_next_bucket(struct store *store, enum setting s, const char *after, char **ret_name, struct err *e);
 
-/* Operations, on the setting that the request's sub-resource names. */
+/* Operations (setting_serve.c), on the setting that the request's sub-resource names. */
 int setting_get(struct request *rq, struct err *e);
 int setting_put(struct request *rq, struct err *e);
 int setting_delete(struct request *rq, struct err *e);
