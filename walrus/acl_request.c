@@ -1,6 +1,6 @@
 /* ACLs that requests bring: as the name of a canned one, as grants in headers, or as a document in
- * the body (acl_serve.c); one of the three. Where the bucket's owner owns everything ACLs are off, and only those are taken
- * that mean nothing else. */
+ * the body (acl_serve.c); one of the three. Where the bucket's owner owns everything ACLs are off,
+ * and only those are taken that mean nothing else. */
 #include "acl_request.h"
 
 #include "access.h"

@@ -1,4 +1,5 @@
-/* Verbs of the admin socket: upkeep here, others in admin_bucket.c, admin_object.c, admin_usage.c. */
+/* Verbs of the admin socket: upkeep here, others in admin_bucket.c, admin_object.c, admin_usage.c.
+ */
 #include "admin.h"
 
 #include "admin_bucket.h"

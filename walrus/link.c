@@ -16,6 +16,8 @@ static const struct {
 	{ "x-amz-meta-", false },
 	{ "x-amz-object-lock-", false },
 	{ "x-amz-request-payer", false },
+	{ "x-amz-server-side-encryption", false },
+	{ "x-amz-server-side-encryption-aws-kms-key-id", false },
 	{ "x-amz-storage-class", false },
 	{ "x-amz-website-redirect-location", false },
 	{ "content-md5", true },

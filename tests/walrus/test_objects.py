@@ -210,13 +210,14 @@ def test_parameters_of_links_are_headers(world, bucket, s3):
     head = s3.head_object(Bucket=bucket, Key="k")
     assert head["Metadata"] == {"colour": "red and blue", "size": "7"} and head["StorageClass"] == "STANDARD_IA"
     assert fetch(f"{world.endpoint}/{bucket}/k") == (200, b"body")  # by everybody
-    assert "ServerSideEncryption" not in head and not s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]
+    assert head["ServerSideEncryption"] == "AES256" and not s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"]
     for changed in (link.replace("public-read", "private"), link + "&x-amz-meta-more=1"):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             put_link(changed)
     with pytest.raises(urllib.error.HTTPError, match="403"):
         put_link(link, **{"x-amz-acl": "private"})
-    for name, value in (("x-amz-storage-class", "NONSENSE"), ("x-amz-meta-a", "x\ny"), ("x-amz-meta-(", "x")):
+    for name, value in (("x-amz-storage-class", "NONSENSE"), ("x-amz-meta-a", "x\ny"), ("x-amz-meta-(", "x"),
+                        ("x-amz-server-side-encryption", "aws:kms")):
         with pytest.raises(urllib.error.HTTPError, match="400"):
             put_link(own_link(world, f"/{bucket}/k", **{name: value}))
     # where the signature is in the header they are parameters
