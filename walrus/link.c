@@ -1,7 +1,7 @@
 /* Who makes a link to PUT an object says in it what headers would: many SDKs move headers of the
  * request into the query. Amazon takes some of these for the headers, and leaves others without
- * effect (docs/s3.md); all of them are signed. A header that comes as well is signed too, by
- * Version 4 under its name, by Version 2 together with the parameter, and counts before it. */
+ * effect (docs/s3.md); all of them are signed. A header that comes as well counts before it and is
+ * signed too, by Version 4 beside the parameter, by Version 2 in its place. */
 #include "link.h"
 
 #include "error.h"

@@ -380,7 +380,7 @@ read_s3_query(
 }
 
 /* Whoever makes a link signs headers that the client need not send, and puts them into its query.
- */
+ * What is signed is what counts: the header that came, else the first parameter of the name. */
 static int
 add_linked_headers(struct checking *c, struct auth_request *ret)
 {
@@ -389,6 +389,7 @@ add_linked_headers(struct checking *c, struct auth_request *ret)
 	*ret = *c->rq;
 	if (ret->header_count)
 		memcpy(all, ret->headers, ret->header_count * sizeof(*all));
+	ret->headers = all;
 	for (size_t i = 0; i < c->form.count; i++) {
 		const struct form_field *f = &c->form.fields[i];
 
@@ -396,12 +397,17 @@ add_linked_headers(struct checking *c, struct auth_request *ret)
 		    strcasecmp(f->name, "content-type") != 0 &&
 		    strcasecmp(f->name, "content-md5") != 0)
 			continue;
+		/* No header has these, and with them one text stands for several lists. */
+		if (strpbrk(f->name, ":\n") || memchr(f->value.p, '\n', f->value.n))
+			return err_set(c->e, ERR_INVALID_ARGUMENT,
+			    "The value of a parameter cannot be that of a header.");
+		if (auth_header_str(ret, str_of(f->name)).p)
+			continue; /* the first one counts: with it a list could be cut short */
 		if (ret->header_count == HTTP_HEADERS_MAX)
 			return err_set(
 			    c->e, ERR_ACCESS_DENIED, "The link stands for too many headers");
 		all[ret->header_count++] = (struct http_header){ str_of(f->name), f->value };
 	}
-	ret->headers = all;
 	c->rq = ret;
 	return 0;
 }

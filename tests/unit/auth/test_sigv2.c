@@ -167,6 +167,54 @@ test_rules(void **state)
 	}
 }
 
+/* Parameters of a link that stand for headers are signed one by one, not only as one text. */
+static void
+test_links(void **state)
+{
+	static const char to_sign[] =
+	    "PUT\n\n\n1440938761\nx-amz-acl:private\nx-amz-meta-a:b,c\n/bucket/key";
+	static const struct {
+		const char *parameters;
+		int code;
+	} cases[] = {
+		{ "x-amz-acl=private&x-amz-meta-a=b,c", 0 },
+		{ "X-Amz-Meta-A=b,c&X-Amz-Acl=private", 0 },
+		{ "x-amz-acl=private", ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ "x-amz-acl=private&x-amz-meta-a=b,c&x-amz-meta-c=d",
+		    ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ "x-amz-acl=private&x-amz-meta-a=b&x-amz-meta-a=c", ERR_SIGNATURE_DOES_NOT_MATCH },
+		{ "x-amz-acl=private&x-amz-meta-a=b,c&x-amz-meta-a=d", 0 },
+		{ "x-amz-acl=private%0Ax-amz-meta-a:b,c", ERR_INVALID_ARGUMENT },
+		{ "x-amz-acl:private%0Ax-amz-meta-a=b,c", ERR_INVALID_ARGUMENT },
+	};
+	struct auth_key key;
+	_cleanup_free_ char *signature = NULL;
+	uint8_t mac[EVP_MAX_MD_SIZE];
+
+	assert_true(documented_keys(NULL, "AKIDEXAMPLE", &key));
+	hmac(DIGEST_SHA1, str_of(key.secret), STR(to_sign), mac);
+	signature = base64_encode(mac, digest_size(DIGEST_SHA1));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_strbuf_ struct strbuf text = STRBUF_INIT;
+		struct signed_request s;
+		struct err e = { 0 };
+		int r;
+
+		strbuf_addf(&text,
+		    "PUT /bucket/key?AWSAccessKeyId=AKIDEXAMPLE&Expires=1440938761&%s&Signature=",
+		    cases[i].parameters);
+		url_encode(&text, str_of(signature), false);
+		strbuf_adds(&text, " HTTP/1.1\n\n");
+		signed_request_parse(&s, strbuf_str(&text));
+		s.service = AUTH_S3;
+		s.now_us = NOW_US;
+		r = verify(&s, &key, &e);
+		if (r != cases[i].code)
+			fail_msg("%s: %s %s", cases[i].parameters, fault_name(r), e.text);
+		signed_request_done(&s);
+	}
+}
+
 static void
 test_presence(void **state)
 {
@@ -236,6 +284,7 @@ main(void)
 		cmocka_unit_test(test_real_clients),
 		cmocka_unit_test(test_documented_examples),
 		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_links),
 		cmocka_unit_test(test_presence),
 		cmocka_unit_test(test_policies),
 	};
