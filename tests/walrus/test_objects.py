@@ -2,7 +2,11 @@
 import hashlib
 import base64
 import datetime
+import http.client
 import random
+import signal
+import socket
+import ssl
 import threading
 import urllib.error
 import urllib.parse
@@ -13,6 +17,8 @@ import botocore.awsrequest
 import botocore.credentials
 import pytest
 from botocore.exceptions import ClientError
+
+from world import wait_for
 
 MIB = 1 << 20
 SIZES = [0, 1, 65535, 65536, 65537, MIB - 1, MIB, MIB + 1, 3 * MIB + 7]
@@ -321,8 +327,6 @@ def test_virtual_host_style(world, bucket, s3):
 
 
 def test_tls(world, bucket, s3):
-    import ssl
-    import http.client
     context = ssl.create_default_context(cafile=f"{world.walrus.state}/trust/ca.pem")
     body = random.Random(3).randbytes(2 * MIB)
     s3.put_object(Bucket=bucket, Key="a", Body=body)
@@ -331,3 +335,34 @@ def test_tls(world, bucket, s3):
     connection.request("GET", target, headers=headers)
     assert connection.getresponse().read() == body
     connection.close()
+
+
+def test_a_renewed_certificate(world):
+    """One that names no host of users', with two thirds of its life behind it: the one that replaces it names walrus'."""
+    x509 = pytest.importorskip("cryptography.x509", reason="python3-cryptography is not installed")
+    from cryptography.hazmat.primitives import hashes, serialization
+    trust = f"{world.walrus.state}/trust"
+    with open(f"{trust}/certificate.pem", "rb") as file:
+        old = x509.load_pem_x509_certificate(file.read())
+    with open(f"{world.clc.state}/trust/ca.key", "rb") as file:
+        ca_key = serialization.load_pem_private_key(file.read(), None)
+    now = datetime.datetime.utcnow()
+    builder = x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), x509.random_serial_number(),
+                                      now - datetime.timedelta(80), now + datetime.timedelta(10))
+    for extension in old.extensions:
+        if not isinstance(extension.value, x509.SubjectAlternativeName):
+            builder = builder.add_extension(extension.value, extension.critical)
+    world.walrus.kill(signal.SIGTERM)
+    with open(f"{trust}/certificate.pem", "wb") as file:
+        file.write(builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    world.walrus.start()
+    context = ssl.create_default_context(cafile=f"{trust}/ca.pem")
+
+    def is_named():
+        try:
+            with socket.create_connection(("127.0.0.1", world.walrus.port), timeout=5) as plain:
+                with context.wrap_socket(plain, server_hostname="127.0.0.1"):
+                    return True
+        except ssl.SSLCertVerificationError:
+            return False
+    wait_for(is_named, 30, "the certificate was not renewed")
