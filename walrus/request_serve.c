@@ -266,6 +266,25 @@ request_is_quick_put(struct request *rq)
 	return rq->bucket != NULL;
 }
 
+/* A signature is over all values of a header, and the first is the one that counts: in two, it
+ * would say less than was signed. */
+static int
+check_repeated(struct request *rq, struct err *e)
+{
+	const struct http_header *h = rq->head->headers, *end = h + rq->head->header_count;
+
+	for (; h < end; h++) {
+		if (h->name.n < 6 || strncasecmp(h->name.p, "x-amz-", 6) != 0 ||
+		    (h->name.n > 11 && strncasecmp(h->name.p, "x-amz-meta-", 11) == 0))
+			continue;
+		for (const struct http_header *other = h + 1; other < end; other++)
+			if (str_eq_nocase(h->name, other->name))
+				return error_argument(rq, arena_str(rq->arena, h->name),
+				    other->value, e, "The header was sent more than once.");
+	}
+	return 0;
+}
+
 int
 request_begin(struct request *rq, struct err *e)
 {
@@ -286,6 +305,8 @@ request_begin(struct request *rq, struct err *e)
 		return 0;
 	}
 	r = authenticate(rq, &signature, e);
+	if (r == 0)
+		r = check_repeated(rq, e);
 	if (r == 0)
 		r = link_read_headers(rq, e);
 	if (r == 0)

@@ -269,6 +269,28 @@ def test_a_header_keeps_its_effect_in_a_link(world, bucket, s3):
     assert s3.get_object(Bucket=bucket, Key="copy")["Body"].read() == b"source"
 
 
+def test_a_header_that_comes_twice(world, bucket, s3):
+    """In two it would have the same signature, and say less."""
+    owner = s3.get_bucket_acl(Bucket=bucket)["Owner"]["ID"]
+    both = f'id={owner},uri="http://acs.amazonaws.com/groups/global/AllUsers"'
+    url = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "k", "GrantRead": both})
+
+    def put(*values):
+        connection = world.connection()
+        connection.putrequest("PUT", url[len(world.endpoint):])
+        for value in values:
+            connection.putheader("x-amz-grant-read", value)
+        connection.putheader("Content-Length", "1")
+        connection.endheaders(b"x")
+        reply = connection.getresponse()
+        body = reply.read()
+        connection.close()
+        return reply.status, body
+    status, body = put(*both.split(","))
+    assert (status, b"<Code>InvalidArgument</Code>" in body) == (400, True), body
+    assert put(both)[0] == 200
+
+
 def test_an_expired_url(world, bucket, s3):
     s3.put_object(Bucket=bucket, Key="a", Body=b"x")
     url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "a"}, ExpiresIn=1)
