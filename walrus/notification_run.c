@@ -18,7 +18,7 @@
 #define PAUSE_MAX_MS 60000
 #define TIMEOUT_MS 10000
 #define ENDPOINTS_MAX 256
-#define FLIGHTS_MAX 64 /* POSTs under way, of up to BODY_MAX each */
+#define FLIGHTS_MAX 64 /* POSTs under way, of up to BODY_MAX each, which the HTTP client copies */
 
 struct delivery { /* to one endpoint */
 	struct list link;
@@ -26,11 +26,10 @@ struct delivery { /* to one endpoint */
 	struct arena *arena; /* everything is in it, this too */
 	const char *endpoint;
 	struct {
-		int64_t revision, number;
-	} rows[RECORDS_MAX];
+		int64_t revision, number, since_us;
+	} rows[RECORDS_MAX]; /* the oldest first */
 	size_t count;
 	bool is_test; /* a test event is a body of its own */
-	int64_t oldest_us;
 	struct strbuf body;
 	int64_t attempts, due_us; /* to be remembered after a failure */
 	bool is_waiting;          /* for its time */
@@ -77,7 +76,6 @@ read_delivery(struct store_tx *tx, void *arg, struct err *e)
 			break;
 		d->is_test = is_test;
 		if (d->count == 0) {
-			d->oldest_us = store_int(rows, 4);
 			d->attempts = store_int(rows, 5);
 			d->due_us = store_int(rows, 6);
 			if (!is_test)
@@ -87,6 +85,7 @@ read_delivery(struct store_tx *tx, void *arg, struct err *e)
 		}
 		strbuf_adds(&d->body, body);
 		d->rows[d->count].revision = store_int(rows, 0);
+		d->rows[d->count].since_us = store_int(rows, 4);
 		d->rows[d->count++].number = store_int(rows, 1);
 	}
 	if (d->count > 0 && !d->is_test)
@@ -127,18 +126,32 @@ pause_ms(int64_t attempts)
 	return ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
 }
 
-/* It could not be delivered: the first record remembers when to try again, or all are too old. */
+/* A clock that was set back does not make the pause longer. */
+static bool
+is_time(const struct delivery *d)
+{
+	int64_t left_us = d->due_us - clock_now_us();
+
+	return left_us <= 0 || left_us > (int64_t)PAUSE_MAX_MS * 1000;
+}
+
+/* It could not be delivered: those that are too old are dropped, else the first record remembers
+ * when to try again. */
 static int
 fail(struct walrus *w, struct delivery *d, const struct err *why, struct err *e)
 {
 	int64_t now_us = clock_now_us();
 	int64_t age_max_us = (int64_t)w->conf->notification_age_ms * 1000;
+	size_t old = 0;
 
 	metric_add(outcome("result=\"failed\""), 1);
-	if (now_us - d->oldest_us > age_max_us) {
+	while (old < d->count && now_us - d->rows[old].since_us > age_max_us)
+		old++;
+	if (old > 0) {
 		log_warn(w->log, "notification.dropped", "endpoint=%s records=%zu reason=\"%s\"",
-		    d->endpoint, d->count, why->text);
-		metric_add(outcome("result=\"dropped\""), (double)d->count);
+		    d->endpoint, old, why->text);
+		metric_add(outcome("result=\"dropped\""), (double)old);
+		d->count = old;
 		return store_write(w->store, drop_rows, d, e);
 	}
 	if (d->attempts++ == 0)
@@ -263,11 +276,11 @@ serve(struct walrus *w, const char *endpoint, int64_t *io_next_us, struct err *e
 	struct str url = notification_url(w->conf->notification_endpoints, endpoint);
 	int r = store_read(w->store, read_delivery, d, e);
 
-	if (r == 0 && d->count > 0 && d->due_us <= clock_now_us() && url.p) {
+	if (r == 0 && d->count > 0 && is_time(d) && url.p) {
 		post(w->notifier, d, url);
 		return 0;
 	}
-	if (r == 0 && d->count > 0 && d->due_us <= clock_now_us()) {
+	if (r == 0 && d->count > 0 && is_time(d)) {
 		err_set(&d->why, ERR_NOT_FOUND, "no endpoint has that name any more");
 		r = settle(w, d, e);
 		if (r == 0 && !d->is_waiting)

@@ -2,6 +2,7 @@
 import http.server
 import json
 import socket
+import sqlite3
 import threading
 import time
 
@@ -169,6 +170,27 @@ def test_what_nobody_takes_is_dropped(world, s3, bucket, endpoint):
     wait_for(lambda: world.rows("SELECT COUNT(*) FROM notification") == [(0,)], 10, "it was kept")
     time.sleep(0.1)
     assert len(endpoint.records()) == 1
+
+
+def test_only_the_old_is_dropped(world, s3, bucket):
+    """Records that lie behind an old one are tried again, however long that one was kept."""
+    put(s3, bucket, topic(["s3:ObjectCreated:Put"], "nobody"))
+    for key in ("old", "new"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    world.walrus.kill()
+    with sqlite3.connect(f"{world.walrus.state}/walrus.db") as db:
+        db.execute("DELETE FROM notification WHERE is_test = 1")
+        db.execute("UPDATE notification SET created_us = created_us - 7200000000, attempts = 0, due_us = 0"
+                   " WHERE revision = (SELECT MIN(revision) FROM notification)")
+    db.close()
+    world.walrus.configure(notification_age="1h")
+    world.walrus.start()
+    try:
+        wait_for(lambda: len(world.rows("SELECT 1 FROM notification")) < 2, 10, "the old one was kept")
+        assert [json.loads(row[0])["s3"]["object"]["key"] for row in world.rows("SELECT body FROM notification")] == ["new"]
+    finally:
+        world.restart()
+    wait_for(lambda: world.rows("SELECT COUNT(*) FROM notification") == [(0,)], 15)
 
 
 def test_expiry_is_told(s3, bucket, endpoint):
