@@ -146,6 +146,7 @@ def test_records(world, s3, bucket, endpoint):
 
 
 def test_a_kill_and_an_endpoint_that_fails_lose_nothing(world, s3, bucket):
+    world.restart(notification_age="1h")
     put(s3, bucket, topic(["s3:ObjectCreated:Put"]))
     for i in range(40):
         s3.put_object(Bucket=bucket, Key=f"{i:02}", Body=b"")
@@ -159,6 +160,7 @@ def test_a_kill_and_an_endpoint_that_fails_lose_nothing(world, s3, bucket):
         assert list(dict.fromkeys(keys)) == [f"{i:02}" for i in range(40)]
     finally:
         endpoint.close()
+        world.restart()
 
 
 def test_what_nobody_takes_is_dropped(world, s3, bucket, endpoint):
