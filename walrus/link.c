@@ -39,15 +39,18 @@ is_among(const char *const *names, const char *name)
 }
 
 bool
-link_is_header(const char *name, struct str value)
+link_is_value(struct str value)
 {
-	for (const char *p = name; *p; p++)
-		if (*p <= ' ' || *p > '~' || strchr("()<>@,;:\\\"/[]?={}", *p))
-			return false;
 	for (size_t i = 0; i < value.n; i++)
 		if ((unsigned char)value.p[i] < ' ' || value.p[i] == 127)
 			return false;
-	return *name != '\0';
+	return true;
+}
+
+bool
+link_is_header(const char *name, struct str value)
+{
+	return http_is_token(name) && link_is_value(value);
 }
 
 int

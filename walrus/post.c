@@ -388,8 +388,7 @@ redirect(struct request *rq, const char *etag)
 
 	if (!url.p)
 		url = field(rq, "redirect");
-	if ((!str_starts(url, "http://") && !str_starts(url, "https://")) ||
-	    !link_is_header("Location", url))
+	if ((!str_starts(url, "http://") && !str_starts(url, "https://")) || !link_is_value(url))
 		return false;
 	for (size_t i = 0; i < url.n; i++)
 		if (url.p[i] == ' ' || url.p[i] & 0x80)

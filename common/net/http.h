@@ -43,6 +43,8 @@ http_head_find(const struct http_head *head, const char *name)
 	return http_head_find_str(head, str_of(name));
 }
 unsigned http_head_count(const struct http_head *head, const char *name);
+/* Whether it could be the name of a header: a token of RFC 9110, 5.6.2. */
+bool http_is_token(const char *s);
 /* Whether a comma list such as Connection holds a token. */
 bool http_list_has(struct str list, const char *token);
 

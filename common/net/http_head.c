@@ -70,6 +70,14 @@ skip(const char *p, const char *end, unsigned class)
 	return p;
 }
 
+bool
+http_is_token(const char *s)
+{
+	const char *end = s + strlen(s);
+
+	return s < end && skip(s, end, C_TOKEN) == end;
+}
+
 /* What a step of the parse found. */
 enum { STEP_DONE = 1, STEP_MORE = 0 };
 
