@@ -271,16 +271,15 @@ request_is_quick_put(struct request *rq)
 static int
 check_repeated(struct request *rq, struct err *e)
 {
-	const struct http_header *h = rq->head->headers, *end = h + rq->head->header_count;
+	for (unsigned i = 0; i < rq->head->header_count; i++) {
+		const struct http_header *h = &rq->head->headers[i];
 
-	for (; h < end; h++) {
 		if (h->name.n < 6 || strncasecmp(h->name.p, "x-amz-", 6) != 0 ||
 		    (h->name.n > 11 && strncasecmp(h->name.p, "x-amz-meta-", 11) == 0))
 			continue;
-		for (const struct http_header *other = h + 1; other < end; other++)
-			if (str_eq_nocase(h->name, other->name))
-				return error_argument(rq, arena_str(rq->arena, h->name),
-				    other->value, e, "The header was sent more than once.");
+		if (http_head_find_str(rq->head, h->name).p != h->value.p)
+			return error_argument(rq, arena_str(rq->arena, h->name), h->value, e,
+			    "The header was sent more than once.");
 	}
 	return 0;
 }
