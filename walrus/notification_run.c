@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "net/http_client.h"
 #include "notification.h"
+#include "retry.h"
 #include "run/lock.h"
 #include "run/metrics.h"
 #include "schema.h"
@@ -14,8 +15,6 @@
 
 #define RECORDS_MAX 32 /* in one POST */
 #define BODY_MAX (256 * 1024)
-#define PAUSE_MIN_MS 500
-#define PAUSE_MAX_MS 60000
 #define TIMEOUT_MS 10000
 #define ENDPOINTS_MAX 256
 #define FLIGHTS_MAX 64 /* POSTs under way, of up to BODY_MAX each, which the HTTP client copies */
@@ -116,25 +115,6 @@ postpone(struct store_tx *tx, void *arg, struct err *e)
 
 /* -- one POST -- */
 
-static int64_t
-pause_ms(int64_t attempts)
-{
-	int64_t ms = PAUSE_MIN_MS;
-
-	while (attempts-- > 1 && ms < PAUSE_MAX_MS)
-		ms *= 2;
-	return ms < PAUSE_MAX_MS ? ms : PAUSE_MAX_MS;
-}
-
-/* A clock that was set back does not make the pause longer. */
-static bool
-is_time(const struct delivery *d)
-{
-	int64_t left_us = d->due_us - clock_now_us();
-
-	return left_us <= 0 || left_us > (int64_t)PAUSE_MAX_MS * 1000;
-}
-
 /* It could not be delivered: those that are too old are dropped, else the first record remembers
  * when to try again. */
 static int
@@ -157,7 +137,7 @@ fail(struct walrus *w, struct delivery *d, const struct err *why, struct err *e)
 	if (d->attempts++ == 0)
 		log_warn(w->log, "notification.failed", "endpoint=%s reason=\"%s\"", d->endpoint,
 		    why->text);
-	d->due_us = now_us + pause_ms(d->attempts) * 1000;
+	d->due_us = retry_due_us(d->attempts);
 	d->is_waiting = true;
 	return store_write(w->store, postpone, d, e);
 }
@@ -276,11 +256,11 @@ serve(struct walrus *w, const char *endpoint, int64_t *io_next_us, struct err *e
 	struct str url = notification_url(w->conf->notification_endpoints, endpoint);
 	int r = store_read(w->store, read_delivery, d, e);
 
-	if (r == 0 && d->count > 0 && is_time(d) && url.p) {
+	if (r == 0 && d->count > 0 && retry_left_us(d->due_us) == 0 && url.p) {
 		post(w->notifier, d, url);
 		return 0;
 	}
-	if (r == 0 && d->count > 0 && is_time(d)) {
+	if (r == 0 && d->count > 0 && retry_left_us(d->due_us) == 0) {
 		err_set(&d->why, ERR_NOT_FOUND, "no endpoint has that name any more");
 		r = settle(w, d, e);
 		if (r == 0 && !d->is_waiting)

@@ -4,13 +4,11 @@
 #include "sweep.h"
 
 #include "auth/digest.h"
-#include "base/clock.h"
 #include "content.h"
+#include "retry.h"
 #include "schema.h"
 
 #define BATCH 500
-#define DIGEST_PAUSE_MIN_MS 500 /* doubled by each failure */
-#define DIGEST_PAUSE_MAX_MS 60000
 
 /* -- garbage -- */
 
@@ -178,16 +176,10 @@ compute(struct content_reader *reader, uint64_t size, char out[65], struct err *
 static int
 put_behind(struct walrus *w, struct due *d, const struct err *why, struct err *e)
 {
-	int64_t pause_ms = DIGEST_PAUSE_MIN_MS;
-
-	for (int64_t i = 0; i < d->attempts && pause_ms < DIGEST_PAUSE_MAX_MS; i++)
-		pause_ms *= 2;
-	if (pause_ms > DIGEST_PAUSE_MAX_MS)
-		pause_ms = DIGEST_PAUSE_MAX_MS;
 	if (d->attempts++ == 0)
 		log_error(w->log, "digest.postponed", "content=%s error=\"%s\"", d->content_id,
 		    why->text);
-	d->due_us = clock_now_us() + pause_ms * 1000;
+	d->due_us = retry_due_us(d->attempts);
 	return store_write(w->store, postpone_digest, d, e);
 }
 
@@ -212,15 +204,6 @@ digest_one(struct walrus *w, struct due *d, struct err *e)
 	return store_write(w->store, write_digest, d, e);
 }
 
-/* How long it waits until this one's time. A clock that was set back does not make that longer. */
-static int64_t
-left_ms(const struct due *d)
-{
-	int64_t ms = (d->due_us - clock_now_us() + 999) / 1000;
-
-	return ms > DIGEST_PAUSE_MAX_MS ? 0 : ms;
-}
-
 int
 digest_due(void *arg, uint32_t *ret_again_ms, struct err *e)
 {
@@ -230,15 +213,17 @@ digest_due(void *arg, uint32_t *ret_again_ms, struct err *e)
 	for (;;) {
 		_cleanup_arena_ struct arena *arena = arena_new(0);
 		struct due d = { .arena = arena };
-		int64_t wait_ms;
+		int64_t left_us;
 
 		r = store_read(w->store, read_due, &d, e);
 		if (r < 0 || !d.is_any)
 			return r;
-		wait_ms = left_ms(&d);
-		if (wait_ms > 0) {
-			if (wait_ms < *ret_again_ms)
-				*ret_again_ms = (uint32_t)wait_ms;
+		left_us = retry_left_us(d.due_us);
+		if (left_us > 0) {
+			uint32_t left_ms = (uint32_t)((left_us + 999) / 1000);
+
+			if (left_ms < *ret_again_ms)
+				*ret_again_ms = left_ms;
 			return 0;
 		}
 		r = digest_one(w, &d, e);
