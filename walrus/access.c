@@ -161,7 +161,7 @@ decide(const struct question *q, struct err *e)
 	effect = policy_says(q);
 	if (effect == POLICY_DENY && !(is_account(q, bucket_owner) && repairs_policy(q->action)))
 		return denied(e);
-	if (is_account(q, owner) || (q->initiator_id && is_account(q, q->initiator_id)))
+	if (is_account(q, owner) || is_account(q, q->initiator_id))
 		return 0;
 	if (effect == POLICY_ALLOW && strings_equal(owner, bucket_owner) && !is_restricted(q))
 		return 0;

@@ -115,6 +115,14 @@ multipart_part_run(struct request *rq, struct err *e)
 /* -- abort -- */
 
 static int
+may_abort(struct store_tx *tx, void *arg, struct err *e)
+{
+	struct upload u;
+
+	return upload_open(tx, arg, &u, e);
+}
+
+static int
 commit_abort(struct store_tx *tx, void *arg, struct err *e)
 {
 	struct request *rq = arg;
@@ -127,8 +135,7 @@ commit_abort(struct store_tx *tx, void *arg, struct err *e)
 int
 multipart_abort(struct request *rq, struct err *e)
 {
-	struct upload u;
-	int r = upload_open(rq, &u, e);
+	int r = store_read(rq->walrus->store, may_abort, rq, e);
 
 	if (r == 0)
 		r = store_write(rq->walrus->store, commit_abort, rq, e);

@@ -52,7 +52,7 @@ write_parts(struct store_tx *tx, void *arg, struct err *e)
 	struct xml_writer *w;
 	struct upload u;
 	uint32_t count = 0, shown;
-	int r = upload_find(tx, rq, &u, e); /* it may have ended since */
+	int r = upload_open(tx, rq, &u, e);
 
 	if (r == 0)
 		r = read_parts(tx, l, u.id, parts, &count, e);
@@ -79,13 +79,10 @@ int
 multipart_list_parts(struct request *rq, struct err *e)
 {
 	struct part_list l = { .rq = rq };
-	struct upload u;
 	int r = request_number(rq, "part-number-marker", 0, PARTS_MAX, &l.after, e);
 
 	if (r == 0)
 		r = request_number(rq, "max-parts", LIST_MAX, LIST_MAX, &l.max, e);
-	if (r == 0)
-		r = upload_open(rq, &u, e);
 	return r < 0 ? r : store_read(rq->walrus->store, write_parts, &l, e);
 }
 

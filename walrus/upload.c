@@ -56,26 +56,12 @@ upload_find(struct store_tx *tx, struct request *rq, struct upload *ret, struct 
 	return 0;
 }
 
-struct search {
-	struct request *rq;
-	struct upload *ret;
-};
-
-static int
-look_up(struct store_tx *tx, void *arg, struct err *e)
-{
-	const struct search *s = arg;
-
-	return upload_find(tx, s->rq, s->ret, e);
-}
-
 /* That there is none is told to those who could do it to any. */
 int
-upload_open(struct request *rq, struct upload *ret, struct err *e)
+upload_open(struct store_tx *tx, struct request *rq, struct upload *ret, struct err *e)
 {
-	struct search s = { rq, ret };
 	struct err refused;
-	int r = store_read(rq->walrus->store, look_up, &s, e);
+	int r = upload_find(tx, rq, ret, e);
 
 	if (r == 0)
 		return access_upload(rq, ret->initiator_id, e);
@@ -129,6 +115,19 @@ part_number_of(const struct request *rq, uint32_t *ret, struct err *e)
 		return err_set(e, ERR_INVALID_ARGUMENT,
 		    "Part number must be an integer between 1 and 10000, inclusive");
 	return 0;
+}
+
+struct search {
+	struct request *rq;
+	struct upload *ret;
+};
+
+static int
+look_up(struct store_tx *tx, void *arg, struct err *e)
+{
+	const struct search *s = arg;
+
+	return upload_find(tx, s->rq, s->ret, e);
 }
 
 /* The client's checksum is of the kind that the upload was begun with; where that named none, any.

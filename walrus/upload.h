@@ -18,8 +18,8 @@ struct upload {
 void upload_of_list(struct store_rows *rows, struct arena *arena, struct upload *ret);
 /* In a closure: that which the request names, for this bucket and key. ERR_UPLOAD_NOT_FOUND. */
 int upload_find(struct store_tx *tx, struct request *rq, struct upload *ret, struct err *e);
-/* The same, for one who may do rq->operation on it (access_upload). May block. */
-int upload_open(struct request *rq, struct upload *ret, struct err *e);
+/* The same, for one who may do rq->operation on it (access_upload). */
+int upload_open(struct store_tx *tx, struct request *rq, struct upload *ret, struct err *e);
 /* In a closure: it is gone, and so are its parts but those that an object has now. */
 int upload_drop(struct store_tx *tx, int64_t bucket_id, const char *upload_id, struct err *e);
 /* Its Initiator, Owner and StorageClass. */
