@@ -114,7 +114,8 @@ certify_self(const char *state_dir, struct err *e)
 	if (r == 0)
 		r = trust_ca_load(trust, &ca, e);
 	if (r == 0)
-		r = trust_sign(&ca, strbuf_c(&csr), peer_id, "clc", TRUST_DAYS, &pem, e);
+		r = trust_sign(&ca, strbuf_c(&csr), &(struct trust_subject){ peer_id, "clc", NULL },
+		    TRUST_DAYS, &pem, e);
 	trust_ca_done(&ca);
 	if (r == 0)
 		r = fs_read(ca_path, 65536, &ca_pem, e);

@@ -218,7 +218,7 @@ admit(struct store_tx *tx, void *arg, struct err *e)
 	id_new(peer_id, join->role);
 	subject =
 	    (struct trust_subject){ peer_id, join->role, role->has_users ? join->advertise : NULL };
-	r = trust_sign_subject(&j->ca, join->csr, &subject, TRUST_DAYS, &pem, e);
+	r = trust_sign(&j->ca, join->csr, &subject, TRUST_DAYS, &pem, e);
 	if (r == 0)
 		r = read_certificate(strbuf_c(&pem), fingerprint, &expires, e);
 	if (r == 0)
@@ -434,7 +434,7 @@ clc_handle_renew_certificate(struct rpc_request *rq, const struct clc_renew_cert
 		subject.url = renewal.url;
 	}
 	if (r == 0)
-		r = trust_sign_subject(&j.ca, in->csr, &subject, TRUST_DAYS, &pem, e);
+		r = trust_sign(&j.ca, in->csr, &subject, TRUST_DAYS, &pem, e);
 	trust_ca_done(&j.ca);
 	if (r == 0)
 		r = read_certificate(strbuf_c(&pem), fingerprint, &renewal.expires_us, e);

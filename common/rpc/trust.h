@@ -16,20 +16,18 @@ int trust_ca_create(const char *directory, const char *name, struct err *e);
 int trust_ca_load(const char *directory, struct trust_ca *ret, struct err *e);
 void trust_ca_done(struct trust_ca *ca);
 bool trust_ca_fingerprint(const char *ca_path, char out[65]);
-/* PEM in, PEM out. Subject: O=Mallee, OU=<role>, CN=<peer id>; serverAuth and clientAuth. */
-int trust_sign(const struct trust_ca *ca, const char *csr_pem, const char *peer_id, const char *role,
-    unsigned days, struct strbuf *ret_pem, struct err *e);
-/* The same of a daemon that users reach at this URL, whose host they look for in its certificate. */
+/* Whom a certificate is for: O=Mallee, OU=<role>, CN=<peer id>; serverAuth and clientAuth. */
 struct trust_subject {
 	const char *peer_id, *role;
-	const char *url; /* NULL: users don't */
+	const char *url; /* where users reach it, who look for its host in the certificate; NULL: they don't */
 };
-int trust_sign_subject(const struct trust_ca *ca, const char *csr_pem,
-    const struct trust_subject *subject, unsigned days, struct strbuf *ret_pem, struct err *e);
+/* PEM in, PEM out. */
+int trust_sign(const struct trust_ca *ca, const char *csr_pem, const struct trust_subject *subject,
+    unsigned days, struct strbuf *ret_pem, struct err *e);
 /* The same with explicit dates. */
-int trust_sign_dates(const struct trust_ca *ca, const char *csr_pem, const char *peer_id,
-    const char *role, int64_t not_before_us, int64_t not_after_us, struct strbuf *ret_pem,
-    struct err *e);
+int trust_sign_dates(const struct trust_ca *ca, const char *csr_pem,
+    const struct trust_subject *subject, int64_t not_before_us, int64_t not_after_us,
+    struct strbuf *ret_pem, struct err *e);
 int trust_key_create(const char *key_path, struct err *e);
 int trust_csr(const char *key_path, struct strbuf *ret_pem, struct err *e);
 

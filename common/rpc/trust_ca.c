@@ -398,8 +398,8 @@ fill_peer(X509 *c, const struct trust_ca *ca, EVP_PKEY *key, const struct trust_
 	       X509_sign(c, ca->key, EVP_sha256()) > 0;
 }
 
-static int
-sign(const struct trust_ca *ca, const char *csr_pem, const struct trust_subject *s,
+int
+trust_sign_dates(const struct trust_ca *ca, const char *csr_pem, const struct trust_subject *s,
     int64_t not_before_us, int64_t not_after_us, struct strbuf *ret_pem, struct err *e)
 {
 	_cleanup_(trust_request_free) X509_REQ *request = NULL;
@@ -418,29 +418,11 @@ sign(const struct trust_ca *ca, const char *csr_pem, const struct trust_subject 
 }
 
 int
-trust_sign_dates(const struct trust_ca *ca, const char *csr_pem, const char *peer_id,
-    const char *role, int64_t not_before_us, int64_t not_after_us, struct strbuf *ret_pem,
-    struct err *e)
-{
-	struct trust_subject subject = { peer_id, role, NULL };
-
-	return sign(ca, csr_pem, &subject, not_before_us, not_after_us, ret_pem, e);
-}
-
-int
-trust_sign_subject(const struct trust_ca *ca, const char *csr_pem,
-    const struct trust_subject *subject, unsigned days, struct strbuf *ret_pem, struct err *e)
+trust_sign(const struct trust_ca *ca, const char *csr_pem, const struct trust_subject *subject,
+    unsigned days, struct strbuf *ret_pem, struct err *e)
 {
 	int64_t now = clock_now_us();
 
-	return sign(ca, csr_pem, subject, now - BACKDATE_US, now + days * DAY_US, ret_pem, e);
-}
-
-int
-trust_sign(const struct trust_ca *ca, const char *csr_pem, const char *peer_id, const char *role,
-    unsigned days, struct strbuf *ret_pem, struct err *e)
-{
-	struct trust_subject subject = { peer_id, role, NULL };
-
-	return trust_sign_subject(ca, csr_pem, &subject, days, ret_pem, e);
+	return trust_sign_dates(
+	    ca, csr_pem, subject, now - BACKDATE_US, now + days * DAY_US, ret_pem, e);
 }

@@ -50,11 +50,11 @@ sign_own(
 	_cleanup_(trust_ca_done) struct trust_ca ca = { 0 };
 	_cleanup_free_ char *directory = xasprintf("%s/trust", r->state_dir);
 	_cleanup_strbuf_ struct strbuf certificate = STRBUF_INIT, pem = STRBUF_INIT;
+	const struct trust_subject self = { r->self.peer_id, r->self.role, NULL };
 	int n = trust_ca_load(directory, &ca, e);
 
 	if (n == 0)
-		n = trust_sign(
-		    &ca, csr, r->self.peer_id, r->self.role, TRUST_DAYS, &certificate, e);
+		n = trust_sign(&ca, csr, &self, TRUST_DAYS, &certificate, e);
 	if (n == 0)
 		n = trust_certificate_to_pem(ca.certificate, &pem, e);
 	if (n < 0)

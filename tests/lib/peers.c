@@ -178,14 +178,15 @@ make_identity(struct test_node *n, int from_day, int to_day)
 				       ca = STRBUF_INIT;
 	const int64_t day_us = 24 * 3600 * INT64_C(1000000);
 	struct trust_peer peer = { n->id, n->role, "zone-a", n->url };
+	struct trust_subject subject = { n->id, n->role, NULL };
 	int64_t now = clock_now_us();
 	struct err e = { 0 };
 
 	must(fs_mkdir_p(directory, 0700, &e), &e);
 	must(trust_key_create(key, &e), &e);
 	must(trust_csr(key, &csr, &e), &e);
-	must(trust_sign_dates(&n->cloud->ca, strbuf_c(&csr), n->id, n->role,
-		 now + from_day * day_us, now + to_day * day_us, &certificate, &e),
+	must(trust_sign_dates(&n->cloud->ca, strbuf_c(&csr), &subject, now + from_day * day_us,
+		 now + to_day * day_us, &certificate, &e),
 	    &e);
 	must(fs_read(ca_path, 65536, &ca, &e), &e);
 	must(trust_install(n->state_dir, &peer, strbuf_c(&certificate), strbuf_c(&ca), &e), &e);

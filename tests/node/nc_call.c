@@ -38,12 +38,13 @@ make_identity(const struct trust_ca *ca, const char *ca_pem, const char *state, 
 	_cleanup_free_ char *key = xasprintf("%s/key.pem", trust);
 	_cleanup_strbuf_ struct strbuf csr = STRBUF_INIT, certificate = STRBUF_INIT;
 	struct trust_peer peer = { (char *)id, (char *)role, (char *)"zone-a", (char *)url };
+	struct trust_subject subject = { id, role, NULL };
 	struct err e = { 0 };
 
 	must(fs_mkdir_p(trust, 0700, &e), &e);
 	must(trust_key_create(key, &e), &e);
 	must(trust_csr(key, &csr, &e), &e);
-	must(trust_sign(ca, strbuf_c(&csr), id, role, 30, &certificate, &e), &e);
+	must(trust_sign(ca, strbuf_c(&csr), &subject, 30, &certificate, &e), &e);
 	must(trust_install(state, &peer, strbuf_c(&certificate), ca_pem, &e), &e);
 }
 

@@ -104,8 +104,9 @@ certificates_say_who_and_what(void **state)
 	struct err e = { 0 };
 
 	make_csr(cloud, "a", &csr);
-	must(trust_sign(
-		 &cloud->ca, strbuf_c(&csr), "nc-0123456789abcdef0", "nc", TRUST_DAYS, &pem, &e),
+	must(trust_sign(&cloud->ca, strbuf_c(&csr),
+		 &(struct trust_subject){ "nc-0123456789abcdef0", "nc", NULL }, TRUST_DAYS, &pem,
+		 &e),
 	    &e);
 	c = trust_certificate_from_pem(strbuf_c(&pem));
 	assert_non_null(c);
@@ -144,8 +145,7 @@ certificates_name_the_host_that_users_reach(void **state)
 		_cleanup_(trust_certificate_free) X509 *c = NULL;
 		GENERAL_NAMES *names;
 
-		must(trust_sign_subject(&cloud->ca, strbuf_c(&csr), &subject, TRUST_DAYS, &pem, &e),
-		    &e);
+		must(trust_sign(&cloud->ca, strbuf_c(&csr), &subject, TRUST_DAYS, &pem, &e), &e);
 		c = trust_certificate_from_pem(strbuf_c(&pem));
 		assert_non_null(c);
 		assert_int_equal(X509_check_host(c, "walrus-1", 0, 0, NULL), 1);
@@ -198,8 +198,10 @@ bad_requests_are_not_signed(void **state)
 		_cleanup_strbuf_ struct strbuf pem = STRBUF_INIT;
 		struct err e = { 0 };
 
-		assert_int_equal(trust_sign(&cloud->ca, cases[i].csr, cases[i].peer_id,
-				     cases[i].role, 90, &pem, &e),
+		assert_int_equal(
+		    trust_sign(&cloud->ca, cases[i].csr,
+			&(struct trust_subject){ cases[i].peer_id, cases[i].role, NULL }, 90, &pem,
+			&e),
 		    ERR_INVALID);
 		if (!strstr(e.text, cases[i].says))
 			fail_msg("%zu: %s", i, e.text);
@@ -413,8 +415,8 @@ clc_handle_renew_certificate(struct rpc_request *rq, const struct clc_renew_cert
     struct clc_renew_certificate_out *out, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf pem = STRBUF_INIT, ca = STRBUF_INIT;
-	int r = trust_sign(
-	    &renewing->cloud->ca, in->csr, rq->peer_id, rq->peer_role, TRUST_DAYS, &pem, e);
+	int r = trust_sign(&renewing->cloud->ca, in->csr,
+	    &(struct trust_subject){ rq->peer_id, rq->peer_role, NULL }, TRUST_DAYS, &pem, e);
 
 	if (r == 0)
 		r = trust_certificate_to_pem(renewing->cloud->ca.certificate, &ca, e);
@@ -450,7 +452,8 @@ serve_join(struct clc *clc, struct http_call *call)
 		refuse(call, 403, "the token is for another role");
 	if (call->status != 200)
 		return;
-	must(trust_sign(&clc->cloud->ca, join.csr, joined.peer_id, clc->is_evil ? "clc" : join.role,
+	must(trust_sign(&clc->cloud->ca, join.csr,
+		 &(struct trust_subject){ joined.peer_id, clc->is_evil ? "clc" : join.role, NULL },
 		 90, &pem, &e),
 	    &e);
 	must(trust_certificate_to_pem(clc->cloud->ca.certificate, &ca, &e), &e);
