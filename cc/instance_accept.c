@@ -36,15 +36,9 @@ read_members(
 	    tx, Q_PLACEMENT_GROUP_MEMBERS, &rows, e, spec->placement->group_id, spec->instance_id);
 
 	while (r >= 0 && (r = store_next(rows, e)) > 0)
-		VEC_FOREACH (nodes, n) {
-			int64_t partition = store_int(rows, 1), count = store_int(rows, 2);
-
-			if (strcmp(n->node_id, store_text(rows, 0)) != 0)
-				continue;
-			n->members += (uint32_t)count;
-			if (partition > 0 && partition <= PLACEMENT_PARTITIONS_MAX)
-				n->partition_members[partition] += (uint32_t)count;
-		}
+		VEC_FOREACH (nodes, n)
+			if (strcmp(n->node_id, store_text(rows, 0)) == 0)
+				placement_add_members(n, store_int(rows, 1), store_int(rows, 2));
 	return r;
 }
 

@@ -86,11 +86,8 @@ read_members(struct store_tx *tx, const char *zone, const char *group_id, const 
 			continue;
 		}
 		s->running += store_int(rows, 4);
-		if (!n)
-			continue;
-		n->members += (uint32_t)count;
-		if (partition > 0 && partition <= PLACEMENT_PARTITIONS_MAX)
-			n->partition_members[partition] += (uint32_t)count;
+		if (n)
+			placement_add_members(n, partition, count);
 	}
 	return r;
 }

@@ -167,6 +167,14 @@ placement_choose(struct placement_node *nodes, size_t count, const struct placem
 }
 
 void
+placement_add_members(struct placement_node *n, int64_t partition, int64_t count)
+{
+	n->members += (uint32_t)count;
+	if (partition > 0 && partition <= PLACEMENT_PARTITIONS_MAX)
+		n->partition_members[partition] += (uint32_t)count;
+}
+
+void
 placement_hold(struct placement_node *n, const struct placement_demand *d)
 {
 	n->vcpus_held += d->vcpus;

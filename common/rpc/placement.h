@@ -70,6 +70,8 @@ struct placement_node *placement_choose(struct placement_node *nodes, size_t cou
     const struct placement_demand *d, enum placement_policy policy, struct placement_why *ret_why);
 /* "2 nodes are full (memory), 1 is in maintenance" */
 void placement_why_format(const struct placement_why *why, struct strbuf *out);
+/* So many members of the group stand on it; partition: theirs, or what is none. */
+void placement_add_members(struct placement_node *n, int64_t partition, int64_t count);
 /* One more instance stands on it. */
 void placement_hold(struct placement_node *n, const struct placement_demand *d);
 /* Of a partition group of so many partitions: the one with the fewest members that can still have one, 0 if
