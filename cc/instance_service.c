@@ -54,19 +54,28 @@ load(struct store_tx *tx, void *arg, struct err *e)
 	return cc_instance_load(tx, l->id, l->arena, &l->instance, e);
 }
 
+/* *ret: the node that has it, from the request's arena. */
+static int
+find_node(struct rpc_request *rq, const char *instance_id, const char **ret, struct err *e)
+{
+	struct lookup l = { .id = instance_id, .arena = rq->arena };
+	struct cc *cc = rq->state;
+	int r = store_read(cc->store, load, &l, e);
+
+	if (r == 0 && !l.instance.node_id)
+		return err_set(e, ERR_NOT_FOUND, "instance '%s' has no node", instance_id);
+	*ret = l.instance.node_id;
+	return r;
+}
+
 int
 cc_handle_get_console_output(struct rpc_request *rq, const struct cc_get_console_output_in *in,
     struct cc_get_console_output_out *out, struct err *e)
 {
-	struct lookup l = { .id = in->instance_id, .arena = rq->arena };
-	struct cc *cc = rq->state;
-	int r = store_read(cc->store, load, &l, e);
+	const char *node_id;
+	int r = find_node(rq, in->instance_id, &node_id, e);
 
-	if (r < 0)
-		return r;
-	if (!l.instance.node_id)
-		return err_set(e, ERR_NOT_FOUND, "instance '%s' has no node", in->instance_id);
-	return cc_nodes_console(cc, rq, l.instance.node_id, in->instance_id, out, e);
+	return r < 0 ? r : cc_nodes_console(rq->state, rq, node_id, in->instance_id, out, e);
 }
 
 int
@@ -74,13 +83,8 @@ cc_handle_get_console_screenshot(struct rpc_request *rq,
     const struct cc_get_console_screenshot_in *in, struct cc_get_console_screenshot_out *out,
     struct err *e)
 {
-	struct lookup l = { .id = in->instance_id, .arena = rq->arena };
-	struct cc *cc = rq->state;
-	int r = store_read(cc->store, load, &l, e);
+	const char *node_id;
+	int r = find_node(rq, in->instance_id, &node_id, e);
 
-	if (r < 0)
-		return r;
-	if (!l.instance.node_id)
-		return err_set(e, ERR_NOT_FOUND, "instance '%s' has no node", in->instance_id);
-	return cc_nodes_screenshot(cc, rq, l.instance.node_id, in, out, e);
+	return r < 0 ? r : cc_nodes_screenshot(rq->state, rq, node_id, in, out, e);
 }
