@@ -5,45 +5,17 @@
  * outbox in that same transaction. State changes go through the table in instance_fsm.c. */
 #include "instance_store.h"
 
-#include <libxml/tree.h>
 #include <string.h>
 #include "base/clock.h"
 #include "schema.h"
+#include "spec.h"
 #include "store/outbox.h"
-#include "xml/xml_read.h"
-#include "xml/xml_write.h"
 
 #define NODE_EVENT "node"
 #define INSTANCE_EVENT "instance"
 #define EVENTS_MAX 1000
 
-/* -- specs in and out -- */
-
-static const struct xml_limits spec_limits = {
-	.bytes = 4 << 20, .attributes = 8, .depth = 16, .elements = 100000
-};
-
-static void
-encode(const struct shape *shape, const void *in, struct strbuf *out)
-{
-	struct xml_writer w;
-
-	xml_writer_init(&w, out, false);
-	xml_open(&w, "spec");
-	codec_to_xml(shape, in, &w);
-	xml_close(&w, "spec");
-}
-
-static int
-decode(const struct shape *shape, struct str text, struct arena *arena, void *out, struct err *e)
-{
-	_cleanup_(xml_doc_freep) xmlDoc *doc = NULL;
-	int r = xml_parse(text, &spec_limits, &doc, e);
-
-	if (r == 0)
-		r = codec_from_xml(shape, xmlDocGetRootElement(doc), arena, out, e);
-	return r < 0 ? err_wrap(e, "reading a stored record") : 0;
-}
+/* -- rows -- */
 
 /* FNV-1a: tells that a spec has changed, protects nothing. */
 static uint64_t
@@ -82,7 +54,7 @@ record_from_row(
 	if (!instance_state_from_string(store_text(rows, 3), &ret->state))
 		return err_set(
 		    e, ERR_CORRUPT, "instance '%s' has an unknown state", ret->instance_id);
-	r = decode(&instance_spec_shape, store_blob(rows, 2), arena, spec, e);
+	r = spec_decode(&instance_spec_shape, store_blob(rows, 2), arena, spec, e);
 	return r < 0 ? err_wrap(e, "instance '%s'", ret->instance_id) : 0;
 }
 
@@ -143,7 +115,7 @@ save(struct store_tx *tx, const struct instance_record *i, struct err *e)
 	_cleanup_strbuf_ struct strbuf spec = STRBUF_INIT;
 	int r;
 
-	encode(&instance_spec_shape, i->spec, &spec);
+	spec_encode(&instance_spec_shape, i->spec, &spec);
 	r = store_exec(tx, NC_INSTANCE_UPDATE, NULL, e, i->instance_id, (int64_t)i->generation,
 	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code,
 	    i->reason_message, i->step, i->since_us, (int64_t)i->boot_count,
@@ -176,7 +148,7 @@ insert(struct store_tx *tx, const struct instance_record *i, struct err *e)
 	_cleanup_strbuf_ struct strbuf spec = STRBUF_INIT;
 	int r;
 
-	encode(&instance_spec_shape, i->spec, &spec);
+	spec_encode(&instance_spec_shape, i->spec, &spec);
 	r = store_exec(tx, NC_INSTANCE_INSERT, NULL, e, i->instance_id, (int64_t)i->generation,
 	    strbuf_str(&spec), instance_state_to_string(i->state), i->reason_code,
 	    i->reason_message, i->step, i->since_us, (int64_t)i->boot_count,
@@ -823,194 +795,4 @@ node_changed(struct store *s, const char *node_id, const char *what, struct err 
 	struct node_news n = { node_id, what };
 
 	return store_write(s, tell_node, &n, e);
-}
-
-/* -- short numbers -- */
-
-struct number {
-	unsigned by_id, all, insert;
-	const char *id, *instance_id;
-	uint32_t ret;
-};
-
-static int
-lowest_free(struct store_tx *tx, unsigned query, int64_t *ret, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	int r = store_query(tx, query, &rows, e);
-
-	*ret = 1;
-	if (r < 0)
-		return r;
-	while ((r = store_next(rows, e)) > 0 && store_int(rows, 0) == *ret)
-		++*ret;
-	return r < 0 ? r : 0;
-}
-
-static int
-take_number(struct store_tx *tx, void *arg, struct err *e)
-{
-	struct number *n = arg;
-	int64_t idx;
-	int r;
-
-	{
-		_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-
-		r = store_query_one(tx, n->by_id, &rows, "number", e, n->id);
-		if (r == 0) {
-			n->ret = (uint32_t)store_int(rows, 0);
-			return 0;
-		}
-	}
-	if (r != ERR_NOT_FOUND)
-		return r;
-	err_clear(e);
-	r = lowest_free(tx, n->all, &idx, e);
-	if (r < 0)
-		return r;
-	n->ret = (uint32_t)idx;
-	return n->instance_id ? store_exec(tx, n->insert, NULL, e, n->id, n->instance_id, idx)
-			      : store_exec(tx, n->insert, NULL, e, n->id, idx);
-}
-
-int
-nic_index(struct store *s, const char *interface_id, const char *instance_id, uint32_t *ret,
-    struct err *e)
-{
-	struct number n = { NC_NIC_BY_ID, NC_NIC_INDICES, NC_NIC_INSERT, interface_id, instance_id,
-		0 };
-	int r = store_write(s, take_number, &n, e);
-
-	if (r == 0)
-		*ret = n.ret;
-	return r;
-}
-
-int
-group_index(struct store *s, const char *group_id, uint32_t *ret, struct err *e)
-{
-	struct number n = { NC_GROUP_BY_ID, NC_GROUP_INDICES, NC_GROUP_INSERT, group_id, NULL, 0 };
-	int r = store_write(s, take_number, &n, e);
-
-	if (r == 0)
-		*ret = n.ret;
-	return r;
-}
-
-static int
-drop_nics(struct store_tx *tx, void *arg, struct err *e)
-{
-	return store_exec(tx, NC_NICS_DELETE, NULL, e, (const char *)arg);
-}
-
-int
-nic_release(struct store *s, const char *instance_id, struct err *e)
-{
-	return store_write(s, drop_nics, (void *)instance_id, e);
-}
-
-/* -- VPCs -- */
-
-struct vpc_job {
-	const struct vpc_spec *in;
-	const char *id;
-	struct arena *arena;
-	struct vpc_spec *ret;
-	size_t count;
-	bool has_changed;
-};
-
-static int
-vpc_write(struct store_tx *tx, void *arg, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	_cleanup_strbuf_ struct strbuf spec = STRBUF_INIT;
-	struct vpc_job *j = arg;
-	int r = store_query_one(tx, NC_VPC_BY_ID, &rows, "vpc", e, j->in->vpc_id);
-
-	j->has_changed = false;
-	if (r == 0 && (uint64_t)store_int(rows, 1) >= j->in->revision)
-		return 0;
-	if (r < 0 && r != ERR_NOT_FOUND)
-		return r;
-	err_clear(e);
-	j->has_changed = true;
-	encode(&vpc_spec_shape, j->in, &spec);
-	return store_exec(tx, NC_VPC_PUT, NULL, e, j->in->vpc_id, (int64_t)j->in->revision,
-	    (int64_t)j->in->vni, strbuf_str(&spec));
-}
-
-int
-vpc_store(struct store *s, const struct vpc_spec *vpc, bool *ret_changed, struct err *e)
-{
-	struct vpc_job j = { .in = vpc };
-	int r = store_write(s, vpc_write, &j, e);
-
-	if (r == 0)
-		*ret_changed = j.has_changed;
-	return r;
-}
-
-static int
-vpc_read(struct store_tx *tx, void *arg, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	struct vpc_job *j = arg;
-	int r = store_query_one(tx, NC_VPC_BY_ID, &rows, "VPC", e, j->id);
-
-	return r < 0 ? r : decode(&vpc_spec_shape, store_blob(rows, 3), j->arena, j->ret, e);
-}
-
-int
-vpc_load(
-    struct store *s, const char *vpc_id, struct arena *arena, struct vpc_spec *ret, struct err *e)
-{
-	struct vpc_job j = { .id = vpc_id, .arena = arena, .ret = ret };
-
-	return store_read(s, vpc_read, &j, e);
-}
-
-static int
-vpc_read_all(struct store_tx *tx, void *arg, struct err *e)
-{
-	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
-	struct vpc_job *j = arg;
-	size_t size = 0;
-	int r;
-
-	j->count = 0;
-	r = store_query(tx, NC_VPCS, &rows, e);
-	if (r < 0)
-		return r;
-	while ((r = store_next(rows, e)) > 0) {
-		if (j->count == size) {
-			struct vpc_spec *more =
-			    arena_alloc(j->arena, (size ? size * 2 : 16) * sizeof(*more));
-
-			if (size)
-				memcpy(more, j->ret, size * sizeof(*more));
-			j->ret = more;
-			size = size ? size * 2 : 16;
-		}
-		r = decode(&vpc_spec_shape, store_blob(rows, 3), j->arena, &j->ret[j->count], e);
-		if (r < 0)
-			return r;
-		j->count++;
-	}
-	return r;
-}
-
-int
-vpc_list(
-    struct store *s, struct arena *arena, struct vpc_spec **ret, size_t *ret_count, struct err *e)
-{
-	struct vpc_job j = { .arena = arena };
-	int r = store_read(s, vpc_read_all, &j, e);
-
-	if (r < 0)
-		return r;
-	*ret = j.ret;
-	*ret_count = j.count;
-	return 0;
 }

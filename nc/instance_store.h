@@ -80,18 +80,3 @@ int instance_reports_since(struct store *s, uint64_t epoch, uint64_t revision, c
     struct arena *arena, struct report_set *ret, bool *ret_node_changed, struct err *e);
 /* Something about the node itself changed: its readers are told. */
 int node_changed(struct store *s, const char *node_id, const char *what, struct err *e);
-
-/* Short numbers for kernel devices, made when first asked for. */
-int nic_index(struct store *s, const char *interface_id, const char *instance_id, uint32_t *ret,
-    struct err *e);
-int nic_release(struct store *s, const char *instance_id, struct err *e);
-int group_index(struct store *s, const char *group_id, uint32_t *ret, struct err *e);
-
-/* *ret_changed: the store has it now and did not before; older or equal revisions change nothing.
- */
-int vpc_store(struct store *s, const struct vpc_spec *vpc, bool *ret_changed, struct err *e);
-/* ERR_NOT_FOUND. */
-int vpc_load(
-    struct store *s, const char *vpc_id, struct arena *arena, struct vpc_spec *ret, struct err *e);
-int vpc_list(
-    struct store *s, struct arena *arena, struct vpc_spec **ret, size_t *ret_count, struct err *e);

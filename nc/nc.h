@@ -6,6 +6,7 @@
 #include "helper_client.h"
 #include "image_cache.h"
 #include "instance_store.h"
+#include "network_store.h"
 #include "rpc/changes.h"
 #include "rpc/rpc.h"
 #include "run/daemon.h"

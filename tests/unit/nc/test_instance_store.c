@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "instance_store.h"
+#include "network_store.h"
 #include "schema.h"
 
 #define ID "i-0123456789abcdef0"
