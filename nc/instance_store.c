@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include "base/clock.h"
+#include "base/vec.h"
 #include "schema.h"
 #include "spec.h"
 #include "store/outbox.h"
@@ -369,31 +370,22 @@ static int
 load_all(struct store_tx *tx, void *arg, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	VEC(struct instance_record) all = { 0 };
 	struct load *l = arg;
-	size_t size = 0;
-	int r;
+	int r = store_query(tx, NC_INSTANCES, &rows, e);
 
-	l->count = 0;
-	r = store_query(tx, NC_INSTANCES, &rows, e);
-	if (r < 0)
-		return r;
-	while ((r = store_next(rows, e)) > 0) {
-		if (l->count == size) {
-			struct instance_record *more =
-			    arena_alloc(l->arena, (size ? size * 2 : 16) * sizeof(*more));
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		struct instance_record one;
 
-			if (size)
-				memcpy(more, l->ret, size * sizeof(*more));
-			l->ret = more;
-			size = size ? size * 2 : 16;
-		}
-		r = record_from_row(rows, l->arena, &l->ret[l->count], e);
+		r = record_from_row(rows, l->arena, &one, e);
 		if (r == 0)
-			r = read_export(tx, l->arena, &l->ret[l->count], e);
-		if (r < 0)
-			return r;
-		l->count++;
+			r = read_export(tx, l->arena, &one, e);
+		if (r == 0)
+			vec_add(&all, one);
 	}
+	l->count = all.count;
+	l->ret = arena_memdup(l->arena, all.items, all.count * sizeof(*all.items));
+	vec_done(&all);
 	return r;
 }
 

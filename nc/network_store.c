@@ -2,7 +2,7 @@
  * kernel's devices are named by. Each function is one transaction. */
 #include "network_store.h"
 
-#include <string.h>
+#include "base/vec.h"
 #include "schema.h"
 #include "spec.h"
 
@@ -156,30 +156,20 @@ static int
 vpc_read_all(struct store_tx *tx, void *arg, struct err *e)
 {
 	_cleanup_(store_rows_freep) struct store_rows *rows = NULL;
+	VEC(struct vpc_spec) all = { 0 };
 	struct vpc_job *j = arg;
-	size_t size = 0;
-	int r;
+	int r = store_query(tx, NC_VPCS, &rows, e);
 
-	j->count = 0;
-	r = store_query(tx, NC_VPCS, &rows, e);
-	if (r < 0)
-		return r;
-	while ((r = store_next(rows, e)) > 0) {
-		if (j->count == size) {
-			struct vpc_spec *more =
-			    arena_alloc(j->arena, (size ? size * 2 : 16) * sizeof(*more));
+	while (r >= 0 && (r = store_next(rows, e)) > 0) {
+		struct vpc_spec one = { 0 };
 
-			if (size)
-				memcpy(more, j->ret, size * sizeof(*more));
-			j->ret = more;
-			size = size ? size * 2 : 16;
-		}
-		r = spec_decode(
-		    &vpc_spec_shape, store_blob(rows, 3), j->arena, &j->ret[j->count], e);
-		if (r < 0)
-			return r;
-		j->count++;
+		r = spec_decode(&vpc_spec_shape, store_blob(rows, 3), j->arena, &one, e);
+		if (r == 0)
+			vec_add(&all, one);
 	}
+	j->count = all.count;
+	j->ret = arena_memdup(j->arena, all.items, all.count * sizeof(*all.items));
+	vec_done(&all);
 	return r;
 }
 
